@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all the set-up there is: they create the virtual environment and fill it.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.PHONY: help demo test lint types clean
+
+help:
+	@echo "make demo   build a simulated repository and define its visits"
+	@echo "make test   run the tests"
+	@echo "make lint   check the style (ruff)"
+	@echo "make types  check the types (mypy)"
+	@echo "make clean  remove what these commands made"
+	@echo "PYTHON=python3.13 chooses another Python, VENV=.venv-3.13 another virtual environment."
+
+demo: $(VENV)/.installed
+	@$(BIN)/python demo/demo.py
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo-repository build src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# A stamp file says what is installed, so that a re-run is quick.
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.created pyproject.toml
+	$(PIP) -e ".[$*]"
+	@touch $@

@@ -1,0 +1,151 @@
+"""Build a simulated repository, define its visits as a user would, and show the result.
+
+``make demo`` runs this in the project's virtual environment.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from lsst.daf.butler import Butler, DimensionRecord
+
+from simulated_survey import INSTRUMENT, insert_exposures, make_repository, night
+
+PROJECT = Path(__file__).resolve().parent.parent
+REPOSITORY = PROJECT / "demo-repository"
+CONFIG = REPOSITORY / "define-visits-config.py"
+
+
+def main() -> None:
+    """Run the demo."""
+    print("A simulated survey camera, and a night of exposures")
+    shutil.rmtree(REPOSITORY, ignore_errors=True)
+    butler = make_repository(REPOSITORY)
+    exposures = night()
+    insert_exposures(butler, exposures)
+    CONFIG.write_text(
+        "# Two snaps of one field are a visit, and each exposure is one as well.\n"
+        'config.groupExposures.name = "one-to-one-and-by-counter"\n'
+    )
+    n_detectors = len(_records(butler, "detector"))
+    print(f"  {n_detectors} detectors and {len(exposures)} exposures, in {_shown(REPOSITORY)}\n")
+
+    define_visits = ["butler", "define-visits", _shown(REPOSITORY), INSTRUMENT, "-C", _shown(CONFIG)]
+
+    print("Define the visits")
+    _run(define_visits)
+    _show_exposures(butler)
+    snaps = _show_visits(butler)
+
+    print("Define them again: nothing changes")
+    _run(define_visits)
+
+    ra, dec = snaps.tracking_ra, snaps.tracking_dec
+    print(f"The repository is {REPOSITORY}")
+    print("Try next:")
+    query = ["butler", "query-dimension-records", _shown(REPOSITORY)]
+    ours = f"instrument = '{INSTRUMENT}'"
+    over_point = f"visit_detector_region.region OVERLAPS POINT({ra:.3f}, {dec:.3f})"
+    for command in (
+        [*query, "visit", "--limit", "3"],
+        [*query, "visit_definition", "--where", f"{ours} AND visit = {snaps.id}"],
+        [*query, "visit_detector_region", "--where", f"{ours} AND {over_point}"],
+        ["butler", "define-visits", "--help"],
+    ):
+        print("  " + _as_typed(command))
+
+
+def _run(command: list[str]) -> None:
+    """Show a command and run it in the project's folder, as a user would."""
+    print("$ " + _as_typed(command), flush=True)
+    status = subprocess.run([_program(command[0]), *command[1:]], cwd=PROJECT, check=False).returncode
+    if status:
+        sys.exit(f"The command failed with exit status {status}.")
+    print()
+
+
+def _show_exposures(butler: Butler) -> None:
+    """Show which exposures have a visit, and why the others have none."""
+    in_a_visit = {record.exposure for record in _records(butler, "visit_definition")}
+    taken: Counter[tuple[str, str]] = Counter()
+    defined: Counter[tuple[str, str]] = Counter()
+    for exposure in _records(butler, "exposure"):
+        kind = (exposure.observation_type, _why_off_sky(exposure))
+        taken[kind] += 1
+        defined[kind] += exposure.id in in_a_visit
+    print(f"{'exposures':<12}{'taken':>6}{'in a visit':>12}   left out because")
+    for kind in sorted(taken, key=lambda kind: -taken[kind]):
+        print(f"{kind[0]:<12}{taken[kind]:>6}{defined[kind]:>12}   {kind[1]}".rstrip())
+    print()
+
+
+def _why_off_sky(exposure: DimensionRecord) -> str:
+    """Say why an exposure is not of the sky; nothing if it is."""
+    if exposure.can_see_sky is False:
+        return "can_see_sky is false"
+    missing = [name for name in ("tracking_ra", "tracking_dec", "sky_angle") if getattr(exposure, name) is None]
+    return f"no {', '.join(missing)}" if missing else ""
+
+
+def _show_visits(butler: Butler) -> DimensionRecord:
+    """Show a few visits, among them one of two snaps.
+
+    Returns
+    -------
+    exposure : `lsst.daf.butler.DimensionRecord`
+        The first exposure of that visit, which has the same id.
+    """
+    visits = _records(butler, "visit")
+    exposures = {exposure.id: exposure for exposure in _records(butler, "exposure")}
+    regions = Counter(record.visit for record in _records(butler, "visit_detector_region"))
+    members = defaultdict(list)
+    for record in _records(butler, "visit_definition"):
+        members[record.visit].append(record.exposure)
+
+    snaps = next(visit for visit in visits if len(members[visit.id]) > 1)
+    nearby = {exposures[id].seq_num for id in members[snaps.id]}
+    nearby = set(range(min(nearby) - 2, max(nearby) + 1))
+    print(f"{len(visits)} visits, {sum(len(members[v.id]) > 1 for v in visits)} of them of two snaps. A few:")
+    print(f"  {'visit':<16}{'name':<28}{'filter':<8}{'seconds':>7}{'detectors':>11}  its seq_num")
+    for visit in sorted(visits, key=lambda visit: (visit.seq_num, visit.id)):
+        if visit.seq_num in nearby:
+            seq_nums = ", ".join(str(exposures[id].seq_num) for id in sorted(members[visit.id]))
+            print(
+                f"  {visit.id:<16}{visit.name:<28}{visit.physical_filter:<8}"
+                f"{visit.exposure_time:>7.0f}{regions[visit.id]:>11}  {seq_nums}"
+            )
+    print()
+    return exposures[snaps.id]
+
+
+def _records(butler: Butler, element: str) -> list[DimensionRecord]:
+    """Return all of the instrument's records of a dimension element."""
+    with butler.query() as query:
+        records = query.dimension_records(element).where(instrument=INSTRUMENT)
+        return sorted(records, key=lambda record: record.dataId)
+
+
+def _program(name: str) -> str:
+    """Return the path of a program in the virtual environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _as_typed(command: list[str]) -> str:
+    """Return a command as one would type it in the project's folder."""
+    words = [_shown(Path(_program(command[0]))), *command[1:]]
+    # shlex.join would quote the quotes in a --where beyond reading.
+    return " ".join(word if shlex.quote(word) == word else f'"{word}"' for word in words)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as seen from the project's folder."""
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+
+
+if __name__ == "__main__":
+    main()

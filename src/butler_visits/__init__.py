@@ -1,0 +1,91 @@
+"""Define the visits of a Rubin-style data repository."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .camera import Camera
+    from .definition import VisitDefinitionData, VisitSystem
+    from .errors import CameraFileError, CameraLookupError, DefinitionError, VisitsError
+    from .grouping import (
+        GroupExposuresByCounterConfig,
+        GroupExposuresByCounterTask,
+        GroupExposuresByGroupMetadataConfig,
+        GroupExposuresByGroupMetadataTask,
+        GroupExposuresConfig,
+        GroupExposuresOneToOneConfig,
+        GroupExposuresOneToOneTask,
+        GroupExposuresTask,
+    )
+    from .regions import (
+        ComputeVisitRegionsConfig,
+        ComputeVisitRegionsFromSingleRawWcsConfig,
+        ComputeVisitRegionsFromSingleRawWcsTask,
+        ComputeVisitRegionsTask,
+        VisitRegions,
+    )
+    from .task import DefineVisitsConfig, DefineVisitsTask
+
+__all__ = [
+    "Camera",
+    "CameraFileError",
+    "CameraLookupError",
+    "ComputeVisitRegionsConfig",
+    "ComputeVisitRegionsFromSingleRawWcsConfig",
+    "ComputeVisitRegionsFromSingleRawWcsTask",
+    "ComputeVisitRegionsTask",
+    "DefineVisitsConfig",
+    "DefineVisitsTask",
+    "DefinitionError",
+    "GroupExposuresByCounterConfig",
+    "GroupExposuresByCounterTask",
+    "GroupExposuresByGroupMetadataConfig",
+    "GroupExposuresByGroupMetadataTask",
+    "GroupExposuresConfig",
+    "GroupExposuresOneToOneConfig",
+    "GroupExposuresOneToOneTask",
+    "GroupExposuresTask",
+    "VisitDefinitionData",
+    "VisitRegions",
+    "VisitSystem",
+    "VisitsError",
+]
+
+_HOMES = {
+    "Camera": "camera",
+    "CameraFileError": "errors",
+    "CameraLookupError": "errors",
+    "ComputeVisitRegionsConfig": "regions",
+    "ComputeVisitRegionsFromSingleRawWcsConfig": "regions",
+    "ComputeVisitRegionsFromSingleRawWcsTask": "regions",
+    "ComputeVisitRegionsTask": "regions",
+    "DefineVisitsConfig": "task",
+    "DefineVisitsTask": "task",
+    "DefinitionError": "errors",
+    "GroupExposuresByCounterConfig": "grouping",
+    "GroupExposuresByCounterTask": "grouping",
+    "GroupExposuresByGroupMetadataConfig": "grouping",
+    "GroupExposuresByGroupMetadataTask": "grouping",
+    "GroupExposuresConfig": "grouping",
+    "GroupExposuresOneToOneConfig": "grouping",
+    "GroupExposuresOneToOneTask": "grouping",
+    "GroupExposuresTask": "grouping",
+    "VisitDefinitionData": "definition",
+    "VisitRegions": "regions",
+    "VisitSystem": "definition",
+    "VisitsError": "errors",
+}
+"""The module that each public name is from.
+
+They are imported when they are first used: ``butler`` imports this package at each start, for its command only.
+"""
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -1,0 +1,183 @@
+"""Read the FITS cameras that Rubin's afw package writes, without it."""
+
+from __future__ import annotations
+
+__all__ = ["read_afw_camera"]
+
+import io
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import starlink.Ast
+from astropy.io import fits
+
+from ..errors import CameraFileError
+from .model import Camera, Transform
+
+_FOCAL_PLANE, _FIELD_ANGLE, _PIXELS = "FocalPlane", "FieldAngle", "Pixels"
+
+
+def read_afw_camera(content: bytes, source: str) -> Camera:
+    """Read a camera from an afw FITS file.
+
+    Parameters
+    ----------
+    content : `bytes`
+        The whole file.
+    source : `str`
+        Where it is from, for messages.
+
+    Returns
+    -------
+    camera : `Camera`
+        The camera.
+
+    Raises
+    ------
+    CameraFileError
+        If the file is no camera or is damaged.
+
+    Notes
+    -----
+    SPEC section 5 describes the format.
+    """
+    try:
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            return _Archive(hdus, source).camera()
+    except (
+        OSError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        fits.VerifyError,
+        starlink.Ast.AstError,
+    ) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CameraFileError(
+            f"{source} is no afw camera file or is damaged ({reason[0]}); replace the dataset, "
+            "or give the camera as a camera_geometry dataset."
+        ) from error
+
+
+class _Archive:
+    """The tables of an afw archive.
+
+    Parameters
+    ----------
+    hdus : `astropy.io.fits.HDUList`
+        The open file.
+    source : `str`
+        Where it is from, for messages.
+    """
+
+    def __init__(self, hdus: fits.HDUList, source: str) -> None:
+        self._hdus = hdus
+        self._source = source
+        self._index: dict[int, list[tuple[int, int, int]]] = {}
+        index = hdus["ARCHIVE_INDEX"].data
+        columns = ("id", "cat.archive", "row0", "nrows")
+        for archive_id, hdu, row0, n_rows in zip(*(index[c].tolist() for c in columns), strict=True):
+            self._index.setdefault(archive_id, []).append((hdu + 1, row0, n_rows))
+
+    def _values(self, archive_id: int, column: str) -> list[Any]:
+        """Return an entry's values in the column, from whichever of its tables has the column."""
+        # A detector's own table comes first: its amplifiers' has a name and a bbox_min_x too.
+        for number, row0, n_rows in self._index[archive_id]:
+            if (values := self._column(number, column)) is not None:
+                if len(values) < row0 + n_rows:
+                    raise ValueError(f"HDU {number} ends before row {row0 + n_rows}")
+                return values[row0 : row0 + n_rows]
+        raise KeyError(f"archive entry {archive_id} has no table with a column {column}")
+
+    @cache  # noqa: B019 - an archive lives as long as the file is read
+    def _column(self, number: int, column: str) -> list[Any] | None:
+        """Read a whole column at once: astropy takes a millisecond for a row."""
+        table = self._hdus[number].data
+        if column not in table.columns.names:
+            return None
+        values = table[column]
+        return values.tolist() if values.dtype.kind in "if" else [_text(value) for value in values]
+
+    def camera(self) -> Camera:
+        """Put the camera together."""
+        index = self._hdus["ARCHIVE_INDEX"].data
+        cameras = {int(i) for i, name in zip(index["id"], index["name"], strict=True) if _text(name) == "Camera"}
+        if len(cameras) != 1:
+            raise ValueError(f"it holds {len(cameras)} cameras, expected 1")
+        (camera_id,) = cameras
+        (name,) = self._values(camera_id, "name")
+        (transform_map,) = self._values(camera_id, "transformMap")
+        detectors = self._values(camera_id, "detector")
+
+        def each(column: str) -> list[Any]:
+            return [self._values(detector, column)[0] for detector in detectors]
+
+        names = each("name")
+        low_x, low_y, high_x, high_y = map(each, ("bbox_min_x", "bbox_min_y", "bbox_max_x", "bbox_max_y"))
+        ends = ("fromSysName", "fromSysDetectorName", "toSysName", "toSysDetectorName")
+        columns = [self._values(transform_map, column) for column in (*ends, "transform")]
+        links = {(a, b, c, d): transform for a, b, c, d, transform in zip(*columns, strict=True)}
+        return Camera(
+            name=name,
+            detector_ids=np.array(each("id"), dtype=np.int64),
+            detector_names=tuple(names),
+            bounding_boxes=np.array([low_x, low_y, high_x, high_y], dtype=np.int64).T.reshape(-1, 2, 2),
+            pixels_to_focal_plane=tuple(self._transform(links, (_PIXELS, name), (_FOCAL_PLANE, "")) for name in names),
+            focal_plane_to_field_angle=self._transform(links, (_FOCAL_PLANE, ""), (_FIELD_ANGLE, "")),
+            source=self._source,
+        )
+
+    def _transform(
+        self, links: dict[tuple[str, str, str, str], int], begin: tuple[str, str], end: tuple[str, str]
+    ) -> Transform:
+        """Find the transform from one system to another, which may be stored either way round."""
+        if (forward := links.get(begin + end)) is not None:
+            return self._mapping(forward, True)
+        if (inverse := links.get(end + begin)) is not None:
+            return self._mapping(inverse, False)
+        raise KeyError(f"no transform from {' '.join(begin).strip()} to {end[0]}")
+
+    def _mapping(self, archive_id: int, forward: bool) -> Transform:
+        """Read an AST mapping; only its text from the word Begin on is AST's own."""
+        (text,) = self._values(archive_id, "bytes")
+        at = text.find("Begin")
+        mapping = starlink.Ast.Channel(_Lines(text[at:])).read() if at >= 0 else None
+        if mapping is None:
+            raise ValueError(f"archive entry {archive_id} holds no AST object")
+        if mapping.Nin != 2 or mapping.Nout != 2:
+            raise ValueError(f"archive entry {archive_id} does not map points to points")
+
+        def transform(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            image = np.asarray(mapping.tran(np.ascontiguousarray(points.T), forward)).T
+            return np.where(image == starlink.Ast.BAD, np.nan, image)
+
+        return transform
+
+
+class _Lines:
+    """The lines of a text, as AST's channels ask for them.
+
+    Parameters
+    ----------
+    text : `str`
+        The text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines: Iterator[str] = iter(text.splitlines())
+
+    def astsource(self) -> str | None:
+        """Return the next line."""
+        return next(self._lines, None)
+
+
+def _text(value: Any) -> str:
+    """Read a text, which astropy gives as a string, as single characters or as bytes."""
+    if isinstance(value, str):
+        return value.strip()
+    characters = np.asarray(value)
+    return (characters.tobytes().decode("ascii") if characters.dtype.kind == "u" else "".join(characters)).strip()

@@ -1,0 +1,100 @@
+"""A camera as arrays: its detectors' boxes, and where their pixels lie in the field."""
+
+from __future__ import annotations
+
+__all__ = ["Camera", "Transform"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CameraFileError
+
+Transform = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+"""Takes points of shape (K, 2) and returns their images, of the same shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """The geometry of a camera.
+
+    Parameters
+    ----------
+    name : `str`
+        The camera's name.
+    detector_ids : `numpy.ndarray` of `int`, shape (D,)
+        Identifiers of the detectors, in the camera's own order.
+    detector_names : `tuple` [`str`]
+        Their names.
+    bounding_boxes : `numpy.ndarray` of `int`, shape (D, 2, 2)
+        Their pixels: ((min x, min y), (max x, max y)), both inclusive.
+    pixels_to_focal_plane : `tuple` [`Transform`]
+        For each detector, pixels (centres are integers) to millimetres on the focal plane.
+    focal_plane_to_field_angle : `Transform`
+        Millimetres on the focal plane to radians on the tangent plane.
+    source : `str`
+        Where the description is from, for messages.
+    """
+
+    name: str
+    detector_ids: npt.NDArray[np.int64]
+    detector_names: tuple[str, ...]
+    bounding_boxes: npt.NDArray[np.int64]
+    pixels_to_focal_plane: tuple[Transform, ...]
+    focal_plane_to_field_angle: Transform
+    source: str = "memory"
+
+    def __post_init__(self) -> None:
+        if not len(self.detector_ids):
+            raise CameraFileError(f"The camera in {self.source} has no detectors.")
+        ids, counts = np.unique(self.detector_ids, return_counts=True)
+        if (counts > 1).any():
+            raise CameraFileError(
+                f"The camera in {self.source} has several detectors with the id {ids[counts > 1][0]}."
+            )
+
+    def corners(self, padding: int = 0) -> npt.NDArray[np.float64]:
+        """Find the corners of all detectors in the field.
+
+        Parameters
+        ----------
+        padding : `int`, optional
+            Pixels by which each detector is grown on each side.
+
+        Returns
+        -------
+        corners : `numpy.ndarray`, shape (D, 4, 2)
+            Field angles in radians: lower left, lower right, upper right and upper left corner.
+
+        Raises
+        ------
+        CameraFileError
+            If a corner has no finite place in the field.
+        """
+        low = self.bounding_boxes[:, 0] - padding - 0.5
+        high = self.bounding_boxes[:, 1] + padding + 0.5
+        x = np.stack([low[:, 0], high[:, 0], high[:, 0], low[:, 0]], axis=-1)
+        y = np.stack([low[:, 1], low[:, 1], high[:, 1], high[:, 1]], axis=-1)
+        pixels = np.stack([x, y], axis=-1)
+        focal_plane = np.stack([transform(p) for transform, p in zip(self.pixels_to_focal_plane, pixels, strict=True)])
+        field_angle = self.focal_plane_to_field_angle(focal_plane.reshape(-1, 2)).reshape(pixels.shape)
+        finite = np.isfinite(field_angle).all(axis=(1, 2))
+        if not finite.all():
+            name = self.detector_names[int(np.argmin(finite))]
+            raise CameraFileError(
+                f"The camera in {self.source} puts a corner of detector {name} at no finite field angle; "
+                "check its transforms."
+            )
+        return field_angle
+
+    @cached_property
+    def flipped(self) -> bool:
+        """Whether the focal plane is seen mirrored: its Jacobian into the field is negative at the origin."""
+        step = 1e-3  # mm: a tenth of a usual pixel
+        points = np.array([[step, 0.0], [-step, 0.0], [0.0, step], [0.0, -step]])
+        right, left, up, down = self.focal_plane_to_field_angle(points)
+        (a, c), (b, d) = right - left, up - down
+        return bool(a * d - b * c < 0)

@@ -1,0 +1,191 @@
+"""Read the YAML cameras of Rubin's observatory packages, and `camera_geometry` datasets, which hold the same."""
+
+from __future__ import annotations
+
+__all__ = ["camera_from_mapping", "read_yaml_camera"]
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from ..errors import CameraFileError
+from .model import Camera, Transform
+
+_ARCSEC = np.pi / 180 / 3600
+
+
+def read_yaml_camera(content: bytes | str, source: str) -> Camera:
+    """Read a camera from YAML text.
+
+    Parameters
+    ----------
+    content : `bytes` or `str`
+        The text.
+    source : `str`
+        Where it is from, for messages.
+
+    Returns
+    -------
+    camera : `Camera`
+        The camera.
+
+    Raises
+    ------
+    CameraFileError
+        If the text is no YAML camera.
+    """
+    try:
+        data = yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise CameraFileError(f"{source} is not valid YAML: {error}") from error
+    return camera_from_mapping(data, source)
+
+
+def camera_from_mapping(data: Any, source: str) -> Camera:
+    """Make a camera from the content of a YAML camera file.
+
+    Parameters
+    ----------
+    data : `~collections.abc.Mapping`
+        The content, as SPEC section 5 describes it; what it does not name is ignored.
+    source : `str`
+        Where it is from, for messages.
+
+    Returns
+    -------
+    camera : `Camera`
+        The camera.
+
+    Raises
+    ------
+    CameraFileError
+        If a field is missing or has a value that it cannot have.
+    """
+    data = _mapping(data, "the camera", source)
+    ccds = _mapping(_field(data, "CCDs", "the camera", source), "CCDs", source)
+    names, ids, boxes, transforms = [], [], [], []
+    for key, ccd in ccds.items():
+        what = f"detector {key}"
+        ccd = _mapping(ccd, what, source)
+        names.append(str(key))
+        ids.append(int(_numbers(ccd, "id", (), what, source)))
+        boxes.append(_numbers(ccd, "bbox", (2, 2), what, source).astype(int))
+        transforms.append(_pixels_to_focal_plane(ccd, what, source))
+    return Camera(
+        name=str(data.get("name", "camera")),
+        detector_ids=np.array(ids, dtype=np.int64),
+        detector_names=tuple(names),
+        bounding_boxes=np.array(boxes, dtype=np.int64),
+        pixels_to_focal_plane=tuple(transforms),
+        focal_plane_to_field_angle=_focal_plane_to_field_angle(data, source),
+        source=source,
+    )
+
+
+def _pixels_to_focal_plane(ccd: Mapping[str, Any], what: str, source: str) -> Transform:
+    """Make offset + J (p - refpos), J from the detector's orientation and pixel size (SPEC section 5)."""
+    pixel_size = _numbers(ccd, "pixelSize", (2,), what, source)
+    reference = _numbers(ccd, "refpos", (2,), what, source)
+    offset = _numbers(ccd, "offset", None, what, source)
+    if offset.shape not in ((2,), (3,)):
+        raise CameraFileError(f"{source}: offset of {what} must be two or three numbers in mm.")
+    yaw, pitch, roll = (
+        np.deg2rad(_numbers(ccd, angle, (), what, source, default=0.0)) for angle in ("yaw", "pitch", "roll")
+    )
+    # The upper left 2 x 2 block of Rz(yaw) Ry(pitch) Rx(roll).
+    rotation = np.array(
+        [
+            [
+                np.cos(yaw) * np.cos(pitch),
+                np.cos(yaw) * np.sin(pitch) * np.sin(roll) - np.sin(yaw) * np.cos(roll),
+            ],
+            [
+                np.sin(yaw) * np.cos(pitch),
+                np.sin(yaw) * np.sin(pitch) * np.sin(roll) + np.cos(yaw) * np.cos(roll),
+            ],
+        ]
+    )
+    jacobian = rotation * pixel_size
+    if np.linalg.det(jacobian) == 0:
+        raise CameraFileError(f"{source}: {what} has no area on the focal plane; check pixelSize and its angles.")
+    origin = offset[:2]
+
+    def transform(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return origin + (pixels - reference) @ jacobian.T
+
+    return transform
+
+
+def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transform:
+    transforms = _mapping(_field(data, "transforms", "the camera", source), "transforms", source)
+    what = "transforms.FieldAngle"
+    field_angle = _mapping(_field(transforms, "FieldAngle", "transforms", source), what, source)
+    native = transforms.get("nativeSys", "FocalPlane")
+    if native != "FocalPlane":
+        raise CameraFileError(f"{source}: transforms.nativeSys must be FocalPlane, not {native!r}.")
+    # The parity switch stands beside the transforms in some files and at the top in others.
+    parity = data.get("focalPlaneParity", transforms.get("focalPlaneParity", False))
+    mirror = np.array([-1.0, 1.0]) if parity else np.ones(2)
+    kind = field_angle.get("transformType")
+    if kind == "radial":
+        plate_scale = float(_numbers(data, "plateScale", (), "the camera", source)) * _ARCSEC
+        coefficients = _numbers(field_angle, "coeffs", None, what, source)
+        if coefficients.ndim != 1 or len(coefficients) < 2 or coefficients[0] != 0:
+            raise CameraFileError(f"{source}: coeffs of {what} must be numbers [0, c1, ...]: the centre is a point.")
+        # radius / r = scale (c1 + c2 r + ...), which needs no division at the centre.
+        per_radius = np.polynomial.Polynomial(coefficients[1:] * plate_scale)
+
+        def radial(focal_plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            radius = np.hypot(focal_plane[:, 0], focal_plane[:, 1])
+            return mirror * focal_plane * per_radius(radius)[:, None]
+
+        return radial
+    if kind == "affine":
+        linear = _numbers(field_angle, "linear", None, what, source)
+        if linear.size != 4:
+            raise CameraFileError(f"{source}: linear of {what} must be four numbers, row by row.")
+        matrix = linear.reshape(2, 2)
+        translation = _numbers(field_angle, "translation", (2,), what, source, default=(0.0, 0.0))
+
+        def affine(focal_plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return mirror * (focal_plane @ matrix.T + translation)
+
+        return affine
+    raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {kind!r}.")
+
+
+def _mapping(value: Any, what: str, source: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CameraFileError(f"{source}: {what} must be a mapping of names to values.")
+    return value
+
+
+def _field(data: Mapping[str, Any], name: str, what: str, source: str) -> Any:
+    if name not in data:
+        raise CameraFileError(f"{source}: {what} lacks the field {name}.")
+    return data[name]
+
+
+def _numbers(
+    data: Mapping[str, Any],
+    name: str,
+    shape: tuple[()] | tuple[int] | tuple[int, int] | None,
+    what: str,
+    source: str,
+    *,
+    default: Any = None,
+) -> npt.NDArray[np.float64]:
+    """Read a field that holds finite numbers of the given shape (any if `None`)."""
+    value = default if default is not None and name not in data else _field(data, name, what, source)
+    try:
+        numbers = np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if not np.isfinite(numbers).all() or (shape is not None and numbers.shape != shape):
+        shapes = {(): "a number", (2,): "two numbers", (2, 2): "[[x0, y0], [x1, y1]]"}
+        expected = "numbers" if shape is None else shapes[shape]
+        raise CameraFileError(f"{source}: {name} of {what} must be {expected}, not {value!r}.")
+    return numbers

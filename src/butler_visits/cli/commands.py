@@ -1,0 +1,66 @@
+"""The click commands; each is a few lines that call the library.
+
+``butler`` imports this module to list its commands, so the library is imported when a command runs.
+"""
+
+from __future__ import annotations
+
+__all__ = ["define_visits"]
+
+from typing import Any
+
+import click
+from lsst.daf.butler.cli.opt import (
+    collections_option,
+    config_file_option,
+    options_file_option,
+    repo_argument,
+    where_option,
+)
+from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator
+
+instrument_argument = MWArgumentDecorator(
+    "instrument", help="INSTRUMENT is a registered instrument's name or full class name."
+)
+
+
+@click.command(short_help="Define visits from exposures.", cls=ButlerCommand)
+@repo_argument(required=True, help="REPO is the path or URI of a data repository.")
+@instrument_argument(required=True)
+@config_file_option(help="Path of a config file, loaded after the instrument's own overrides.")
+@collections_option(help="Collections to search for the camera, in this order; then the instrument's own are.")
+@where_option(help="Expression that selects exposures, like a SQL WHERE clause. The default is all.")
+@click.option(
+    "--update-records/--no-update-records",
+    default=False,
+    help="Update visits that exist, and replace their detector regions.",
+)
+@click.option(
+    "--incremental/--no-incremental",
+    default=False,
+    help="Add exposures to visits that exist. Use it wherever exposures may arrive one by one.",
+)
+@click.option(
+    "--skip-conflicting/--no-skip-conflicting",
+    default=False,
+    help="Leave visits alone that are stored otherwise, instead of failing.",
+)
+@click.option(
+    "--prefilter/--no-prefilter",
+    default=False,
+    help="First drop exposures that belong to a visit already.",
+)
+@click.option(
+    "--check-detector-regions/--no-check-detector-regions",
+    default=False,
+    help="Add the detector regions that existing visits lack.",
+)
+@options_file_option()
+def define_visits(**kwargs: Any) -> None:
+    """Define visits from the exposures of a data repository.
+
+    Visits that are there already and equal are left alone, so running it twice is safe.
+    """
+    from .define_visits import run
+
+    run(**kwargs)

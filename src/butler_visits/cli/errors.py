@@ -1,0 +1,71 @@
+"""Errors that a user can mend become messages without a traceback."""
+
+from __future__ import annotations
+
+__all__ = ["errors_as_messages", "open_repository"]
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import yaml
+from lsst.daf.butler import Butler, ButlerUserError
+from lsst.daf.butler.registry import RegistryError
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import VisitsError
+
+
+@contextmanager
+def errors_as_messages(repo: str) -> Iterator[None]:
+    """Turn errors that a user can mend into click's, which prints them and exits with status 1.
+
+    Parameters
+    ----------
+    repo : `str`
+        The repository, to be named where an error does not say what it is about.
+    """
+    try:
+        yield
+    except (VisitsError, ButlerUserError, RegistryError) as error:
+        raise click.ClickException(str(error)) from error
+    except (SQLAlchemyError, OSError) as error:
+        raise click.ClickException(
+            f"Repository {repo}: {_reason(error)}. Check that the repository can be read and written, and try again."
+        ) from error
+
+
+def open_repository(repo: str, *, writeable: bool) -> Butler:
+    """Open a repository.
+
+    Parameters
+    ----------
+    repo : `str`
+        Path, URI or alias of the repository.
+    writeable : `bool`
+        Whether it is to be written.
+
+    Returns
+    -------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+
+    Raises
+    ------
+    click.ClickException
+        If it cannot be opened.
+    """
+    try:
+        return Butler.from_config(repo, writeable=writeable)
+    except FileNotFoundError as error:
+        raise click.ClickException(
+            f"There is no data repository at {repo}: expected a folder with a butler.yaml, or a repository's alias."
+        ) from error
+    except (OSError, RuntimeError, ValueError, LookupError, yaml.YAMLError, SQLAlchemyError) as error:
+        raise click.ClickException(f"The data repository {repo} cannot be opened: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what an error says; of a database's, without the statement."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,21 @@
+"""The errors that a user can mend; the command line prints them without a traceback."""
+
+from __future__ import annotations
+
+__all__ = ["CameraFileError", "CameraLookupError", "DefinitionError", "VisitsError"]
+
+
+class VisitsError(Exception):
+    """Base of the errors that a change of the input, the options or the repository cures."""
+
+
+class DefinitionError(VisitsError, RuntimeError):
+    """Exposures from which no valid visit can be made."""
+
+
+class CameraFileError(VisitsError, RuntimeError):
+    """A camera description that cannot be read or makes no sense."""
+
+
+class CameraLookupError(VisitsError, LookupError):
+    """No camera geometry was found for an exposure."""

@@ -1,0 +1,85 @@
+"""What the project knows of instruments, and what stands in for a class that cannot be imported."""
+
+from __future__ import annotations
+
+__all__ = ["StandInInstrument", "load_instrument", "raws_flipped"]
+
+from functools import cache
+from importlib import resources
+from typing import Any, NoReturn
+
+import yaml
+from lsst.daf.butler import DataId, DimensionRecord
+from lsst.pipe.base import Instrument
+from lsst.utils import doImportType
+
+
+class StandInInstrument(Instrument):
+    """Stands in for an instrument class that cannot be imported: the usual case without Rubin's stack.
+
+    It has the instrument's name, the conventional collection names and, for a few known instruments, config overrides.
+    """
+
+    _name: str
+
+    @classmethod
+    def getName(cls) -> str:
+        return cls._name
+
+    def register(self, registry: Any, *, update: bool = False) -> NoReturn:
+        raise NotImplementedError(f"The class of instrument {self.getName()} cannot be imported.")
+
+    def getRawFormatter(self, dataId: DataId) -> NoReturn:
+        raise NotImplementedError(f"The class of instrument {self.getName()} cannot be imported.")
+
+    def applyConfigOverrides(self, name: str, config: Any) -> None:
+        padding = _known(self.getName()).get("padding")
+        if name == "defineVisits" and padding is not None:
+            config.computeVisitRegions.active.padding = padding
+
+
+def load_instrument(record: DimensionRecord) -> Instrument:
+    """Make the instrument of a record.
+
+    Parameters
+    ----------
+    record : `lsst.daf.butler.DimensionRecord`
+        The ``instrument`` record.
+
+    Returns
+    -------
+    instrument : `lsst.pipe.base.Instrument`
+        An instance of its class or, where that cannot be imported, a `StandInInstrument`.
+    """
+    try:
+        cls = doImportType(record.class_name)
+    except (ImportError, TypeError, ValueError):
+        cls = None
+    if cls is None or not issubclass(cls, Instrument):
+        cls = type("StandInInstrument", (StandInInstrument,), {"_name": record.name})
+    return cls()
+
+
+def raws_flipped(instrument: Instrument) -> bool:
+    """Tell whether an instrument's raw images are mirrored.
+
+    Parameters
+    ----------
+    instrument : `lsst.pipe.base.Instrument`
+        The instrument.
+
+    Returns
+    -------
+    flipped : `bool`
+        What the table of known instruments says, `False` for others.
+    """
+    return bool(_known(instrument.getName()).get("raws_flipped", False))
+
+
+def _known(name: str) -> dict[str, Any]:
+    return _table().get(name, {})
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(resources.files(__package__).joinpath("known.yaml").read_text())

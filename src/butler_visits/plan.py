@@ -1,0 +1,176 @@
+"""Computed visits against stored ones: what there is to do, and why."""
+
+from __future__ import annotations
+
+__all__ = ["Action", "Difference", "PlannedVisit", "compare_records", "conflict_message"]
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lsst.daf.butler import DimensionRecord, Timespan
+from lsst.sphgeom import Region
+
+from .definition import VisitDefinitionData
+from .geometry import decode_polygon, outline_distance
+from .regions import VisitRegions
+
+_ARCSEC = np.pi / 180 / 3600
+_LISTED_CONFLICTS = 10
+
+
+class Action(enum.Enum):
+    """What becomes of a visit."""
+
+    NEW = "new"
+    UNCHANGED = "unchanged"
+    UPDATE = "update"
+    SKIPPED = "skipped"
+    CONFLICT = "conflict"
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A field of a visit that is stored otherwise than it is computed."""
+
+    field: str
+    stored: Any
+    computed: Any
+    distance: float | None = None
+    """For two polygons the largest distance between their boundaries, arcsec."""
+
+    def __str__(self) -> str:
+        if self.distance is not None:
+            return f"{self.field} differs by up to {self.distance:.3g} arcsec"
+        if isinstance(self.computed, Region):
+            return f"{self.field} is stored as {_kind(self.stored)} and is now {_kind(self.computed)}"
+        return f"{self.field} is stored as {_shown(self.stored)} and is now {_shown(self.computed)}"
+
+
+@dataclasses.dataclass
+class PlannedVisit:
+    """A visit, and what there is to write of it."""
+
+    definition: VisitDefinitionData
+    record: DimensionRecord
+    """The computed ``visit`` record."""
+
+    regions: VisitRegions
+    action: Action
+    differences: list[Difference] = dataclasses.field(default_factory=list)
+    exposures_to_join: list[int] = dataclasses.field(default_factory=list)
+    """Ids of the exposures whose ``visit_definition`` rows are to be inserted."""
+
+    detectors_to_write: set[int] | None = dataclasses.field(default_factory=set)
+    """Ids of the detectors whose regions are to be written; `None` means all."""
+
+    write_record: bool = False
+    """Whether the ``visit`` record is to be written."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the visit is not stored yet."""
+        return self.action is Action.NEW
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to write."""
+        return self.action in (Action.NEW, Action.UPDATE)
+
+    @property
+    def fully_updated(self) -> bool:
+        """Whether a stored visit gets detector regions, and not only new fields or exposures."""
+        return self.action is Action.UPDATE and self.detectors_to_write != set()
+
+    def detector_regions_to_write(self) -> dict[int, Region]:
+        """Make the detector regions that are to be written.
+
+        Returns
+        -------
+        regions : `dict` [`int`, `lsst.sphgeom.Region`]
+            Regions by detector id.
+        """
+        if self.detectors_to_write == set():
+            return {}
+        regions = self.regions.detectors()
+        if self.detectors_to_write is None:
+            return regions
+        return {detector: regions[detector] for detector in sorted(self.detectors_to_write)}
+
+
+def compare_records(stored: DimensionRecord, computed: DimensionRecord, region_tolerance: float) -> list[Difference]:
+    """Compare a stored visit with a computed one, field by field.
+
+    Parameters
+    ----------
+    stored, computed : `lsst.daf.butler.DimensionRecord`
+        The ``visit`` records.
+    region_tolerance : `float`
+        Distance up to which regions are equal, arcsec; 0 asks for identical bits.
+
+    Returns
+    -------
+    differences : `list` [`Difference`]
+        The fields that differ.
+    """
+    differences = []
+    for field in computed.fields.names:
+        old, new = getattr(stored, field), getattr(computed, field)
+        if field == "region":
+            if (difference := _compare_regions(old, new, region_tolerance)) is not None:
+                differences.append(difference)
+        elif old != new:
+            differences.append(Difference(field, old, new))
+    return differences
+
+
+def _compare_regions(stored: Region | None, computed: Region, tolerance: float) -> Difference | None:
+    if stored is None:
+        return Difference("region", stored, computed)
+    old, new = stored.encode(), computed.encode()
+    if old == new:
+        return None
+    a, b = decode_polygon(old), decode_polygon(new)
+    if a is None or b is None:
+        return Difference("region", stored, computed)
+    distance = float(outline_distance(a, b)) / _ARCSEC
+    if tolerance > 0 and distance <= tolerance:
+        return None
+    return Difference("region", stored, computed, distance)
+
+
+def conflict_message(conflicts: Sequence[PlannedVisit]) -> str:
+    """Say what is in conflict, and what can be done.
+
+    Parameters
+    ----------
+    conflicts : `~collections.abc.Sequence` [`PlannedVisit`]
+        The visits that differ from what is stored.
+
+    Returns
+    -------
+    message : `str`
+        Text that names each visit (up to ten of them) with its fields and both values.
+    """
+    lines = [
+        f"Visit {visit.definition.id} ({visit.definition.name}) of {visit.definition.instrument} is in conflict with "
+        f"what the repository has: {'; '.join(map(str, visit.differences))}."
+        for visit in conflicts[:_LISTED_CONFLICTS]
+    ]
+    if len(conflicts) > _LISTED_CONFLICTS:
+        lines.append(f"So are {len(conflicts) - _LISTED_CONFLICTS} more visits.")
+    lines.append(
+        "--update-records (in Python update_records) replaces what is stored, --incremental does so where exposures "
+        "were added, --skip-conflicting leaves it as it is."
+    )
+    return "\n".join(lines)
+
+
+def _kind(region: Region | None) -> str:
+    return "null" if region is None else f"a {type(region).__name__}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value} TAI" if isinstance(value, Timespan) else repr(value)
