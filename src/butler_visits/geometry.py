@@ -15,6 +15,8 @@ __all__ = [
     "plane_hull",
 ]
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -101,33 +103,41 @@ def plane_hull(points: npt.ArrayLike, tolerance: float = HULL_TOLERANCE) -> npt.
 
     Notes
     -----
-    Andrew's monotone chain (Information Processing Letters 9, 216, 1979).
+    Andrew's monotone chain (Information Processing Letters 9, 216, 1979), whose vertices are then thinned: with a
+    tolerance in the chain itself, points that lie nearly above each other would push out the farthest of them.
     """
     xy = np.asarray(points, dtype=float)
     x, y = xy[:, 0].tolist(), xy[:, 1].tolist()
     order = np.lexsort((xy[:, 1], xy[:, 0])).tolist()
 
-    def turns_left(a: int, b: int, c: int) -> bool:
-        """Tell whether b lies outside the line from a to c, which is to its left."""
-        dx, dy = x[c] - x[a], y[c] - y[a]
-        cross = (x[b] - x[a]) * dy - (y[b] - y[a]) * dx
-        return cross > tolerance * float(np.hypot(dx, dy))
+    def cross(a: int, b: int, c: int) -> float:
+        return (x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a])
 
     def chain(indices: list[int]) -> list[int]:
         hull: list[int] = []
         for index in indices:
-            while len(hull) > 1 and not turns_left(hull[-2], hull[-1], index):
+            while len(hull) > 1 and cross(hull[-2], hull[-1], index) <= 0:
                 hull.pop()
             hull.append(index)
         return hull[:-1]
 
+    def between(a: int, b: int, c: int) -> bool:
+        """Tell whether b is within the tolerance of the straight line from a to c."""
+        length = math.hypot(x[c] - x[a], y[c] - y[a])
+        along = (x[b] - x[a]) * (x[c] - x[a]) + (y[b] - y[a]) * (y[c] - y[a])
+        if not 0 <= along <= length**2:
+            return min(math.hypot(x[b] - x[e], y[b] - y[e]) for e in (a, c)) <= tolerance
+        return abs(cross(a, b, c)) <= tolerance * length
+
     hull = chain(order) + chain(order[::-1])
-    # The two chains meet in the leftmost and rightmost points, which neither chain has tested.
-    for index in (order[0], order[-1]):
-        if len(hull) > 2 and index in hull:
-            at = hull.index(index)
-            if not turns_left(hull[at - 1], index, hull[(at + 1) % len(hull)]):
-                del hull[at]
+    at = 0
+    while at < len(hull) and len(hull) > 2:
+        if between(hull[at - 1], hull[at], hull[(at + 1) % len(hull)]):
+            del hull[at]
+            # Its neighbour has a new neighbour.
+            at = max(at - 1, 0)
+        else:
+            at += 1
     if len(hull) < 3:
         raise ValueError(f"{len(xy)} points on a line have no convex hull with an area")
     return np.array(hull, dtype=np.intp)

@@ -63,6 +63,14 @@ class PlannedVisit:
     exposures_to_join: list[int] = dataclasses.field(default_factory=list)
     """Ids of the exposures whose ``visit_definition`` rows are to be inserted."""
 
+    exposures_of_others: set[int] = dataclasses.field(default_factory=set)
+    """Ids of exposures that are stored as the visit's and are not in its definition."""
+
+    exposures_to_check: list[int] = dataclasses.field(default_factory=list)
+    """Ids of exposures whose ``visit_definition`` rows are to be inserted if they are not there: from universe 6 on the
+    Butler's queries do not show the rows of exposures of another day than their visit's.
+    """
+
     detectors_to_write: set[int] | None = dataclasses.field(default_factory=set)
     """Ids of the detectors whose regions are to be written; `None` means all."""
 
@@ -83,6 +91,11 @@ class PlannedVisit:
     def fully_updated(self) -> bool:
         """Whether a stored visit gets detector regions, and not only new fields or exposures."""
         return self.action is Action.UPDATE and self.detectors_to_write != set()
+
+    @property
+    def only_checks(self) -> bool:
+        """Whether it turns out only while writing if there is anything to write."""
+        return self.writes and not self.write_record and not self.exposures_to_join and self.detectors_to_write == set()
 
     def detector_regions_to_write(self) -> dict[int, Region]:
         """Make the detector regions that are to be written.

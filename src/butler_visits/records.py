@@ -62,7 +62,6 @@ def visit_record(visit: VisitDefinitionData, region: Region, universe: Dimension
         "id": visit.id,
         "name": visit.name,
         "physical_filter": physical_filter,
-        "visit_system": _visit_system(visit).value,
         "target_name": _common(visit, "target_name"),
         "science_program": _common(visit, "science_program"),
         "observation_reason": "various" if reason is None else reason,
@@ -76,6 +75,8 @@ def visit_record(visit: VisitDefinitionData, region: Region, universe: Dimension
     }
     record_class = universe["visit"].RecordClass
     known = record_class.fields.names
+    if "visit_system" in known:
+        fields["visit_system"] = _visit_system(visit).value
     return record_class(**{name: value for name, value in fields.items() if name in known})
 
 

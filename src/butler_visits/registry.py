@@ -26,7 +26,7 @@ from lsst.sphgeom import Region
 from .batches import batches
 from .definition import VisitSystem
 from .errors import DefinitionError, VisitsError
-from .instruments import load_instrument
+from .instruments import import_instrument_class, load_instrument
 from .records import (
     definition_records,
     detector_region_records,
@@ -64,8 +64,10 @@ def resolve_instrument(butler: Butler, name: str) -> str:
     """
     with butler.query() as query:
         records = list(query.dimension_records("instrument"))
+    # A class can be known under several names; if it can be imported, it says what its instrument is called.
+    cls = import_instrument_class(name) if "." in name else None
     for record in records:
-        if name in (record.name, record.class_name):
+        if name in (record.name, record.class_name) or (cls is not None and cls.getName() == record.name):
             return str(record.name)
     known = ", ".join(sorted(record.name for record in records)) or "none"
     raise VisitsError(f"No instrument {name!r} is registered in this repository; registered: {known}.")
@@ -134,6 +136,8 @@ def fetch_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict
 def fetch_exposures_of_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, set[int]]:
     """Read which exposures are joined to visits.
 
+    From universe 6 on the Butler's queries leave out exposures of another day than their visit's.
+
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
@@ -155,6 +159,8 @@ def fetch_exposures_of_visits(butler: Butler, instrument: str, visits: Iterable[
 
 def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, set[int]]:
     """Read which visits exposures belong to.
+
+    From universe 6 on the Butler's queries leave out visits of another day than the exposure's.
 
     Parameters
     ----------
@@ -263,17 +269,22 @@ def sync_visit_systems(butler: Butler, instrument: str, systems: Iterable[VisitS
             butler.registry.syncDimensionData("visit_system", record)
 
 
-def write_visits(butler: Butler, visits: Iterable[PlannedVisit], *, update_obscore: bool) -> None:
+def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obscore: bool) -> set[int]:
     """Write planned visits in one transaction: all of them whole, or none.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
         The repository.
-    visits : `~collections.abc.Iterable` [`PlannedVisit`]
+    planned : `~collections.abc.Sequence` [`PlannedVisit`]
         The visits, those without anything to write included.
     update_obscore : `bool`
         Whether to update the regions of exposures in the registry's ObsCore table, if it has one.
+
+    Returns
+    -------
+    joined : `set` [`int`]
+        Ids of the visits that got exposures which had to be checked first.
 
     Raises
     ------
@@ -282,9 +293,10 @@ def write_visits(butler: Butler, visits: Iterable[PlannedVisit], *, update_obsco
     """
     universe = butler.dimensions
     # Everybody writes in the order of ids, so that two writers cannot wait for each other.
-    written = sorted((visit for visit in visits if visit.writes), key=lambda visit: visit.definition.id)
+    written = sorted((visit for visit in planned if visit.writes), key=lambda visit: visit.definition.id)
+    joined: set[int] = set()
     if not written:
-        return
+        return joined
     inserted: dict[str, list[DimensionRecord]] = defaultdict(list)
     replaced: dict[str, list[DimensionRecord]] = defaultdict(list)
     regions = {visit.definition.id: visit.detector_regions_to_write() for visit in written}
@@ -304,8 +316,13 @@ def write_visits(butler: Butler, visits: Iterable[PlannedVisit], *, update_obsco
                 butler.registry.insertDimensionData(universe[element], *inserted[element], conform=False)
             if replaced[element]:
                 butler.registry.insertDimensionData(universe[element], *replaced[element], conform=False, replace=True)
+        for visit in written:
+            for record in definition_records(visit.definition, visit.exposures_to_check, universe):
+                if butler.registry.syncDimensionData("visit_definition", record):
+                    joined.add(visit.definition.id)
         if update_obscore and (obscore := butler.registry.obsCoreTableManager) is not None:
-            obscore.update_exposure_regions(written[0].definition.instrument, _exposure_regions(written, regions))
+            obscore.update_exposure_regions(written[0].definition.instrument, _exposure_regions(planned))
+    return joined
 
 
 def _check_detectors(butler: Butler, instrument: str, regions: dict[int, dict[int, Region]]) -> None:
@@ -319,13 +336,19 @@ def _check_detectors(butler: Butler, instrument: str, regions: dict[int, dict[in
         )
 
 
-def _exposure_regions(
-    visits: Sequence[PlannedVisit], regions: dict[int, dict[int, Region]]
-) -> list[tuple[int, int, Region]]:
-    """List exposures with their detectors' regions; an exposure's own visit goes before that of several."""
-    found: dict[tuple[int, int], Region] = {}
-    for visit in sorted(visits, key=lambda visit: -len(visit.definition.exposures)):
-        for exposure in visit.definition.exposures:
-            for detector, region in regions[visit.definition.id].items():
-                found[exposure.id, detector] = region
-    return [(exposure, detector, region) for (exposure, detector), region in found.items()]
+def _exposure_regions(planned: Sequence[PlannedVisit]) -> list[tuple[int, int, Region]]:
+    """List the exposures of written visits with their detectors' regions.
+
+    An exposure that has a visit of its own among the planned ones has the regions of that.
+    """
+    own = {visit.definition.exposures[0].id: visit for visit in planned if len(visit.definition.exposures) == 1}
+    found: dict[int, PlannedVisit] = {}
+    for visit in planned:
+        if visit.writes:
+            for exposure in visit.definition.exposures:
+                found[exposure.id] = own.get(exposure.id, visit)
+    return [
+        (exposure, detector, region)
+        for exposure, visit in found.items()
+        for detector, region in visit.regions.detectors().items()
+    ]

@@ -7,9 +7,10 @@ __all__ = ["DefineVisitsConfig", "DefineVisitsTask"]
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
-from lsst.daf.butler import Butler, DataCoordinate, DataIdValueError, DimensionRecord
+from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pex.config import Config, Field, RangeField
 from lsst.pipe.base import Struct, Task
@@ -18,13 +19,14 @@ from sqlalchemy.exc import IntegrityError
 
 from . import registry
 from .batches import batches
+from .busy import when_free
 from .definition import VisitDefinitionData
 from .errors import DefinitionError
 from .grouping import GroupExposuresTask
 from .plan import Action, PlannedVisit, compare_records, conflict_message
-from .pointing import is_on_sky
 from .records import visit_record
 from .regions import ComputeVisitRegionsTask, VisitRegions
+from .selection import expand, split_off_sky, without_visit
 
 _ATTEMPTS = 10
 """How often a chunk is planned anew because another process wrote some of its visits first."""
@@ -72,6 +74,7 @@ class _Options:
     update_records: bool
     incremental: bool
     skip_conflicting: bool
+    prefilter: bool
     check_detector_regions: bool
 
 
@@ -166,6 +169,7 @@ class DefineVisitsTask(Task):
             update_records=update_records,
             incremental=incremental,
             skip_conflicting=skip_conflicting,
+            prefilter=prefilter,
             check_detector_regions=check_detector_regions,
         )
         result = Struct(
@@ -178,19 +182,14 @@ class DefineVisitsTask(Task):
             n_off_sky=0,
             off_sky_types={},
         )
-        exposures, off_sky = self._split_off_sky(self._expand(dataIds))
-        result.n_off_sky = len(off_sky)
-        result.off_sky_types = dict(Counter(str(exposure.observation_type) for exposure in off_sky))
-        if prefilter and exposures:
-            n_given = len(exposures)
-            exposures = self._without_visit(exposures, complete_only=check_detector_regions)
-            result.n_filtered = n_given - len(exposures)
-        if incremental:
-            exposures += self._missing(exposures)
+        given = list(dataIds)
+        exposures = when_free(lambda: self._select(given, options, result))
         if exposures:
-            registry.sync_visit_systems(self.butler, exposures[0].instrument, self.groupExposures.getVisitSystems())
+            instrument = exposures[0].instrument
+            systems = self.groupExposures.getVisitSystems()
+            when_free(lambda: registry.sync_visit_systems(self.butler, instrument, systems))
             for chunk in batches(self._definitions(exposures), self.config.chunkSize):
-                self._define(chunk, options, result)
+                self._count(when_free(partial(self._define, chunk, options)), result)
         self.log.verbose(
             "%d visits: %d new, %d fully and %d partially updated, %d left as they are; ignored %d exposures with "
             "visits and %d that are not on the sky.",
@@ -204,67 +203,23 @@ class DefineVisitsTask(Task):
         )
         return result
 
-    def _expand(
-        self, data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord]
+    def _select(
+        self,
+        data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
+        options: _Options,
+        result: Struct,
     ) -> list[DimensionRecord]:
-        """Turn data IDs into exposure records, each once, ordered by id; all of one instrument."""
-        records: dict[tuple[str, int], DimensionRecord] = {}
-        wanted: set[tuple[str, int]] = set()
-        dimensions = self.butler.dimensions.conform(["exposure"])
-        for data_id in data_ids:
-            if isinstance(data_id, DimensionRecord):
-                if data_id.definition.name != "exposure":
-                    raise ValueError(f"Expected exposure records or data IDs, got a {data_id.definition.name} record.")
-                records[data_id.instrument, data_id.id] = data_id
-            else:
-                coordinate = DataCoordinate.standardize(
-                    data_id, dimensions=dimensions, defaults=self.butler.registry.defaults.dataId
-                )
-                wanted.add((str(coordinate["instrument"]), int(coordinate["exposure"])))
-        instruments = {instrument for instrument, _ in records} | {instrument for instrument, _ in wanted}
-        if len(instruments) > 1:
-            raise DefinitionError(
-                f"The exposures are of several instruments ({', '.join(sorted(instruments))}); define the visits of "
-                "one instrument at a time."
-            )
-        for instrument in instruments:
-            unknown = {exposure for _, exposure in wanted - records.keys()}
-            found = registry.fetch_exposures(self.butler, instrument, unknown)
-            if missing := sorted(unknown - found.keys()):
-                raise DataIdValueError(
-                    f"{instrument} has no exposure {missing[0]}"
-                    + (f" (and {len(missing) - 1} others of those given)." if len(missing) > 1 else ".")
-                )
-            records.update(((instrument, exposure), record) for exposure, record in found.items())
-        return [records[key] for key in sorted(records)]
-
-    def _split_off_sky(
-        self, exposures: Iterable[DimensionRecord]
-    ) -> tuple[list[DimensionRecord], list[DimensionRecord]]:
-        """Split exposures into those on the sky and others, which may be an error."""
-        on_sky: list[DimensionRecord] = []
-        off_sky: list[DimensionRecord] = []
-        for exposure in exposures:
-            (on_sky if is_on_sky(exposure) else off_sky).append(exposure)
-        if off_sky and not self.config.ignoreNonScienceExposures:
-            first = off_sky[0]
-            raise DefinitionError(
-                f"Exposure {first.id}, of observation type {first.observation_type!r}, is not on the sky, and "
-                "ignoreNonScienceExposures is false; leave it out or change the config."
-            )
-        return on_sky, off_sky
-
-    def _without_visit(self, exposures: Sequence[DimensionRecord], *, complete_only: bool) -> list[DimensionRecord]:
-        """Drop exposures that belong to a visit; if asked, only those whose visits have all detectors' regions."""
-        instrument = exposures[0].instrument
-        visits = registry.fetch_visits_of_exposures(self.butler, instrument, [exposure.id for exposure in exposures])
-        incomplete: set[int] = set()
-        if complete_only:
-            detectors = registry.fetch_detectors(self.butler, instrument)
-            all_visits = set().union(*visits.values())
-            stored = registry.fetch_detectors_of_visits(self.butler, instrument, all_visits)
-            incomplete = {visit for visit in all_visits if not detectors <= stored.get(visit, set())}
-        return [exposure for exposure in exposures if exposure.id not in visits or visits[exposure.id] & incomplete]
+        """Find the exposures to make visits of, and count the others in the result; reads only."""
+        exposures, off_sky = split_off_sky(expand(self.butler, data_ids), self.config.ignoreNonScienceExposures)
+        result.n_off_sky = len(off_sky)
+        result.off_sky_types = dict(Counter(str(exposure.observation_type) for exposure in off_sky))
+        if options.prefilter and exposures:
+            n_given = len(exposures)
+            exposures = without_visit(self.butler, exposures, complete_only=options.check_detector_regions)
+            result.n_filtered = n_given - len(exposures)
+        if options.incremental:
+            exposures += self._missing(exposures)
+        return exposures
 
     def _missing(self, exposures: list[DimensionRecord]) -> list[DimensionRecord]:
         """Find further exposures of the same groups that are on the sky."""
@@ -274,7 +229,8 @@ class DefineVisitsTask(Task):
             for batch in batches(exposures, _BATCH)
             for exposure in self.groupExposures.find_missing(batch, self.butler.registry)
         }
-        on_sky, _ = self._split_off_sky(exposure for id_, exposure in found.items() if id_ not in given)
+        others = [found[exposure] for exposure in sorted(found.keys() - given)]
+        on_sky, _ = split_off_sky(others, self.config.ignoreNonScienceExposures)
         return on_sky
 
     def _definitions(self, exposures: list[DimensionRecord]) -> Iterator[VisitDefinitionData]:
@@ -292,20 +248,40 @@ class DefineVisitsTask(Task):
             visit.exposures = sorted(visit.exposures, key=lambda exposure: exposure.id)
             yield visit
 
-    def _define(self, visits: Sequence[VisitDefinitionData], options: _Options, result: Struct) -> None:
-        """Plan and write a chunk of visits, and count them in the result."""
-        for attempt in range(1, _ATTEMPTS + 1):
+    def _define(self, visits: Sequence[VisitDefinitionData], options: _Options) -> list[PlannedVisit]:
+        """Plan and write a chunk of visits."""
+        for _ in range(_ATTEMPTS):
             planned = self._plan(visits, options)
+            if options.incremental and any(visit.exposures_of_others for visit in planned):
+                # Exposures have come, and with another process into their visits, since these were grouped.
+                visits = self._regroup(visits)
+                planned = self._plan(visits, options)
             try:
-                registry.write_visits(self.butler, planned, update_obscore=self.config.updateObsCoreTable)
-                break
+                joined = registry.write_visits(self.butler, planned, update_obscore=self.config.updateObsCoreTable)
             except IntegrityError as error:
                 # Another process was first with one of the visits: read again what it wrote, and compare.
-                if attempt == _ATTEMPTS:
-                    raise DefinitionError(
-                        f"Visits {visits[0].id} to {visits[-1].id} could not be written after {attempt} attempts: "
-                        f"{error.orig}"
-                    ) from error
+                refused = error
+                if options.incremental:
+                    visits = self._regroup(visits)
+                continue
+            for visit in planned:
+                if visit.only_checks and visit.definition.id not in joined:
+                    visit.action = Action.UNCHANGED
+            return planned
+        raise DefinitionError(
+            f"Visits {visits[0].id} to {visits[-1].id} could not be written after {_ATTEMPTS} attempts: {refused.orig}"
+        ) from refused
+
+    def _regroup(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
+        """Make the same visits again, with the exposures that have come since."""
+        ids = {visit.id for visit in visits}
+        exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
+        # Visits of another chunk may share a group with these.
+        return [visit for visit in self._definitions(exposures + self._missing(exposures)) if visit.id in ids]
+
+    @staticmethod
+    def _count(planned: Sequence[PlannedVisit], result: Struct) -> None:
+        """Count visits in the result, and complain of those in conflict."""
         for visit in planned:
             result.n_visits += 1
             result.n_new += visit.is_new
@@ -323,8 +299,7 @@ class DefineVisitsTask(Task):
         stored = registry.fetch_visits(self.butler, instrument, ids)
         joined: dict[int, set[int]] = {}
         if options.incremental:
-            several = [visit.id for visit in visits if len(visit.exposures) > 1 and visit.id in stored]
-            joined = registry.fetch_exposures_of_visits(self.butler, instrument, several)
+            joined = registry.fetch_exposures_of_visits(self.butler, instrument, stored)
         covered: dict[int, set[int]] = {}
         if options.check_detector_regions:
             covered = registry.fetch_detectors_of_visits(self.butler, instrument, stored)
@@ -364,13 +339,18 @@ class DefineVisitsTask(Task):
         if planned.differences and not (options.update_records or options.incremental):
             planned.action = Action.SKIPPED if options.skip_conflicting else Action.CONFLICT
             return planned
+        planned.exposures_of_others = joined - set(exposures)
         if options.incremental and len(exposures) > 1:
-            planned.exposures_to_join = [exposure for exposure in exposures if exposure not in joined]
+            for exposure in visit.exposures:
+                if exposure.id not in joined:
+                    same_day = "day_obs" not in record.definition.implied.names or exposure.day_obs == record.day_obs
+                    (planned.exposures_to_join if same_day else planned.exposures_to_check).append(exposure.id)
         if options.update_records or any(d.field == "region" for d in planned.differences):
             planned.detectors_to_write = None
         elif options.check_detector_regions:
             planned.detectors_to_write = set(regions.detectors()) - covered
         planned.write_record = options.update_records or bool(planned.differences)
-        if planned.write_record or planned.exposures_to_join or planned.detectors_to_write != set():
+        to_join = planned.exposures_to_join or planned.exposures_to_check
+        if planned.write_record or to_join or planned.detectors_to_write != set():
             planned.action = Action.UPDATE
         return planned

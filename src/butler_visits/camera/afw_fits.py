@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["read_afw_camera"]
 
 import io
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import starlink.Ast
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 
 from ..errors import CameraFileError
 from .model import Camera, Transform
@@ -45,9 +47,14 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
     SPEC section 5 describes the format.
     """
     try:
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
-            return _Archive(hdus, source).camera()
+        with warnings.catch_warnings():
+            # Damage that matters is an error further on.
+            warnings.simplefilter("ignore", AstropyUserWarning)
+            warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
+            with fits.open(io.BytesIO(content), memmap=False) as hdus:
+                return _Archive(hdus, source).camera()
     except (
+        AstropyUserWarning,
         OSError,
         KeyError,
         IndexError,

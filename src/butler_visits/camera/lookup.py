@@ -23,7 +23,7 @@ from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
 from .afw_fits import read_afw_camera
 from .model import Camera
-from .yaml_camera import camera_from_mapping
+from .yaml_camera import camera_from_mapping, read_yaml_camera
 
 _LOG = logging.getLogger(__name__)
 
@@ -185,19 +185,15 @@ class CameraFinder:
             ref = self._butler.get_dataset(candidate.dataset_id)
             if ref is None:
                 raise CameraLookupError(f"Camera dataset {candidate.dataset_id} was removed while it was looked up.")
-            if candidate.dataset_type == "camera":
-                uri = self._butler.getURI(ref)
-                try:
-                    content = uri.read()
-                except FileNotFoundError as error:
-                    raise CameraFileError(
-                        f"The camera file {uri} of collection {candidate.collection} is gone; restore the file."
-                    ) from error
-                camera = read_afw_camera(content, str(uri))
-            else:
-                camera = camera_from_mapping(
-                    self._butler.get(ref), f"camera_geometry dataset {ref.id} in {candidate.collection}"
-                )
+            uri = self._butler.getURI(ref)
+            try:
+                content = uri.read()
+            except FileNotFoundError as error:
+                raise CameraFileError(
+                    f"The camera file {uri} of collection {candidate.collection} is gone; restore the file."
+                ) from error
+            read = read_afw_camera if candidate.dataset_type == "camera" else read_yaml_camera
+            camera = read(content, str(uri))
             self._read[candidate.dataset_id] = camera
             _LOG.info(
                 "Camera %s is from dataset type %s in collection %s.",

@@ -72,10 +72,16 @@ class Camera:
         Raises
         ------
         CameraFileError
-            If a corner has no finite place in the field.
+            If a detector has no pixels, or a corner no finite place in the field.
         """
         low = self.bounding_boxes[:, 0] - padding - 0.5
         high = self.bounding_boxes[:, 1] + padding + 0.5
+        if (empty := (high <= low).any(axis=1)).any():
+            name = self.detector_names[int(np.argmax(empty))]
+            raise CameraFileError(
+                f"Detector {name} of the camera in {self.source} has no pixels with a padding of {padding}; check its "
+                "bbox and the padding."
+            )
         x = np.stack([low[:, 0], high[:, 0], high[:, 0], low[:, 0]], axis=-1)
         y = np.stack([low[:, 1], low[:, 1], high[:, 1], high[:, 1]], axis=-1)
         pixels = np.stack([x, y], axis=-1)

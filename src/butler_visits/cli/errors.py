@@ -15,6 +15,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import VisitsError
 
+_CANNOT_OPEN = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    yaml.YAMLError,
+    SQLAlchemyError,
+)
+"""What the Butler raises for a butler.yaml or a database that is none."""
+
 
 @contextmanager
 def errors_as_messages(repo: str) -> Iterator[None]:
@@ -61,7 +73,7 @@ def open_repository(repo: str, *, writeable: bool) -> Butler:
         raise click.ClickException(
             f"There is no data repository at {repo}: expected a folder with a butler.yaml, or a repository's alias."
         ) from error
-    except (OSError, RuntimeError, ValueError, LookupError, yaml.YAMLError, SQLAlchemyError) as error:
+    except _CANNOT_OPEN as error:
         raise click.ClickException(f"The data repository {repo} cannot be opened: {_reason(error)}") from error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["StandInInstrument", "load_instrument", "raws_flipped"]
+__all__ = ["StandInInstrument", "import_instrument_class", "load_instrument", "raws_flipped"]
 
 from functools import cache
 from importlib import resources
@@ -51,13 +51,30 @@ def load_instrument(record: DimensionRecord) -> Instrument:
     instrument : `lsst.pipe.base.Instrument`
         An instance of its class or, where that cannot be imported, a `StandInInstrument`.
     """
-    try:
-        cls = doImportType(record.class_name)
-    except (ImportError, TypeError, ValueError):
-        cls = None
-    if cls is None or not issubclass(cls, Instrument):
+    cls = import_instrument_class(record.class_name)
+    if cls is None:
         cls = type("StandInInstrument", (StandInInstrument,), {"_name": record.name})
     return cls()
+
+
+def import_instrument_class(name: str) -> type[Instrument] | None:
+    """Import an instrument's class.
+
+    Parameters
+    ----------
+    name : `str`
+        Full name of the class.
+
+    Returns
+    -------
+    cls : `type` or `None`
+        The class, or `None` if it cannot be imported or is no instrument's.
+    """
+    try:
+        cls = doImportType(name)
+    except (ImportError, TypeError, ValueError):
+        return None
+    return cls if issubclass(cls, Instrument) else None
 
 
 def raws_flipped(instrument: Instrument) -> bool:

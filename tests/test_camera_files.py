@@ -1,0 +1,240 @@
+"""The readers of camera files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from butler_visits import CameraFileError
+from butler_visits.camera.afw_fits import read_afw_camera
+from butler_visits.camera.yaml_camera import camera_from_mapping, read_yaml_camera
+from simulated_survey import camera as survey_camera
+
+ARCSEC = math.pi / 180 / 3600
+GOLDEN_CAMERAS = ["lsstCamSim", "imsim", "comCamSim"]
+
+
+def _golden_camera(golden: Path, name: str) -> Path:
+    (path,) = (golden / "repos" / name).glob("*/calib/unbounded/camera/*.fits")
+    return path
+
+
+def _small() -> dict[str, Any]:
+    return {
+        "name": "Small",
+        "plateScale": 20.0,
+        "transforms": {"nativeSys": "FocalPlane", "FieldAngle": {"transformType": "radial", "coeffs": [0.0, 1.0]}},
+        "CCDs": {
+            "A": {
+                "id": 3,
+                "serial": "x",
+                "detectorType": 0,
+                "bbox": [[0, 0], [99, 49]],
+                "pixelSize": [0.01, 0.02],
+                "refpos": [49.5, 24.5],
+                "offset": [10.0, -5.0],
+                "yaw": 90.0,
+                "pitch": 0.0,
+                "roll": 0.0,
+                "transposeDetector": False,
+            }
+        },
+    }
+
+
+def test_yaml_camera_by_hand() -> None:
+    camera = camera_from_mapping(_small(), "test")
+    # Yaw 90 degrees takes the pixels' x axis to the focal plane's y axis; pixels are 10 and 20 um.
+    assert camera.pixels_to_focal_plane[0](np.array([[49.5, 24.5], [149.5, 24.5], [49.5, 74.5]])) == pytest.approx(
+        np.array([[10.0, -5.0], [10.0, -4.0], [9.0, -5.0]])
+    )
+    lower_left = np.array([10.0 + 25 * 0.02, -5.0 - 50 * 0.01])
+    assert camera.corners()[0, 0] == pytest.approx(lower_left * 20 * ARCSEC)
+    assert camera.corners(padding=2)[0, 0] == pytest.approx((lower_left + np.array([0.04, -0.02])) * 20 * ARCSEC)
+    assert (camera.name, camera.detector_ids.tolist(), camera.detector_names) == ("Small", [3], ("A",))
+    assert not camera.flipped
+
+
+@given(st.floats(-180, 180), st.floats(-60, 60), st.floats(-60, 60))
+def test_yaml_orientation_is_the_product_of_rotations(yaw: float, pitch: float, roll: float) -> None:
+    data = _small()
+    data["CCDs"]["A"].update(yaw=yaw, pitch=pitch, roll=roll)
+    transform = camera_from_mapping(data, "test").pixels_to_focal_plane[0]
+    y, p, r = np.deg2rad([yaw, pitch, roll])
+    rz = np.array([[np.cos(y), -np.sin(y), 0], [np.sin(y), np.cos(y), 0], [0, 0, 1]])
+    ry = np.array([[np.cos(p), 0, np.sin(p)], [0, 1, 0], [-np.sin(p), 0, np.cos(p)]])
+    rx = np.array([[1, 0, 0], [0, np.cos(r), -np.sin(r)], [0, np.sin(r), np.cos(r)]])
+    jacobian = (rz @ ry @ rx)[:2, :2] @ np.diag([0.01, 0.02])
+    pixels = np.array([[0.0, 0.0], [12.0, 40.0]])
+    expected = np.array([10.0, -5.0]) + (jacobian @ (pixels - [49.5, 24.5]).T).T
+    assert transform(pixels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_yaml_radial_distortion() -> None:
+    data = _small()
+    data["transforms"]["FieldAngle"]["coeffs"] = [0.0, 1.0, 1e-4, 1e-6]
+    to_field = camera_from_mapping(data, "test").focal_plane_to_field_angle
+    radius = 50.0
+    expected = 20 * ARCSEC * (radius + 1e-4 * radius**2 + 1e-6 * radius**3)
+    assert to_field(np.array([[0.0, 0.0], [radius, 0.0], [0.6 * radius, -0.8 * radius]])) == pytest.approx(
+        np.array([[0.0, 0.0], [expected, 0.0], [0.6 * expected, -0.8 * expected]]), abs=1e-18, rel=1e-14
+    )
+
+
+def test_yaml_affine_and_parity() -> None:
+    data = _small()
+    data["transforms"]["FieldAngle"] = {
+        "transformType": "affine",
+        "linear": [1e-4, 2e-5, 0.0, 1e-4],
+        "translation": [1e-3, 0.0],
+    }
+    camera = camera_from_mapping(data, "test")
+    assert camera.focal_plane_to_field_angle(np.array([[2.0, 3.0]])) == pytest.approx(np.array([[1.26e-3, 3e-4]]))
+    assert not camera.flipped
+    data["transforms"]["FieldAngle"]["linear"] = [-1e-4, 0.0, 0.0, 1e-4]
+    assert camera_from_mapping(data, "test").flipped
+
+
+@pytest.mark.parametrize("where", ["top", "transforms"])
+def test_yaml_focal_plane_parity(where: str) -> None:
+    data = _small()
+    plain = camera_from_mapping(data, "test")
+    (data if where == "top" else data["transforms"])["focalPlaneParity"] = True
+    camera = camera_from_mapping(data, "test")
+    assert camera.flipped
+    assert not plain.flipped
+    assert np.array_equal(camera.corners() * [-1, 1], plain.corners())
+
+
+def test_yaml_text_with_merge_keys() -> None:
+    text = """
+    name: Two
+    plateScale: 10
+    transforms: {nativeSys: FocalPlane, FieldAngle: {transformType: radial, coeffs: [0, 1]}}
+    CCDs:
+      a: &a {id: 1, bbox: [[0, 0], [9, 9]], pixelSize: [0.01, 0.01], refpos: [4.5, 4.5], offset: [0, 0, 0.2], yaw: 0,
+             pitch: 0, roll: 0, amplifiers: {ignored: true}}
+      b: {<<: *a, id: 2, offset: [1, 0, 0]}
+    """
+    camera = read_yaml_camera(text, "test")
+    assert camera.detector_ids.tolist() == [1, 2]
+    assert camera.corners()[1] - camera.corners()[0] == pytest.approx(np.full((4, 2), [10 * ARCSEC, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("CCDs"), "lacks the field CCDs"),
+        (lambda d: d["CCDs"].clear(), "no detectors"),
+        (lambda d: d["CCDs"].update(B=d["CCDs"]["A"]), "several detectors with the id 3"),
+        (lambda d: d["CCDs"]["A"].pop("bbox"), "detector A lacks the field bbox"),
+        (lambda d: d["CCDs"]["A"].update(bbox=[0, 0, 9, 9]), r"bbox of detector A must be \[\[x0"),
+        (lambda d: d["CCDs"]["A"].update(offset=[1]), "offset of detector A must be two or three numbers"),
+        (lambda d: d["CCDs"]["A"].update(yaw="north"), "yaw of detector A must be a number, not 'north'"),
+        (lambda d: d["CCDs"]["A"].update(pixelSize=[0, 0.01]), "detector A has no area"),
+        (lambda d: d.pop("plateScale"), "lacks the field plateScale"),
+        (lambda d: d["transforms"].update(nativeSys="Pixels"), "nativeSys must be FocalPlane"),
+        (lambda d: d["transforms"]["FieldAngle"].update(transformType="spline"), "radial or affine, not 'spline'"),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[1.0, 1.0]), "coeffs of transforms.FieldAngle"),
+        (
+            lambda d: d["transforms"].update(FieldAngle={"transformType": "affine", "linear": [1, 2]}),
+            "linear of transforms.FieldAngle must be four numbers",
+        ),
+    ],
+)
+def test_yaml_mistakes_are_named(change: Any, message: str) -> None:
+    data = _small()
+    change(data)
+    with pytest.raises(CameraFileError, match=message):
+        camera_from_mapping(data, "test")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "just text", "- 1\n- 2"])
+def test_yaml_that_is_none(text: str) -> None:
+    with pytest.raises(CameraFileError, match=r"file\.yaml"):
+        read_yaml_camera(text, "file.yaml")
+
+
+@pytest.mark.parametrize("name", GOLDEN_CAMERAS)
+def test_afw_camera_agrees_with_the_numbers_beside_its_transforms(golden: Path, name: str) -> None:
+    """The same camera, put together as a YAML camera from the detectors' table, has the same pixels."""
+    path = _golden_camera(golden, name)
+    camera = read_afw_camera(path.read_bytes(), str(path))
+    with fits.open(path) as hdus:
+        table = hdus[3].data
+        ccds = {
+            "".join(row["name"]): {
+                "id": int(row["id"]),
+                "bbox": [[row["bbox_min_x"], row["bbox_min_y"]], [row["bbox_max_x"], row["bbox_max_y"]]],
+                "pixelSize": [row["pixelSize_x"], row["pixelSize_y"]],
+                "refpos": [row["refPoint_x"], row["refPoint_y"]],
+                "offset": [row["fpPosition_x"], row["fpPosition_y"]],
+                **{angle: math.degrees(row[angle]) for angle in ("yaw", "pitch", "roll")},
+            }
+            for row in table
+        }
+    twin = camera_from_mapping(_small() | {"CCDs": ccds}, "table")
+    assert sorted(camera.detector_names) == sorted(twin.detector_names)
+    by_name = dict(zip(twin.detector_names, range(len(ccds)), strict=True))
+    for i, detector in enumerate(camera.detector_names):
+        j = by_name[detector]
+        assert camera.detector_ids[i] == twin.detector_ids[j]
+        assert np.array_equal(camera.bounding_boxes[i], twin.bounding_boxes[j])
+        pixels = camera.bounding_boxes[i].astype(float)
+        assert camera.pixels_to_focal_plane[i](pixels) == pytest.approx(
+            twin.pixels_to_focal_plane[j](pixels), abs=1e-10
+        )
+    assert not camera.flipped
+
+
+def test_afw_camera_stored_the_other_way_round(golden: Path) -> None:
+    """A transform map that lists a transform's inverse is followed backwards."""
+    content = _golden_camera(golden, "comCamSim").read_bytes()
+    # With the names of its columns swapped, the map says of every transform that it goes the other way.
+    swapped = content
+    for a, b in (("fromSysName", "toSysName"), ("fromSysDetectorName", "toSysDetectorName")):
+        longer, shorter = f"'{a}'".encode(), f"'{b}'".ljust(len(a) + 2).encode()
+        assert swapped.count(longer) == swapped.count(shorter) == 1
+        swapped = swapped.replace(longer, b"@swap@").replace(shorter, longer).replace(b"@swap@", shorter)
+    straight, camera = read_afw_camera(content, "straight"), read_afw_camera(swapped, "swapped")
+    pixels = np.array([[100.0, 200.0], [4000.0, 17.5]])
+    there = straight.pixels_to_focal_plane[0](pixels)
+    assert camera.pixels_to_focal_plane[0](there) == pytest.approx(pixels, abs=1e-8)
+    field = straight.focal_plane_to_field_angle(there)
+    assert camera.focal_plane_to_field_angle(field) == pytest.approx(there, abs=1e-8)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "no_index", "bad_bytes", "other_fits"])
+def test_damaged_afw_cameras_are_named(golden: Path, tmp_path: Path, damage: str) -> None:
+    content = _golden_camera(golden, "comCamSim").read_bytes()
+    if damage == "empty":
+        content = b""
+    elif damage == "text":
+        content = b"this is no FITS file\n" * 100
+    elif damage == "truncated":
+        content = content[: len(content) // 3]
+    elif damage == "no_index":
+        content = content.replace(b"ARCHIVE_INDEX", b"ARCHIVE_OTHER")
+    elif damage == "bad_bytes":
+        content = content.replace(b"Begin", b"Bogus")
+    else:
+        fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "image.fits")
+        content = (tmp_path / "image.fits").read_bytes()
+    with pytest.raises(CameraFileError, match=r"somewhere\.fits is no afw camera file or is damaged"):
+        read_afw_camera(content, "somewhere.fits")
+
+
+def test_survey_camera() -> None:
+    """The demo's camera: 21 rafts of 3 x 3 CCDs, and distortion that only grows with the radius."""
+    camera = camera_from_mapping(yaml.safe_load(yaml.safe_dump(survey_camera())), "demo")
+    assert len(camera.detector_ids) == 189
+    corners = camera.corners().reshape(-1, 2)
+    assert 1.7 < np.rad2deg(np.hypot(*corners.T)).max() < 2.1

@@ -1,0 +1,191 @@
+"""Several processes define the same visits at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import pytest
+from lsst.daf.butler import Butler
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.pex.config import registerConfigurable
+from lsst.sphgeom import Region
+
+from butler_visits import (
+    ComputeVisitRegionsFromSingleRawWcsTask,
+    ComputeVisitRegionsTask,
+    DefineVisitsConfig,
+    DefineVisitsTask,
+    VisitDefinitionData,
+    VisitRegions,
+)
+from simulated_survey import insert_exposures, night
+from visit_tables import Tables, add_exposures, counts, data_ids, exposure, make_task, root, stored, tables
+
+EXPOSURES = [one for one in night(100) if one["observation_type"] == "science"]
+SNAPS = [exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
+
+WRITER = """
+import sys
+from lsst.daf.butler import Butler
+from butler_visits import DefineVisitsConfig, DefineVisitsTask
+
+repository, incremental = sys.argv[1:]
+butler = Butler.from_config(repository, writeable=True)
+with butler.query() as query:
+    exposures = list(query.dimension_records("exposure").where(instrument="SimCam"))
+config = DefineVisitsConfig()
+config.groupExposures.name = "one-to-one-and-by-counter"
+config.chunkSize = 5
+task = DefineVisitsTask(config, butler=butler)
+print("ready", flush=True)
+sys.stdin.readline()
+result = task.run(exposures, incremental=incremental == "True")
+print(result.n_visits, result.n_new, result.n_skipped)
+"""
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_two_processes(make_survey: Callable[..., Butler], incremental: bool) -> None:
+    butler, alone = make_survey(), make_survey()
+    for one in (butler, alone):
+        insert_exposures(one, EXPOSURES)
+    n_visits = make_task(alone, "one-to-one-and-by-counter").run(data_ids(one["id"] for one in EXPOSURES)).n_visits
+    command = [sys.executable, "-c", WRITER, str(root(butler)), str(incremental)]
+    writers = [
+        subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    outputs = [writer.communicate(timeout=60) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0], outputs
+    done = [tuple(map(int, out.split())) for out, _ in outputs]
+    assert [n for n, *_ in done] == [n_visits, n_visits]
+    assert [new + skipped for _, new, skipped in done] == [n_visits, n_visits]
+    assert sum(new for _, new, _ in done) == n_visits
+    assert tables(Butler.from_config(root(butler))) == tables(alone)
+
+
+class OvertakenConfig(ComputeVisitRegionsFromSingleRawWcsTask.ConfigClass):
+    """Config of `OvertakenTask`."""
+
+
+@registerConfigurable("overtaken", ComputeVisitRegionsTask.registry)
+class OvertakenTask(ComputeVisitRegionsFromSingleRawWcsTask):
+    """Computes regions while another writer comes first: before the plan is made, or before it is written."""
+
+    ConfigClass = OvertakenConfig
+    other_writer: ClassVar[Callable[[], Any] | None] = None
+    early: ClassVar[bool] = False
+
+    def compute_all(
+        self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None
+    ) -> list[VisitRegions]:
+        if self.early:
+            self.let_other_write()
+        return [
+            VisitRegions(regions.region, lambda regions=regions: self.detectors_later(regions))
+            for regions in super().compute_all(visits, collections=collections)
+        ]
+
+    @classmethod
+    def detectors_later(cls, regions: VisitRegions) -> dict[int, Region]:
+        cls.let_other_write()
+        return regions.detectors()
+
+    @classmethod
+    def let_other_write(cls) -> None:
+        writer, cls.other_writer = cls.other_writer, None
+        if writer is not None:
+            writer()
+
+
+def overtaken_task(
+    butler: Butler, other_writer: Callable[[], Any], *, early: bool = False, **region_fields: Any
+) -> DefineVisitsTask:
+    config = DefineVisitsConfig()
+    config.groupExposures.name = "by-group-metadata"
+    config.computeVisitRegions.name = "overtaken"
+    config.computeVisitRegions["overtaken"].update(**region_fields)
+    OvertakenTask.other_writer, OvertakenTask.early = other_writer, early
+    return DefineVisitsTask(config, butler=butler)
+
+
+def other(butler: Butler) -> Butler:
+    return Butler.from_config(root(butler), writeable=True)
+
+
+@pytest.fixture
+def expected(make_survey: Callable[..., Butler]) -> Tables:
+    """Return the tables of an undisturbed writer."""
+    butler = make_survey()
+    ids = add_exposures(butler, [exposure(1), *SNAPS])
+    make_task(butler, "by-group-metadata").run(data_ids(ids))
+    return tables(butler)
+
+
+@pytest.mark.parametrize("by_other", [1, 3])
+def test_overtaken(make_survey: Callable[..., Butler], expected: Tables, by_other: int) -> None:
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, [exposure(1), *SNAPS]))
+    first = make_task(other(butler), "by-group-metadata")
+    task = overtaken_task(butler, lambda: first.run(given[:by_other]))
+    n_first = 1 if by_other == 1 else 2
+    assert counts(task.run(given)) == {
+        name: value for name, value in {"n_visits": 2, "n_new": 2 - n_first, "n_skipped": n_first}.items() if value
+    }
+    assert tables(butler) == expected
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_overtaken_by_something_else(make_survey: Callable[..., Butler], skip: bool) -> None:
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, [exposure(1), *SNAPS]))
+    first = make_task(other(butler), "by-group-metadata")
+    # Only one of the snaps, so that the other writer's visit is another one.
+    task = overtaken_task(butler, lambda: first.run(given[1:2]))
+    if skip:
+        assert counts(task.run(given, skip_conflicting=True)) == {"n_visits": 2, "n_new": 1, "n_skipped": 1}
+    else:
+        with pytest.raises(ConflictingDefinitionError, match="exposure_time"):
+            task.run(given)
+    visits = {record.name: record for record in stored(butler, "visit")}
+    assert visits[SNAPS[0]["group"]].exposure_time == SNAPS[0]["exposure_time"]
+    assert [row.exposure for row in stored(butler, "visit_definition")].count(SNAPS[1]["id"]) == 0
+
+
+def test_overtaken_while_adding_exposures(make_survey: Callable[..., Butler]) -> None:
+    butler = make_survey()
+    first_snap, second_snap = data_ids(add_exposures(butler, SNAPS))
+    make_task(butler, "by-group-metadata").run([first_snap])
+    first = make_task(other(butler), "by-group-metadata")
+    # Merged regions change with the second snap, so that detectors' regions are asked for.
+    task = overtaken_task(butler, lambda: first.run([second_snap], incremental=True), mergeExposures=True)
+    assert counts(task.run([second_snap], incremental=True)) == {"n_visits": 1, "n_fully_updated": 1}
+    assert {row.exposure for row in stored(butler, "visit_definition")} == {snap["id"] for snap in SNAPS}
+    (visit,) = stored(butler, "visit")
+    assert visit.exposure_time == sum(snap["exposure_time"] for snap in SNAPS)
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["before writing", "before reading"])
+def test_overtaken_with_a_new_exposure(make_survey: Callable[..., Butler], early: bool) -> None:
+    """A snap that arrives, with its visit, while another run is on its way stays in the visit."""
+    butler = make_survey()
+    (first_snap,) = data_ids(add_exposures(butler, SNAPS[:1]))
+    first = other(butler)
+
+    def arrive() -> None:
+        make_task(first, "by-group-metadata").run(data_ids(add_exposures(first, SNAPS[1:])), incremental=True)
+
+    overtaken_task(butler, arrive, early=early).run([first_snap], incremental=True)
+    assert {row.exposure for row in stored(butler, "visit_definition")} == {snap["id"] for snap in SNAPS}
+    (visit,) = stored(butler, "visit")
+    assert visit.exposure_time == sum(snap["exposure_time"] for snap in SNAPS)

@@ -1,0 +1,105 @@
+"""A process that is killed leaves whole visits or none."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler
+
+from simulated_survey import insert_exposures, night
+from visit_tables import N_DETECTORS, data_ids, make_task, root, stored, tables
+
+EXPOSURES = [one for one in night(100) if one["observation_type"] == "science"]
+GROUPING = "one-to-one-and-by-counter"
+KILLS = 24
+
+
+def define(repository: Path, events: Connection) -> None:
+    """Define visits in a child process, and tell when that starts and when it is done."""
+    butler = Butler.from_config(repository, writeable=True)
+    task = make_task(butler, GROUPING, chunkSize=5)
+    given = data_ids(one["id"] for one in EXPOSURES)
+    events.send("start")
+    task.run(given)
+    events.send("done")
+
+
+def start(repository: Path) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+    """Start a child and wait until it calls run."""
+    # Children are forks of a server that has imported everything, so they start at once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["butler_visits.task", "lsst.daf.butler.direct_butler", "simulated_survey"])
+    events, child_end = context.Pipe(duplex=False)
+    child = context.Process(target=define, args=(repository, child_end))
+    child.start()
+    child_end.close()
+    assert events.poll(60)
+    assert events.recv() == "start"
+    return child, events
+
+
+def assert_whole(butler: Butler) -> int:
+    """Check that each visit has all that belongs to it and nothing belongs to none; count the visits."""
+    exposures = {one["id"]: one for one in EXPOSURES}
+    visits = {record.id for record in stored(butler, "visit")}
+    found = tables(butler)
+    members = Counter(record.visit for record in stored(butler, "visit_definition"))
+    systems = Counter(record.visit for record in stored(butler, "visit_system_membership"))
+    regions = Counter(record.visit for record in stored(butler, "visit_detector_region"))
+    assert set(members) == set(systems) == visits
+    assert regions == dict.fromkeys(visits, N_DETECTORS)
+    for visit in visits:
+        one = exposures.get(visit)
+        snaps = 1 if one is None else one["seq_end"] - one["seq_start"] + 1
+        is_sequence = one is not None and one["seq_num"] == one["seq_start"]
+        assert members[visit] == (snaps if is_sequence else 1)
+        assert systems[visit] == (2 if one is not None and snaps == 1 else 1)
+    assert {visit for visit, *_ in found["visit_overlap"]} == visits
+    assert {row[:2] for row in found["detector_overlap"]} == {(v, d) for v in visits for d in range(N_DETECTORS)}
+    return len(visits)
+
+
+@pytest.fixture(autouse=True)
+def _children_find_our_modules(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let the server of forks import the modules beside this one."""
+    folders = [str(Path(__file__).parent), str(request.config.rootpath / "demo"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+
+
+def test_killed(make_survey: Callable[..., Butler]) -> None:
+    undisturbed = make_survey()
+    insert_exposures(undisturbed, EXPOSURES)
+    child, events = start(root(undisturbed))
+    begin = time.perf_counter()
+    assert events.poll(60)
+    assert events.recv() == "done"
+    duration = time.perf_counter() - begin
+    child.join()
+    expected = tables(undisturbed)
+    n_visits = assert_whole(undisturbed)
+    assert n_visits > 60
+
+    rng = random.Random(1)
+    done = []
+    for kill in range(KILLS):
+        butler = make_survey()
+        insert_exposures(butler, EXPOSURES)
+        child, _ = start(root(butler))
+        time.sleep(duration * (kill + rng.random()) / KILLS)
+        child.kill()
+        child.join()
+        # Opened anew, as after a crash.
+        butler = Butler.from_config(root(butler), writeable=True)
+        done.append(assert_whole(butler))
+        result = make_task(butler, GROUPING).run(data_ids(one["id"] for one in EXPOSURES))
+        assert (result.n_skipped, result.n_new) == (done[-1], n_visits - done[-1])
+        assert tables(butler) == expected
+    assert sum(0 < count < n_visits for count in done) >= KILLS // 4, done
