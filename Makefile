@@ -6,11 +6,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test lint types clean
+.PHONY: help demo test bench lint types clean
 
 help:
 	@echo "make demo   build a simulated repository and define its visits"
 	@echo "make test   run the tests"
+	@echo "make bench  measure the speed, in some ten minutes"
 	@echo "make lint   check the style (ruff)"
 	@echo "make types  check the types (mypy)"
 	@echo "make clean  remove what these commands made"
@@ -21,6 +22,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed
+	PYTHONPATH=demo $(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

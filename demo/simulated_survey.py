@@ -137,7 +137,8 @@ def make_repository(
         [
             {
                 "name": INSTRUMENT,
-                "class_name": f"simulated_survey.{INSTRUMENT}",
+                # Nothing that can be imported: the normal case without Rubin's stack.
+                "class_name": f"simulated_camera.{INSTRUMENT}",
                 # Large enough for an id that is all the digits of a group's name.
                 "visit_max": 10**17,
                 "exposure_max": 10**17,

@@ -11,7 +11,7 @@ from lsst.daf.butler import Butler
 
 from command_line import define_visits, run_program
 from simulated_survey import CAMERA_RUN, INSTRUMENT, camera
-from visit_tables import add_exposures, exposure, root, stored
+from visit_tables import add_exposures, exposure, make_read_only, root, stored
 
 
 @pytest.fixture
@@ -68,22 +68,15 @@ def test_broken_database(butler: Butler, content: bytes | None) -> None:
     assert str(root(butler)) in failure(root(butler), INSTRUMENT)
 
 
-def make_read_only(repository: Path) -> None:
-    """Make SQLite take the database for read-only, also for root: by a write version that it does not know."""
-    with (repository / "gen3.sqlite3").open("r+b") as database:
-        database.seek(18)
-        database.write(b"\x03")
-
-
 def test_read_only_repository(butler: Butler) -> None:
-    make_read_only(root(butler))
+    make_read_only(butler)
     message = failure(root(butler), INSTRUMENT)
     assert str(root(butler)) in message
     assert re.search("read-?only", message)
 
 
 def test_read_only_repository_in_a_process(butler: Butler) -> None:
-    make_read_only(root(butler))
+    make_read_only(butler)
     result = run_program("butler", "define-visits", root(butler), INSTRUMENT)
     assert result.returncode == 1
     assert_no_traceback(result.stderr)

@@ -92,7 +92,7 @@ class OvertakenTask(ComputeVisitRegionsFromSingleRawWcsTask):
         if self.early:
             self.let_other_write()
         return [
-            VisitRegions(regions.region, lambda regions=regions: self.detectors_later(regions))
+            VisitRegions(regions.region, regions.detector_ids, lambda regions=regions: self.detectors_later(regions))
             for regions in super().compute_all(visits, collections=collections)
         ]
 

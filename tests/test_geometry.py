@@ -17,6 +17,7 @@ from butler_visits.geometry import (
     field_angle_to_sky,
     outline_distance,
     plane_hull,
+    polygon_area,
 )
 
 ARCSEC = math.pi / 180 / 3600
@@ -198,3 +199,33 @@ def test_polygons_at_the_pole_and_across_zero(ra: float) -> None:
         polygon = ConvexPolygon.decode(encode_polygons(vertices[None])[0])
         assert polygon.contains(UnitVector3d(LonLat.fromDegrees(ra, dec)))
         assert not polygon.contains(UnitVector3d(LonLat.fromDegrees(ra, dec - 3 if dec > 0 else dec + 3)))
+
+
+@given(st.permutations([0, 1, 2]))
+def test_area_of_an_octant(order: list[int]) -> None:
+    """An eighth of the sphere; negative if its corners go clockwise."""
+    corners = np.eye(3)[order]
+    assert polygon_area(corners) == pytest.approx(np.linalg.det(corners) * math.pi / 2, rel=1e-15)
+
+
+@given(ra_values, dec_values, angles, st.floats(1e-6, 1.5), st.floats(1e-6, 1.5))
+def test_area_of_a_rectangle(ra: float, dec: float, rotation: float, x: float, y: float) -> None:
+    """A rectangle on the tangent plane is the base of a pyramid, whose solid angle is known."""
+    corners = field_angle_to_sky([(-x, y), (x, y), (x, -y), (-x, -y)], ra, dec, rotation)[::-1]
+    expected = 4 * math.atan2(x * y, math.sqrt(1 + x**2 + y**2))
+    # The corners are rounded by 1e-16, which matters if a side is short.
+    assert abs(polygon_area(corners)) == pytest.approx(expected, rel=1e-13 + 1e-15 / min(x, y))
+
+
+@given(st.lists(field_angles, min_size=4, max_size=20), ra_values, dec_values, st.data())
+def test_area_is_that_of_its_parts(
+    points: list[tuple[float, float]], ra: float, dec: float, data: st.DataObject
+) -> None:
+    xy = np.array(points)
+    assume(np.linalg.svd(xy - xy.mean(axis=0), compute_uv=False)[1] > 1e-6)
+    hull = field_angle_to_sky(xy[plane_hull(xy)], ra, dec, 0.3)
+    assume(len(hull) > 3)
+    cut = data.draw(st.integers(2, len(hull) - 2))
+    turned = np.roll(hull, data.draw(st.integers(0, len(hull) - 1)), axis=0)
+    parts = polygon_area(turned[: cut + 1]) + polygon_area(np.concatenate([turned[cut:], turned[:1]]))
+    assert parts == pytest.approx(polygon_area(hull), rel=1e-9, abs=1e-18)

@@ -58,10 +58,9 @@ def exposure(
 def add_exposures(butler: Butler, exposures: Iterable[dict[str, Any]], *, replace: bool = False) -> list[int]:
     """Insert exposures with their groups and days (or correct them), and return their ids."""
     exposures = list(exposures)
-    for one in exposures:
-        for element, key in (("group", "name"), ("day_obs", "id")):
-            record = {"instrument": INSTRUMENT, key: one[element]}
-            butler.registry.insertDimensionData(element, record, skip_existing=True)
+    for element, key in (("group", "name"), ("day_obs", "id")):
+        known = [{"instrument": INSTRUMENT, key: value} for value in {one[element] for one in exposures}]
+        butler.registry.insertDimensionData(element, *known, skip_existing=True)
     rows = [{"instrument": INSTRUMENT, **one} for one in exposures]
     butler.registry.insertDimensionData("exposure", *rows, replace=replace)
     return [one["id"] for one in exposures]
@@ -119,6 +118,13 @@ def delete_rows(butler: Butler, table: str, **where: int) -> None:
     with closing(sqlite3.connect(root(butler) / "gen3.sqlite3")) as connection, connection:
         deleted = connection.execute(f"DELETE FROM {table} WHERE {conditions}").rowcount
     assert deleted > 0
+
+
+def make_read_only(butler: Butler) -> None:
+    """Make SQLite take the database for read-only, also for root: by a write version that it does not know."""
+    with (root(butler) / "gen3.sqlite3").open("r+b") as database:
+        database.seek(18)
+        database.write(b"\x03")
 
 
 def _values(record: DimensionRecord) -> tuple[Any, ...]:

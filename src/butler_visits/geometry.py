@@ -13,6 +13,7 @@ __all__ = [
     "field_angle_to_sky",
     "outline_distance",
     "plane_hull",
+    "polygon_area",
 ]
 
 import math
@@ -61,7 +62,7 @@ def field_angle_to_sky(
 
     Notes
     -----
-    SPEC section 4, step 3: the direction of p + xi e + eta n, with p the boresight, e east and n north of it.
+    docs/design.md, Regions, step 3: the direction of p + xi e + eta n, with p the boresight, e east and n north of it.
     """
     ra, dec, rotation = np.broadcast_arrays(
         np.asarray(ra, dtype=float), np.asarray(dec, dtype=float), np.asarray(rotation, dtype=float)
@@ -237,3 +238,27 @@ def outline_distance(a: FloatArray, b: FloatArray) -> FloatArray:
         Angle in radians.
     """
     return np.maximum(boundary_distance(a, b).max(axis=-1), boundary_distance(b, a).max(axis=-1))
+
+
+def polygon_area(vertices: FloatArray) -> float:
+    """Measure the area of a convex polygon.
+
+    Parameters
+    ----------
+    vertices : `numpy.ndarray`, shape (V, 3)
+        Unit vectors, counterclockwise as seen from outside the sphere.
+
+    Returns
+    -------
+    area : `float`
+        Steradians.
+
+    Notes
+    -----
+    The sum over a fan of triangles, each with the formula of F. Eriksson (Mathematics Magazine 63, 184, 1990):
+    tan(E / 2) = a . (b x c) / (1 + a . b + b . c + c . a).
+    """
+    a, b, c = vertices[0], vertices[1:-1], vertices[2:]
+    # The triple product from differences, which small polygons do not cancel.
+    triple = np.einsum("i,ji->j", a, np.cross(b - a, c - a))
+    return float(2 * np.arctan2(triple, 1 + b @ a + np.einsum("ji,ji->j", b, c) + c @ a).sum())

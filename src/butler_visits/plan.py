@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["Action", "Difference", "PlannedVisit", "compare_records", "conflict_message"]
+__all__ = [
+    "Action",
+    "Difference",
+    "Failure",
+    "Options",
+    "PlannedVisit",
+    "compare_records",
+    "conflict_message",
+]
 
 import dataclasses
 import enum
@@ -19,6 +27,19 @@ from .regions import VisitRegions
 
 _ARCSEC = np.pi / 180 / 3600
 _LISTED_CONFLICTS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a run or a plan was asked for; see `DefineVisitsTask.run`."""
+
+    collections: Sequence[str] | None = None
+    update_records: bool = False
+    incremental: bool = False
+    skip_conflicting: bool = False
+    prefilter: bool = False
+    check_detector_regions: bool = False
+    skip_errors: bool = False
 
 
 class Action(enum.Enum):
@@ -39,7 +60,7 @@ class Difference:
     stored: Any
     computed: Any
     distance: float | None = None
-    """For two polygons the largest distance between their boundaries, arcsec."""
+    """For two polygons the largest distance of a vertex of either to the other's boundary, arcsec."""
 
     def __str__(self) -> str:
         if self.distance is not None:
@@ -47,6 +68,20 @@ class Difference:
         if isinstance(self.computed, Region):
             return f"{self.field} is stored as {_kind(self.stored)} and is now {_kind(self.computed)}"
         return f"{self.field} is stored as {_shown(self.stored)} and is now {_shown(self.computed)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Exposures of which no visit could be made."""
+
+    exposures: tuple[int, ...]
+    """Their ids."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        which = "Exposure" if len(self.exposures) == 1 else "Exposures"
+        return f"{which} {', '.join(map(str, self.exposures))}: {self.reason}"
 
 
 @dataclasses.dataclass
@@ -58,7 +93,10 @@ class PlannedVisit:
     """The computed ``visit`` record."""
 
     regions: VisitRegions
-    action: Action
+    stored: DimensionRecord | None = None
+    """The stored ``visit`` record, if there is one."""
+
+    action: Action = Action.UNCHANGED
     differences: list[Difference] = dataclasses.field(default_factory=list)
     exposures_to_join: list[int] = dataclasses.field(default_factory=list)
     """Ids of the exposures whose ``visit_definition`` rows are to be inserted."""
@@ -93,9 +131,38 @@ class PlannedVisit:
         return self.action is Action.UPDATE and self.detectors_to_write != set()
 
     @property
+    def partially_updated(self) -> bool:
+        """Whether a stored visit gets new fields or exposures only."""
+        return self.action is Action.UPDATE and not self.fully_updated
+
+    @property
+    def to_write(self) -> tuple[Any, ...]:
+        """What is to be written, to be compared with another plan of the same visit."""
+        return (
+            self.definition.id,
+            self.action,
+            self.exposures_to_join,
+            self.exposures_to_check,
+            self.detectors_to_write,
+        )
+
+    @property
     def only_checks(self) -> bool:
         """Whether it turns out only while writing if there is anything to write."""
         return self.writes and not self.write_record and not self.exposures_to_join and self.detectors_to_write == set()
+
+    @property
+    def reason(self) -> str:
+        """Why there is something to do, or nothing; empty where the action says it all."""
+        reasons = [str(difference) for difference in self.differences]
+        if self.action is Action.UPDATE:
+            if exposures := self.exposures_to_join + self.exposures_to_check:
+                reasons.append(f"exposures {', '.join(map(str, exposures))} are not joined to it yet")
+            if self.detectors_to_write is None and not self.differences:
+                reasons.append("all its records are replaced, as asked")
+            elif self.detectors_to_write:
+                reasons.append(f"{len(self.detectors_to_write)} detectors have no region")
+        return "; ".join(reasons)
 
     def detector_regions_to_write(self) -> dict[int, Region]:
         """Make the detector regions that are to be written.
@@ -169,14 +236,15 @@ def conflict_message(conflicts: Sequence[PlannedVisit]) -> str:
     """
     lines = [
         f"Visit {visit.definition.id} ({visit.definition.name}) of {visit.definition.instrument} is in conflict with "
-        f"what the repository has: {'; '.join(map(str, visit.differences))}."
+        f"what the repository has: {visit.reason}."
         for visit in conflicts[:_LISTED_CONFLICTS]
     ]
     if len(conflicts) > _LISTED_CONFLICTS:
-        lines.append(f"So are {len(conflicts) - _LISTED_CONFLICTS} more visits.")
+        others = len(conflicts) - _LISTED_CONFLICTS
+        lines.append("So is 1 more visit." if others == 1 else f"So are {others} more visits.")
     lines.append(
         "--update-records (in Python update_records) replaces what is stored, --incremental does so where exposures "
-        "were added, --skip-conflicting leaves it as it is."
+        "were added, --skip-conflicting leaves it as it is; --dry-run shows all conflicts and writes nothing."
     )
     return "\n".join(lines)
 

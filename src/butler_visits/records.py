@@ -47,7 +47,7 @@ def visit_record(visit: VisitDefinitionData, region: Region, universe: Dimension
 
     Notes
     -----
-    SPEC section 3 says how each field is made.
+    docs/design.md, Records, says how each field is made.
     """
     physical_filter = _common(visit, "physical_filter")
     if physical_filter is None:
@@ -198,9 +198,12 @@ def _common(visit: VisitDefinitionData, field: str) -> Any:
 
 
 def _of_all(visit: VisitDefinitionData, field: str, combine: Any) -> Any:
-    """Combine the exposures' values, or return `None` if any is null or the universe lacks the field."""
+    """Combine the exposures' values, or return `None` if any is null or the universe lacks the field.
+
+    What is not a number is null: SQLite stores it so, and a visit must equal what is stored of it.
+    """
     values = [getattr(exposure, field, None) for exposure in visit.exposures]
-    if any(value is None for value in values):
+    if any(value is None or not math.isfinite(value) for value in values):
         return None
     return combine(values)
 

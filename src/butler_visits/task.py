@@ -4,13 +4,11 @@ from __future__ import annotations
 
 __all__ = ["DefineVisitsConfig", "DefineVisitsTask"]
 
-import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
+from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pex.config import Config, Field, RangeField
 from lsst.pipe.base import Struct, Task
@@ -18,21 +16,24 @@ from lsst.utils.timer import timeMethod
 from sqlalchemy.exc import IntegrityError
 
 from . import registry
-from .batches import batches
+from .batches import batches_of_families
 from .busy import when_free
 from .definition import VisitDefinitionData
 from .errors import DefinitionError
 from .grouping import GroupExposuresTask
-from .plan import Action, PlannedVisit, compare_records, conflict_message
-from .records import visit_record
-from .regions import ComputeVisitRegionsTask, VisitRegions
-from .selection import expand, split_off_sky, without_visit
+from .isolate import isolate, reason_of
+from .plan import Action, Failure, Options, PlannedVisit, conflict_message
+from .planning import plan_visits
+from .regions import ComputeVisitRegionsTask
+from .selection import Selection, Selector
+from .visit_plan import VisitPlan
+
+_Item = TypeVar("_Item", VisitDefinitionData, PlannedVisit)
+
+_PROGRESS = Progress("butler_visits.defineVisits")
 
 _ATTEMPTS = 10
 """How often a chunk is planned anew because another process wrote some of its visits first."""
-
-_BATCH = 10_000
-"""Exposures whose groups are completed with one query."""
 
 
 class DefineVisitsConfig(Config):
@@ -66,18 +67,6 @@ class DefineVisitsConfig(Config):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Options:
-    """What `DefineVisitsTask.run` was asked for."""
-
-    collections: Sequence[str] | None
-    update_records: bool
-    incremental: bool
-    skip_conflicting: bool
-    prefilter: bool
-    check_detector_regions: bool
-
-
 class DefineVisitsTask(Task):
     """Defines visits: groups exposures, computes their regions and writes both into the repository's registry.
 
@@ -102,6 +91,9 @@ class DefineVisitsTask(Task):
         self.butler = butler
         self.makeSubtask("groupExposures")
         self.makeSubtask("computeVisitRegions", butler=butler)
+        # Instruments whose visit systems are known to be there.
+        self._with_visit_systems: set[str] = set()
+        self._selector = Selector(butler, self.groupExposures, ignore_off_sky=self.config.ignoreNonScienceExposures)
 
     def _reduce_kwargs(self) -> dict[str, Any]:
         # Docstring inherited.
@@ -118,8 +110,9 @@ class DefineVisitsTask(Task):
         skip_conflicting: bool = False,
         prefilter: bool = False,
         check_detector_regions: bool = False,
+        on_error: Literal["raise", "skip"] = "raise",
     ) -> Struct:
-        """Define the visits of exposures.
+        """Define the visits of exposures: `plan` and `apply` them, chunk by chunk.
 
         Parameters
         ----------
@@ -138,13 +131,16 @@ class DefineVisitsTask(Task):
             First drop exposures that belong to any visit already.
         check_detector_regions : `bool`, optional
             Add the detector regions that existing visits lack.
+        on_error : `str`, optional
+            ``raise`` stops at exposures that cannot be handled; ``skip`` reports them and defines all others.
 
         Returns
         -------
         result : `lsst.pipe.base.Struct`
             Integers ``n_visits``, ``n_skipped``, ``n_new``, ``n_fully_updated``, ``n_partially_updated``,
-            ``n_filtered`` and ``n_off_sky``, and ``off_sky_types``, a `dict` of the number of exposures that were
-            ignored because they are not on the sky by observation type.
+            ``n_filtered``, ``n_off_sky`` and ``n_failed``; ``off_sky_types``, a `dict` of the number of exposures that
+            were ignored because they are not on the sky by observation type; and ``failures``, a `list` of
+            `~butler_visits.plan.Failure` with the exposures of each and the reason.
 
         Raises
         ------
@@ -155,44 +151,151 @@ class DefineVisitsTask(Task):
             no valid visit can be made of some.
         LookupError
             If there is no camera geometry for an exposure.
+        lsst.daf.butler.DataIdValueError
+            If an exposure is not in the repository.
         TypeError
             If ``prefilter`` is combined with ``update_records`` or ``incremental``, or if the Butler is read-only.
         ValueError
             If a record is not of the ``exposure`` dimension.
         """
-        if prefilter and (update_records or incremental):
-            raise TypeError("prefilter drops the visits that update_records and incremental are to update.")
-        if not self.butler.isWriteable():
-            raise TypeError("Visits cannot be defined through a read-only Butler; open it with writeable=True.")
-        options = _Options(
-            collections=[collections] if isinstance(collections, str) else collections,
+        self._require_writeable()
+        options = self._options(
+            collections=collections,
             update_records=update_records,
             incremental=incremental,
             skip_conflicting=skip_conflicting,
             prefilter=prefilter,
             check_detector_regions=check_detector_regions,
+            on_error=on_error,
         )
+        given = list(dataIds)
+        selection = when_free(lambda: self._selector.select(given, options))
+        return self._write(selection.visits, lambda chunk: self._define(chunk, options), selection, options)
+
+    @timeMethod
+    def plan(
+        self,
+        dataIds: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
+        *,
+        collections: Sequence[str] | str | None = None,
+        update_records: bool = False,
+        incremental: bool = False,
+        skip_conflicting: bool = False,
+        prefilter: bool = False,
+        check_detector_regions: bool = False,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> VisitPlan:
+        """Say what `run` would do; reads only.
+
+        Parameters
+        ----------
+        dataIds, collections, update_records, incremental, skip_conflicting, prefilter, check_detector_regions, on_error
+            As for `run`.
+
+        Returns
+        -------
+        plan : `VisitPlan`
+            What there is to do, visit by visit. Conflicts are in it and raise nothing.
+
+        Raises
+        ------
+        RuntimeError, LookupError, TypeError, ValueError
+            As `run` does.
+        """
+        options = self._options(
+            collections=collections,
+            update_records=update_records,
+            incremental=incremental,
+            skip_conflicting=skip_conflicting,
+            prefilter=prefilter,
+            check_detector_regions=check_detector_regions,
+            on_error=on_error,
+        )
+        given = list(dataIds)
+        selection = when_free(lambda: self._selector.select(given, options))
+        planned: list[PlannedVisit] = []
+        for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
+            planned += self._attempt(lambda visits: self._plan(visits, options), chunk, options, selection.failures)
+        return VisitPlan(planned, options, selection.failures, selection.n_filtered, selection.off_sky_types)
+
+    @timeMethod
+    def apply(self, plan: VisitPlan) -> Struct:
+        """Write what was planned.
+
+        Parameters
+        ----------
+        plan : `VisitPlan`
+            What `plan` returned. Visits that another process has written since are planned anew.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            As `run` returns.
+
+        Raises
+        ------
+        lsst.daf.butler.registry.ConflictingDefinitionError
+            If a visit is stored otherwise. All others of its chunk have been written.
+        TypeError
+            If the Butler is read-only.
+        """
+        self._require_writeable()
+        left_out = Selection(n_filtered=plan.n_filtered, off_sky_types=plan.off_sky_types, failures=list(plan.failures))
+        return self._write(plan.visits, lambda chunk: self._apply(chunk, plan.options), left_out, plan.options)
+
+    def _require_writeable(self) -> None:
+        if not self.butler.isWriteable():
+            raise TypeError("Visits cannot be defined through a read-only Butler; open it with writeable=True.")
+
+    @staticmethod
+    def _options(*, collections: Sequence[str] | str | None, on_error: str, prefilter: bool, **others: bool) -> Options:
+        if prefilter and (others["update_records"] or others["incremental"]):
+            raise TypeError("prefilter drops the visits that update_records and incremental are to update.")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+        return Options(
+            collections=[collections] if isinstance(collections, str) else collections,
+            prefilter=prefilter,
+            skip_errors=on_error == "skip",
+            **others,
+        )
+
+    def _write(
+        self,
+        items: Sequence[_Item],
+        write: Callable[[Sequence[_Item]], list[PlannedVisit]],
+        selection: Selection,
+        options: Options,
+    ) -> Struct:
+        """Write visits chunk by chunk, and count them."""
         result = Struct(
             n_visits=0,
             n_skipped=0,
             n_new=0,
             n_fully_updated=0,
             n_partially_updated=0,
-            n_filtered=0,
-            n_off_sky=0,
-            off_sky_types={},
+            n_filtered=selection.n_filtered,
+            n_off_sky=sum(selection.off_sky_types.values()),
+            n_failed=0,
+            off_sky_types=selection.off_sky_types,
+            failures=selection.failures,
         )
-        given = list(dataIds)
-        exposures = when_free(lambda: self._select(given, options, result))
-        if exposures:
-            instrument = exposures[0].instrument
-            systems = self.groupExposures.getVisitSystems()
-            when_free(lambda: registry.sync_visit_systems(self.butler, instrument, systems))
-            for chunk in batches(self._definitions(exposures), self.config.chunkSize):
-                self._count(when_free(partial(self._define, chunk, options)), result)
+        if items:
+            first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
+            if first.instrument not in self._with_visit_systems:
+                systems = self.groupExposures.getVisitSystems()
+                when_free(lambda: registry.sync_visit_systems(self.butler, first.instrument, systems))
+                self._with_visit_systems.add(first.instrument)
+        bar: ProgressBar[None]
+        with _PROGRESS.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar:
+            for chunk in batches_of_families(items, self.config.chunkSize, _exposure_ids):
+                planned = self._attempt(lambda some: when_free(lambda: write(some)), chunk, options, result.failures)
+                self._count(planned, options, result)
+                bar.update(len(chunk))
+        result.n_failed = len(result.failures)
         self.log.verbose(
             "%d visits: %d new, %d fully and %d partially updated, %d left as they are; ignored %d exposures with "
-            "visits and %d that are not on the sky.",
+            "visits and %d that are not on the sky; %d failed.",
             result.n_visits,
             result.n_new,
             result.n_fully_updated,
@@ -200,157 +303,99 @@ class DefineVisitsTask(Task):
             result.n_skipped,
             result.n_filtered,
             result.n_off_sky,
+            result.n_failed,
         )
         return result
 
-    def _select(
-        self,
-        data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
-        options: _Options,
-        result: Struct,
-    ) -> list[DimensionRecord]:
-        """Find the exposures to make visits of, and count the others in the result; reads only."""
-        exposures, off_sky = split_off_sky(expand(self.butler, data_ids), self.config.ignoreNonScienceExposures)
-        result.n_off_sky = len(off_sky)
-        result.off_sky_types = dict(Counter(str(exposure.observation_type) for exposure in off_sky))
-        if options.prefilter and exposures:
-            n_given = len(exposures)
-            exposures = without_visit(self.butler, exposures, complete_only=options.check_detector_regions)
-            result.n_filtered = n_given - len(exposures)
-        if options.incremental:
-            exposures += self._missing(exposures)
-        return exposures
+    @staticmethod
+    def _attempt(
+        call: Callable[[Sequence[_Item]], list[PlannedVisit]],
+        items: Sequence[_Item],
+        options: Options,
+        failures: list[Failure],
+    ) -> list[PlannedVisit]:
+        """Do something with visits or, if failures are to be skipped, with all those it does not fail for."""
+        if not options.skip_errors:
+            return call(items)
+        planned, failed = isolate(call, items)
+        for item, error in failed:
+            failures.append(Failure(tuple(sorted(_exposure_ids(item))), reason_of(error)))
+        return planned
 
-    def _missing(self, exposures: list[DimensionRecord]) -> list[DimensionRecord]:
-        """Find further exposures of the same groups that are on the sky."""
-        given = {exposure.id for exposure in exposures}
-        found = {
-            exposure.id: exposure
-            for batch in batches(exposures, _BATCH)
-            for exposure in self.groupExposures.find_missing(batch, self.butler.registry)
-        }
-        others = [found[exposure] for exposure in sorted(found.keys() - given)]
-        on_sky, _ = split_off_sky(others, self.config.ignoreNonScienceExposures)
-        return on_sky
+    def _plan(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[PlannedVisit]:
+        """Compare visits with what is stored."""
+        tolerance = self.config.regionTolerance
+        planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
+        if options.incremental and any(visit.exposures_of_others for visit in planned):
+            # Exposures have come, and with another process into their visits, since these were grouped.
+            visits = self._selector.complete(visits)
+            planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
+        return planned
 
-    def _definitions(self, exposures: list[DimensionRecord]) -> Iterator[VisitDefinitionData]:
-        """Group exposures into visits whose ids are unique."""
-        names: dict[int, str] = {}
-        instrument = registry.fetch_instrument(self.butler, exposures[0].instrument)
-        for visit in self.groupExposures.group(exposures, instrument):
-            if visit.id in names:
-                raise DefinitionError(
-                    f"Two groups of exposures give the same visit id {visit.id}: {names[visit.id]!r} and "
-                    f"{visit.name!r}; use another grouping algorithm for one of them."
-                )
-            names[visit.id] = visit.name
-            # Nothing may depend on the order in which exposures arrived.
-            visit.exposures = sorted(visit.exposures, key=lambda exposure: exposure.id)
-            yield visit
+    def _define(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[PlannedVisit]:
+        """Plan and write visits."""
+        return self._apply(self._plan(visits, options), options)
 
-    def _define(self, visits: Sequence[VisitDefinitionData], options: _Options) -> list[PlannedVisit]:
-        """Plan and write a chunk of visits."""
+    def _apply(self, planned: Sequence[PlannedVisit], options: Options) -> list[PlannedVisit]:
+        """Write planned visits, all of them or, if it fails, none."""
         for _ in range(_ATTEMPTS):
-            planned = self._plan(visits, options)
-            if options.incremental and any(visit.exposures_of_others for visit in planned):
-                # Exposures have come, and with another process into their visits, since these were grouped.
-                visits = self._regroup(visits)
-                planned = self._plan(visits, options)
             try:
                 joined = registry.write_visits(self.butler, planned, update_obscore=self.config.updateObsCoreTable)
-            except IntegrityError as error:
+            except (IntegrityError, registry.StaleError) as error:
                 # Another process was first with one of the visits: read again what it wrote, and compare.
                 refused = error
-                if options.incremental:
-                    visits = self._regroup(visits)
+                visits = self._selector.reread([visit.definition for visit in planned])
+                again = self._plan(self._selector.complete(visits) if options.incremental else visits, options)
+                if isinstance(error, IntegrityError) and [v.to_write for v in again] == [v.to_write for v in planned]:
+                    return self._apply_refused(again, options, error)
+                planned = again
                 continue
             for visit in planned:
                 if visit.only_checks and visit.definition.id not in joined:
                     visit.action = Action.UNCHANGED
-            return planned
-        raise DefinitionError(
-            f"Visits {visits[0].id} to {visits[-1].id} could not be written after {_ATTEMPTS} attempts: {refused.orig}"
-        ) from refused
+            return list(planned)
+        ids = f"{planned[0].definition.id} to {planned[-1].definition.id}"
+        raise DefinitionError(f"Visits {ids} could not be written: others wrote some of them {_ATTEMPTS} times.") from (
+            refused
+        )
 
-    def _regroup(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
-        """Make the same visits again, with the exposures that have come since."""
-        ids = {visit.id for visit in visits}
-        exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
-        # Visits of another chunk may share a group with these.
-        return [visit for visit in self._definitions(exposures + self._missing(exposures)) if visit.id in ids]
+    def _apply_refused(
+        self, planned: Sequence[PlannedVisit], options: Options, error: IntegrityError
+    ) -> list[PlannedVisit]:
+        """Write visits of which the database refuses some, and say which."""
+        registry.check_detectors(self.butler, planned)
+        if len(planned) == 1:
+            visit = planned[0].definition
+            raise DefinitionError(
+                f"The database refuses visit {visit.id} ({visit.name}): {error.orig}. Another visit may have its name, "
+                "or one of its exposures may not be registered."
+            ) from error
+        if options.skip_errors:
+            # The halving is the caller's.
+            raise DefinitionError(f"The database refuses one of {len(planned)} visits: {error.orig}.") from error
+        half = len(planned) // 2
+        return self._apply(planned[:half], options) + self._apply(planned[half:], options)
 
     @staticmethod
-    def _count(planned: Sequence[PlannedVisit], result: Struct) -> None:
+    def _count(planned: Sequence[PlannedVisit], options: Options, result: Struct) -> None:
         """Count visits in the result, and complain of those in conflict."""
-        for visit in planned:
-            result.n_visits += 1
-            result.n_new += visit.is_new
-            result.n_fully_updated += visit.fully_updated
-            result.n_partially_updated += visit.action is Action.UPDATE and not visit.fully_updated
-            result.n_skipped += visit.action in (Action.UNCHANGED, Action.SKIPPED)
-        if conflicts := [visit for visit in planned if visit.action is Action.CONFLICT]:
+        conflicts = [visit for visit in planned if visit.action is Action.CONFLICT]
+        result.n_visits += len(planned) - len(conflicts)
+        result.n_new += sum(visit.is_new for visit in planned)
+        result.n_fully_updated += sum(visit.fully_updated for visit in planned)
+        result.n_partially_updated += sum(visit.partially_updated for visit in planned)
+        result.n_skipped += sum(visit.action in (Action.UNCHANGED, Action.SKIPPED) for visit in planned)
+        if conflicts and not options.skip_errors:
             raise ConflictingDefinitionError(conflict_message(conflicts))
-
-    def _plan(self, visits: Sequence[VisitDefinitionData], options: _Options) -> list[PlannedVisit]:
-        """Compute visits and compare them with what is stored; reads only."""
-        instrument = visits[0].instrument
-        ids = [visit.id for visit in visits]
-        regions = self.computeVisitRegions.compute_all(visits, collections=options.collections)
-        stored = registry.fetch_visits(self.butler, instrument, ids)
-        joined: dict[int, set[int]] = {}
-        if options.incremental:
-            joined = registry.fetch_exposures_of_visits(self.butler, instrument, stored)
-        covered: dict[int, set[int]] = {}
-        if options.check_detector_regions:
-            covered = registry.fetch_detectors_of_visits(self.butler, instrument, stored)
-        return [
-            self._plan_visit(
-                visit,
-                region,
-                stored.get(visit.id),
-                options,
-                joined=joined.get(visit.id, set()),
-                covered=covered.get(visit.id, set()),
+        result.failures += [
+            Failure(
+                tuple(exposure.id for exposure in visit.definition.exposures),
+                f"Visit {visit.definition.id} is in conflict with what the repository has: {visit.reason}.",
             )
-            for visit, region in zip(visits, regions, strict=True)
+            for visit in conflicts
         ]
 
-    def _plan_visit(
-        self,
-        visit: VisitDefinitionData,
-        regions: VisitRegions,
-        stored: DimensionRecord | None,
-        options: _Options,
-        *,
-        joined: set[int],
-        covered: set[int],
-    ) -> PlannedVisit:
-        """Decide what becomes of a visit, given the exposures joined to it and the detectors with a region."""
-        record = visit_record(visit, regions.region, self.butler.dimensions)
-        planned = PlannedVisit(visit, record, regions, Action.UNCHANGED)
-        exposures = [exposure.id for exposure in visit.exposures]
-        if stored is None:
-            planned.action = Action.NEW
-            planned.write_record = True
-            planned.exposures_to_join = exposures
-            planned.detectors_to_write = None
-            return planned
-        planned.differences = compare_records(stored, record, self.config.regionTolerance)
-        if planned.differences and not (options.update_records or options.incremental):
-            planned.action = Action.SKIPPED if options.skip_conflicting else Action.CONFLICT
-            return planned
-        planned.exposures_of_others = joined - set(exposures)
-        if options.incremental and len(exposures) > 1:
-            for exposure in visit.exposures:
-                if exposure.id not in joined:
-                    same_day = "day_obs" not in record.definition.implied.names or exposure.day_obs == record.day_obs
-                    (planned.exposures_to_join if same_day else planned.exposures_to_check).append(exposure.id)
-        if options.update_records or any(d.field == "region" for d in planned.differences):
-            planned.detectors_to_write = None
-        elif options.check_detector_regions:
-            planned.detectors_to_write = set(regions.detectors()) - covered
-        planned.write_record = options.update_records or bool(planned.differences)
-        to_join = planned.exposures_to_join or planned.exposures_to_check
-        if planned.write_record or to_join or planned.detectors_to_write != set():
-            planned.action = Action.UPDATE
-        return planned
+
+def _exposure_ids(item: VisitDefinitionData | PlannedVisit) -> set[int]:
+    visit = item.definition if isinstance(item, PlannedVisit) else item
+    return {exposure.id for exposure in visit.exposures}

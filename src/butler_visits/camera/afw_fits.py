@@ -44,7 +44,7 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
 
     Notes
     -----
-    SPEC section 5 describes the format.
+    docs/design.md, Cameras, describes the format.
     """
     try:
         with warnings.catch_warnings():

@@ -56,6 +56,9 @@ class CameraFinder:
         self._butler = butler
         self._versioned_only = versioned_only
         self._read: dict[UUID | str, Camera] = {}
+        self._no_class_camera = ""
+        # A collection's type does not change; what a chain holds may.
+        self._unchained: set[str] = set()
 
     def find(
         self,
@@ -90,7 +93,7 @@ class CameraFinder:
 
         Notes
         -----
-        SPEC section 5 gives the order. An exposure takes the camera that is valid when it begins.
+        docs/design.md, Cameras, gives the order. An exposure takes the camera that is valid when it begins.
         """
         given = self._butler.collections.defaults if collections is None else collections
         searched = self._flatten(given)
@@ -117,8 +120,15 @@ class CameraFinder:
         """List the collections that have datasets of their own, in the order of a search."""
         flat: list[str] = []
         for name in collections:
+            if name in self._unchained:
+                flat.append(name)
+                continue
             info = self._butler.collections.get_info(name)
-            flat.extend(self._flatten(info.children) if info.type is CollectionType.CHAINED else [name])
+            if info.type is CollectionType.CHAINED:
+                flat.extend(self._flatten(info.children))
+            else:
+                self._unchained.add(name)
+                flat.append(name)
         return flat
 
     def _certified(self, instrument: str, collections: Sequence[str]) -> list[_Certified]:
@@ -128,6 +138,8 @@ class CameraFinder:
             return certified
         for dataset_type in CAMERA_DATASET_TYPES:
             try:
+                # Of a type that is not registered the Butler knows faster than a query finds out.
+                self._butler.get_dataset_type(dataset_type)
                 with self._butler.query() as query:
                     rows = list(
                         query.join_dataset_search(dataset_type, collections)
@@ -175,7 +187,8 @@ class CameraFinder:
             where = ", ".join(searched) if searched else "no collections"
             problem = f"there is no camera or camera_geometry dataset in {where}"
         raise CameraLookupError(
-            f"No camera geometry for exposure {exposure.id} of {instrument.getName()}: {problem}. "
+            f"No camera geometry for exposure {exposure.id} of {instrument.getName()}: {problem}"
+            f"{self._no_class_camera}. "
             f"Certify one in {instrument.makeCalibrationCollectionName()}, or name its collection with --collections."
         )
 
@@ -210,7 +223,14 @@ class CameraFinder:
             return None
         class_name = f"{type(instrument).__module__}.{type(instrument).__qualname__}"
         if class_name not in self._read:
-            camera = get_camera()
+            try:
+                camera = get_camera()
+            except ImportError as error:
+                # Its package is there, and Rubin's stack is not.
+                self._no_class_camera = f"; {class_name}.getCamera() needs what is not installed ({error})"
+                return None
+            except Exception as error:
+                raise CameraFileError(f"{class_name}.getCamera() failed: {type(error).__name__}: {error}") from error
             if isinstance(camera, Mapping):
                 camera = camera_from_mapping(camera, f"{class_name}.getCamera()")
             if not isinstance(camera, Camera):

@@ -51,7 +51,7 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
     Parameters
     ----------
     data : `~collections.abc.Mapping`
-        The content, as SPEC section 5 describes it; what it does not name is ignored.
+        The content, as docs/design.md, Cameras, describes it; what it does not name is ignored.
     source : `str`
         Where it is from, for messages.
 
@@ -72,8 +72,8 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
         what = f"detector {key}"
         ccd = _mapping(ccd, what, source)
         names.append(str(key))
-        ids.append(int(_numbers(ccd, "id", (), what, source)))
-        boxes.append(_numbers(ccd, "bbox", (2, 2), what, source).astype(int))
+        ids.append(int(_integers(ccd, "id", (), what, source)))
+        boxes.append(_integers(ccd, "bbox", (2, 2), what, source))
         transforms.append(_pixels_to_focal_plane(ccd, what, source))
     return Camera(
         name=str(data.get("name", "camera")),
@@ -87,7 +87,7 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
 
 
 def _pixels_to_focal_plane(ccd: Mapping[str, Any], what: str, source: str) -> Transform:
-    """Make offset + J (p - refpos), J from the detector's orientation and pixel size (SPEC section 5)."""
+    """Make offset + J (p - refpos), J from the detector's orientation and pixel size."""
     pixel_size = _numbers(ccd, "pixelSize", (2,), what, source)
     reference = _numbers(ccd, "refpos", (2,), what, source)
     offset = _numbers(ccd, "offset", None, what, source)
@@ -168,6 +168,16 @@ def _field(data: Mapping[str, Any], name: str, what: str, source: str) -> Any:
     if name not in data:
         raise CameraFileError(f"{source}: {what} lacks the field {name}.")
     return data[name]
+
+
+def _integers(
+    data: Mapping[str, Any], name: str, shape: tuple[()] | tuple[int, int], what: str, source: str
+) -> npt.NDArray[np.int64]:
+    """Read a field that holds integers of the given shape."""
+    numbers = _numbers(data, name, shape, what, source)
+    if (numbers != np.round(numbers)).any() or (np.abs(numbers) >= 2**31).any():
+        raise CameraFileError(f"{source}: {name} of {what} must be integers, not {data[name]!r}.")
+    return numbers.astype(np.int64)
 
 
 def _numbers(

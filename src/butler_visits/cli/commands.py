@@ -13,6 +13,7 @@ import click
 from lsst.daf.butler.cli.opt import (
     collections_option,
     config_file_option,
+    config_option,
     options_file_option,
     repo_argument,
     where_option,
@@ -28,6 +29,7 @@ instrument_argument = MWArgumentDecorator(
 @repo_argument(required=True, help="REPO is the path or URI of a data repository.")
 @instrument_argument(required=True)
 @config_file_option(help="Path of a config file, loaded after the instrument's own overrides.")
+@config_option(help="Override of a config field, after the config file.", metavar="FIELD=VALUE")
 @collections_option(help="Collections to search for the camera, in this order; then the instrument's own are.")
 @where_option(help="Expression that selects exposures, like a SQL WHERE clause. The default is all.")
 @click.option(
@@ -54,6 +56,20 @@ instrument_argument = MWArgumentDecorator(
     "--check-detector-regions/--no-check-detector-regions",
     default=False,
     help="Add the detector regions that existing visits lack.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="What to do about exposures that cannot be handled: stop, or report them, define all others and exit with "
+    "status 1.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and write nothing to the repository.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="Write a table of the visits and what is done to them; .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable).",
 )
 @options_file_option()
 def define_visits(**kwargs: Any) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 __all__ = ["run"]
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from lsst.daf.butler import Butler, InvalidQueryError
 from lsst.pipe.base import Struct
+from lsst.pipe.base.configOverrides import ConfigOverrides
 
-from ..registry import fetch_instrument, resolve_instrument
+from ..registry import fetch_instrument, resolve_instrument, select_exposures
 from ..task import DefineVisitsConfig, DefineVisitsTask
+from ..visit_plan import VisitPlan
 from .errors import errors_as_messages, open_repository
+from .tables import check_table_name, write_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,21 +27,20 @@ def run(
     repo: str,
     instrument: str,
     config_file: str | None,
-    collections: Sequence[str],
+    config: Mapping[str, str],
     where: str,
-    *,
-    prefilter: bool,
-    update_records: bool,
-    incremental: bool,
-    **options: bool,
+    dry_run: bool,
+    output: str | None,
+    collections: Sequence[str],
+    **options: Any,
 ) -> None:
     """Define the visits of a repository's exposures, and say what was done.
 
     Parameters
     ----------
-    repo, instrument, config_file, collections, where
+    repo, instrument, config_file, config, where, dry_run, output
         As given on the command line.
-    prefilter, update_records, incremental, **options : `bool`
+    collections, **options
         Options of `DefineVisitsTask.run`.
 
     Raises
@@ -44,44 +48,90 @@ def run(
     click.ClickException
         For every error that a user can mend.
     """
-    if prefilter and (update_records or incremental):
+    if options["prefilter"] and (options["update_records"] or options["incremental"]):
         raise click.UsageError("--prefilter drops the visits that --update-records and --incremental are to update.")
+    if output:
+        check_table_name(output)
     # Like the Butler's own loggers, ours follow --log-level.
-    logging.getLogger("butler_visits").setLevel(logging.getLogger("lsst").getEffectiveLevel())
+    if (logger := logging.getLogger("butler_visits")).level == logging.NOTSET:
+        logger.setLevel(logging.getLogger("lsst").getEffectiveLevel())
+    options["collections"] = collections or None
     with errors_as_messages(repo):
-        butler = open_repository(repo, writeable=True)
+        butler = open_repository(repo, writeable=not dry_run)
         name = resolve_instrument(butler, instrument)
-        config = _config(butler, name, config_file)
+        task = DefineVisitsTask(_config(butler, name, config_file, config), butler=butler)
         try:
-            with butler.query() as query:
-                exposures = list(query.dimension_records("exposure").where(where, instrument=name))
-        except InvalidQueryError as error:
+            exposures = select_exposures(butler, name, where)
+        except (InvalidQueryError, OverflowError) as error:
             raise click.BadParameter(f"{where!r} is no valid expression: {error}", param_hint="--where") from error
-        task = DefineVisitsTask(config, butler=butler)
-        result = task.run(
-            exposures,
-            collections=collections or None,
-            prefilter=prefilter,
-            update_records=update_records,
-            incremental=incremental,
-            **options,
-        )
-    for line in _summary(result, name, len(exposures), where):
-        click.echo(line)
+        start = time.monotonic()
+        if dry_run or output:
+            plan = task.plan(exposures, **options)
+            if output:
+                write_table(plan.to_table(), output)
+            if dry_run:
+                click.echo(plan)
+                _echo_left_out(plan, len(exposures), name, where)
+                return
+            result = task.apply(plan)
+        else:
+            result = task.run(exposures, **options)
+    if result.n_visits:
+        seconds = time.monotonic() - start
+        updated = result.n_fully_updated + result.n_partially_updated
+        kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
+        rate = f"{seconds:.1f} s, {result.n_visits / seconds:.0f} a second"
+        click.echo(f"{_count(result.n_visits, 'visit')}: {kinds} ({rate}).")
+    _echo_left_out(result, len(exposures), name, where)
+    for failure in result.failures:
+        click.echo(f"Failed: {failure}", err=True)
+    if result.failures:
+        raise click.ClickException(f"{_count(result.n_failed, 'visit')} could not be defined.")
 
 
-def _config(butler: Butler, instrument: str, config_file: str | None) -> DefineVisitsConfig:
-    """Put the config together: defaults, the instrument's overrides, the user's file."""
+def _echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str, where: str) -> None:
+    """Say which exposures have not become visits, and why."""
+    if n_exposures == 0:
+        which = f" that match {where!r}" if where else ""
+        click.echo(f"Nothing defined: {instrument} has no exposures{which}.")
+    if isinstance(result, Struct) and n_exposures and not result.n_visits and not result.failures:
+        click.echo("Nothing defined.")
+    if result.n_filtered:
+        click.echo(f"Left out {_count(result.n_filtered, 'exposure')} with a visit already.")
+    if types := result.off_sky_types:
+        listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
+        click.echo(f"Left out {_count(sum(types.values()), 'exposure')} not on the sky: {listed}.")
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
+def _config(
+    butler: Butler, instrument: str, config_file: str | None, overrides: Mapping[str, str]
+) -> DefineVisitsConfig:
+    """Put the config together: defaults, the instrument's overrides, the user's file, the user's fields."""
     config = DefineVisitsConfig()
-    fetch_instrument(butler, instrument).applyConfigOverrides(DefineVisitsTask._DefaultName, config)
+    try:
+        fetch_instrument(butler, instrument).applyConfigOverrides(DefineVisitsTask._DefaultName, config)
+    except Exception as error:
+        # An instrument's class is somebody else's code, which can fail in any way.
+        raise click.ClickException(f"The config overrides of instrument {instrument}: {_reason(error)}") from error
     if config_file:
         try:
             config.load(config_file)
             config.validate()
         except Exception as error:
             # The file is the user's own code, which can fail in any way.
-            reason = next(iter(str(error).strip().splitlines()), "")
-            raise click.ClickException(f"Config file {config_file}: {type(error).__name__}: {reason}") from error
+            raise click.ClickException(f"Config file {config_file}: {_reason(error)}") from error
+    for field, value in overrides.items():
+        override = ConfigOverrides()
+        override.addValueOverride(field, value)
+        try:
+            override.applyTo(config)
+            config.validate()
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise click.BadParameter(f"{field}={value}: {_reason(error)}", param_hint="-c") from error
     if (
         config.groupExposures.name == "one-to-one-and-by-counter"
         and "seq_end" not in butler.dimensions["exposure"].RecordClass.fields.names
@@ -94,29 +144,5 @@ def _config(butler: Butler, instrument: str, config_file: str | None) -> DefineV
     return config
 
 
-def _summary(result: Struct, instrument: str, n_exposures: int, where: str) -> list[str]:
-    if n_exposures == 0:
-        which = f" that match {where!r}" if where else ""
-        return [f"Nothing defined: {instrument} has no exposures{which}."]
-    lines = []
-    if result.n_visits:
-        updated = result.n_fully_updated + result.n_partially_updated
-        kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
-        lines.append(f"{_count(result.n_visits, 'visit')}: {kinds}.")
-    else:
-        lines.append("Nothing defined.")
-    if result.n_filtered:
-        lines.append(f"Left out {_count(result.n_filtered, 'exposure')} with a visit already.")
-    if result.n_off_sky:
-        lines.append(
-            f"Left out {_count(result.n_off_sky, 'exposure')} not on the sky: {_listed(result.off_sky_types)}."
-        )
-    return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"

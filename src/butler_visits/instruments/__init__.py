@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["StandInInstrument", "import_instrument_class", "load_instrument", "raws_flipped"]
 
+import inspect
+import logging
 from functools import cache
 from importlib import resources
 from typing import Any, NoReturn
@@ -12,6 +14,8 @@ import yaml
 from lsst.daf.butler import DataId, DimensionRecord
 from lsst.pipe.base import Instrument
 from lsst.utils import doImportType
+
+_LOG = logging.getLogger(__name__)
 
 
 class StandInInstrument(Instrument):
@@ -52,6 +56,9 @@ def load_instrument(record: DimensionRecord) -> Instrument:
         An instance of its class or, where that cannot be imported, a `StandInInstrument`.
     """
     cls = import_instrument_class(record.class_name)
+    if cls is not None and inspect.isabstract(cls):
+        _LOG.warning("Instrument class %s is abstract; the class is not used.", record.class_name)
+        cls = None
     if cls is None:
         cls = type("StandInInstrument", (StandInInstrument,), {"_name": record.name})
     return cls()
@@ -72,7 +79,14 @@ def import_instrument_class(name: str) -> type[Instrument] | None:
     """
     try:
         cls = doImportType(name)
-    except (ImportError, TypeError, ValueError):
+    except ModuleNotFoundError:
+        # The usual case.
+        return None
+    except Exception as error:
+        # A class of somebody else, whose module can fail in any way; there is a way to do without.
+        _LOG.warning(
+            "Instrument class %s cannot be imported and is not used: %s: %s", name, type(error).__name__, error
+        )
         return None
     return cls if issubclass(cls, Instrument) else None
 

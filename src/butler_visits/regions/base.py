@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["ComputeVisitRegionsConfig", "ComputeVisitRegionsTask", "VisitRegions"]
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from lsst.daf.butler import Butler
@@ -23,12 +23,17 @@ class VisitRegions:
     ----------
     region : `lsst.sphgeom.Region`
         The visit's region.
+    detector_ids : `~collections.abc.Collection` [`int`]
+        Ids of the detectors.
     detectors : `~collections.abc.Callable`
         Returns the detectors' regions by their ids. Most visits of a second run need none of them.
     """
 
-    def __init__(self, region: Region, detectors: Callable[[], Mapping[int, Region]]) -> None:
+    def __init__(
+        self, region: Region, detector_ids: Collection[int], detectors: Callable[[], Mapping[int, Region]]
+    ) -> None:
         self.region = region
+        self.detector_ids = detector_ids
         self._detectors = detectors
 
     def detectors(self) -> dict[int, Region]:
@@ -117,4 +122,4 @@ class ComputeVisitRegionsTask(Task, metaclass=ABCMeta):
             The regions of each visit.
         """
         computed = (self.compute(visit, collections=collections) for visit in visits)
-        return [VisitRegions(region, detectors.copy) for region, detectors in computed]
+        return [VisitRegions(region, detectors.keys(), detectors.copy) for region, detectors in computed]

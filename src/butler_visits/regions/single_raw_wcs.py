@@ -67,6 +67,7 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
     def __init__(self, config: Config | None = None, *, butler: Butler, **kwargs: Any) -> None:
         super().__init__(config=config, butler=butler, **kwargs)
         self._cameras = CameraFinder(butler, versioned_only=self.config.requireVersionedCamera)
+        self._instruments: dict[str, Instrument] = {}
         # A camera is found once and then lives as long as this task.
         self._footprints: dict[Camera, Footprint] = {}
 
@@ -74,16 +75,25 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
     ) -> tuple[Region, dict[int, Region]]:
         # Docstring inherited.
-        (regions,) = self.compute_all([visit], collections=collections)
+        (regions,) = self._compute_all([visit], collections)
         return regions.region, regions.detectors()
 
     def compute_all(
         self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None
     ) -> list[VisitRegions]:
         # Docstring inherited.
-        if not visits:
-            return []
-        instrument = fetch_instrument(self.butler, visits[0].instrument)
+        if type(self).compute is not ComputeVisitRegionsFromSingleRawWcsTask.compute:
+            # A subclass has its own way for one visit, and none for many.
+            return super().compute_all(visits, collections=collections)
+        return self._compute_all(visits, collections) if visits else []
+
+    def _compute_all(
+        self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
+    ) -> list[VisitRegions]:
+        name = visits[0].instrument
+        if name not in self._instruments:
+            self._instruments[name] = fetch_instrument(self.butler, name)
+        instrument = self._instruments[name]
         used = [
             visit.exposures if self.config.mergeExposures else [min(visit.exposures, key=lambda e: e.id)]
             for visit in visits
@@ -106,7 +116,9 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
             for i, index in enumerate(indices):
                 pointing = Pointings(*(values[i : i + 1] for values in pointings))
                 result[index] = VisitRegions(
-                    ConvexPolygon.decode(outlines[i]), partial(_detector_regions, footprint, pointing)
+                    ConvexPolygon.decode(outlines[i]),
+                    footprint.detector_ids,
+                    partial(_detector_regions, footprint, pointing),
                 )
         return [result[index] for index in range(len(visits))]
 
@@ -136,5 +148,6 @@ def _merged(parts: Sequence[tuple[Footprint, DimensionRecord]]) -> VisitRegions:
             corners[detector].extend(UnitVector3d(*point) for point in points)
     return VisitRegions(
         ConvexPolygon([point for points in corners.values() for point in points]),
+        corners.keys(),
         lambda: {detector: ConvexPolygon(points) for detector, points in corners.items()},
     )

@@ -1,4 +1,4 @@
-"""All reading and writing of dimension records, in bulk."""
+"""Read dimension records, in bulk."""
 
 from __future__ import annotations
 
@@ -11,32 +11,18 @@ __all__ = [
     "fetch_visits",
     "fetch_visits_of_exposures",
     "resolve_instrument",
-    "sync_visit_systems",
-    "write_visits",
+    "select_exposures",
 ]
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pipe.base import Instrument
-from lsst.sphgeom import Region
 
-from .batches import batches
-from .definition import VisitSystem
-from .errors import DefinitionError, VisitsError
-from .instruments import import_instrument_class, load_instrument
-from .records import (
-    definition_records,
-    detector_region_records,
-    membership_records,
-    visit_system_records,
-)
-
-if TYPE_CHECKING:
-    from .plan import PlannedVisit
-
+from ..batches import batches
+from ..errors import VisitsError
+from ..instruments import import_instrument_class, load_instrument
 
 _BATCH = 10_000
 """Values in one query's list: PostgreSQL takes 65,535 in a statement."""
@@ -91,6 +77,32 @@ def fetch_instrument(butler: Butler, name: str) -> Instrument:
     with butler.query() as query:
         (record,) = query.dimension_records("instrument").where(instrument=name)
     return load_instrument(record)
+
+
+def select_exposures(butler: Butler, instrument: str, where: str) -> list[DimensionRecord]:
+    """Read the exposures that an expression selects.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`
+        A Butler expression; empty selects all.
+
+    Returns
+    -------
+    records : `list` [`lsst.daf.butler.DimensionRecord`]
+        The ``exposure`` records.
+
+    Raises
+    ------
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    with butler.query() as query:
+        return list(query.dimension_records("exposure").where(where, instrument=instrument))
 
 
 def fetch_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, DimensionRecord]:
@@ -240,115 +252,3 @@ def fetch_detectors(butler: Butler, instrument: str) -> set[int]:
     """
     with butler.query() as query:
         return {record.id for record in query.dimension_records("detector").where(instrument=instrument)}
-
-
-def sync_visit_systems(butler: Butler, instrument: str, systems: Iterable[VisitSystem]) -> None:
-    """Make sure that visit systems are there.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    systems : `~collections.abc.Iterable` [`VisitSystem`]
-        The systems.
-
-    Raises
-    ------
-    lsst.daf.butler.registry.ConflictingDefinitionError
-        If one of the ids is there with another name.
-    """
-    with butler.query() as query:
-        known = {
-            record.id: record.name for record in query.dimension_records("visit_system").where(instrument=instrument)
-        }
-    for record in visit_system_records(instrument, systems, butler.dimensions):
-        # Reading first spares a second run its only write.
-        if known.get(record.id) != record.name:
-            butler.registry.syncDimensionData("visit_system", record)
-
-
-def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obscore: bool) -> set[int]:
-    """Write planned visits in one transaction: all of them whole, or none.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    planned : `~collections.abc.Sequence` [`PlannedVisit`]
-        The visits, those without anything to write included.
-    update_obscore : `bool`
-        Whether to update the regions of exposures in the registry's ObsCore table, if it has one.
-
-    Returns
-    -------
-    joined : `set` [`int`]
-        Ids of the visits that got exposures which had to be checked first.
-
-    Raises
-    ------
-    sqlalchemy.exc.IntegrityError
-        If another process has inserted one of the new visits since they were planned.
-    """
-    universe = butler.dimensions
-    # Everybody writes in the order of ids, so that two writers cannot wait for each other.
-    written = sorted((visit for visit in planned if visit.writes), key=lambda visit: visit.definition.id)
-    joined: set[int] = set()
-    if not written:
-        return joined
-    inserted: dict[str, list[DimensionRecord]] = defaultdict(list)
-    replaced: dict[str, list[DimensionRecord]] = defaultdict(list)
-    regions = {visit.definition.id: visit.detector_regions_to_write() for visit in written}
-    _check_detectors(butler, written[0].definition.instrument, regions)
-    for visit in written:
-        definition = visit.definition
-        target = inserted if visit.is_new else replaced
-        if visit.write_record:
-            target["visit"].append(visit.record)
-        inserted["visit_definition"] += definition_records(definition, visit.exposures_to_join, universe)
-        if visit.is_new:
-            inserted["visit_system_membership"] += membership_records(definition, universe)
-        target["visit_detector_region"] += detector_region_records(definition, regions[definition.id], universe)
-    with butler.registry.transaction():
-        for element in ("visit", "visit_definition", "visit_system_membership", "visit_detector_region"):
-            if inserted[element]:
-                butler.registry.insertDimensionData(universe[element], *inserted[element], conform=False)
-            if replaced[element]:
-                butler.registry.insertDimensionData(universe[element], *replaced[element], conform=False, replace=True)
-        for visit in written:
-            for record in definition_records(visit.definition, visit.exposures_to_check, universe):
-                if butler.registry.syncDimensionData("visit_definition", record):
-                    joined.add(visit.definition.id)
-        if update_obscore and (obscore := butler.registry.obsCoreTableManager) is not None:
-            obscore.update_exposure_regions(written[0].definition.instrument, _exposure_regions(planned))
-    return joined
-
-
-def _check_detectors(butler: Butler, instrument: str, regions: dict[int, dict[int, Region]]) -> None:
-    """Refuse cameras with more detectors than are registered, in words better than the database's."""
-    registered = fetch_detectors(butler, instrument)
-    unknown = {detector for by_detector in regions.values() for detector in by_detector} - registered
-    if unknown:
-        raise DefinitionError(
-            f"The camera of {instrument} has {len(unknown)} detectors that are not registered (the first is "
-            f"{min(unknown)}); register them, or use the camera that belongs to this repository."
-        )
-
-
-def _exposure_regions(planned: Sequence[PlannedVisit]) -> list[tuple[int, int, Region]]:
-    """List the exposures of written visits with their detectors' regions.
-
-    An exposure that has a visit of its own among the planned ones has the regions of that.
-    """
-    own = {visit.definition.exposures[0].id: visit for visit in planned if len(visit.definition.exposures) == 1}
-    found: dict[int, PlannedVisit] = {}
-    for visit in planned:
-        if visit.writes:
-            for exposure in visit.definition.exposures:
-                found[exposure.id] = own.get(exposure.id, visit)
-    return [
-        (exposure, detector, region)
-        for exposure, visit in found.items()
-        for detector, region in visit.regions.detectors().items()
-    ]

@@ -1,0 +1,30 @@
+"""All reading and writing of dimension records, in bulk; the only room that writes."""
+
+from .reading import (
+    fetch_detectors,
+    fetch_detectors_of_visits,
+    fetch_exposures,
+    fetch_exposures_of_visits,
+    fetch_instrument,
+    fetch_visits,
+    fetch_visits_of_exposures,
+    resolve_instrument,
+    select_exposures,
+)
+from .writing import StaleError, check_detectors, sync_visit_systems, write_visits
+
+__all__ = [
+    "StaleError",
+    "check_detectors",
+    "fetch_detectors",
+    "fetch_detectors_of_visits",
+    "fetch_exposures",
+    "fetch_exposures_of_visits",
+    "fetch_instrument",
+    "fetch_visits",
+    "fetch_visits_of_exposures",
+    "resolve_instrument",
+    "select_exposures",
+    "sync_visit_systems",
+    "write_visits",
+]

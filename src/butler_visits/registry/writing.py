@@ -1,0 +1,157 @@
+"""Write dimension records, in bulk."""
+
+from __future__ import annotations
+
+__all__ = ["StaleError", "check_detectors", "sync_visit_systems", "write_visits"]
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.sphgeom import Region
+
+from ..definition import VisitSystem
+from ..errors import DefinitionError
+from ..records import definition_records, detector_region_records, membership_records, visit_system_records
+from .reading import fetch_detectors, fetch_visits
+
+if TYPE_CHECKING:
+    from ..plan import PlannedVisit
+
+
+class StaleError(Exception):
+    """What is stored is no longer what a plan was made from."""
+
+
+def sync_visit_systems(butler: Butler, instrument: str, systems: Iterable[VisitSystem]) -> None:
+    """Make sure that visit systems are there.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    systems : `~collections.abc.Iterable` [`VisitSystem`]
+        The systems.
+
+    Raises
+    ------
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        If one of the ids is there with another name.
+    """
+    with butler.query() as query:
+        known = {
+            record.id: record.name for record in query.dimension_records("visit_system").where(instrument=instrument)
+        }
+    for record in visit_system_records(instrument, systems, butler.dimensions):
+        # Reading first spares a second run its only write.
+        if known.get(record.id) != record.name:
+            butler.registry.syncDimensionData("visit_system", record)
+
+
+def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obscore: bool) -> set[int]:
+    """Write planned visits in one transaction: all of them whole, or none.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    planned : `~collections.abc.Sequence` [`PlannedVisit`]
+        The visits, those without anything to write included.
+    update_obscore : `bool`
+        Whether to update the regions of exposures in the registry's ObsCore table, if it has one.
+
+    Returns
+    -------
+    joined : `set` [`int`]
+        Ids of the visits that got exposures which had to be checked first.
+
+    Raises
+    ------
+    sqlalchemy.exc.IntegrityError
+        If another process has inserted one of the new visits since they were planned.
+    StaleError
+        If another process has changed one of the others.
+    """
+    universe = butler.dimensions
+    # Everybody writes in the order of ids, so that two writers cannot wait for each other.
+    written = sorted((visit for visit in planned if visit.writes), key=lambda visit: visit.definition.id)
+    joined: set[int] = set()
+    if not written:
+        return joined
+    inserted: dict[str, list[DimensionRecord]] = defaultdict(list)
+    replaced: dict[str, list[DimensionRecord]] = defaultdict(list)
+    for visit in written:
+        definition = visit.definition
+        target = inserted if visit.is_new else replaced
+        if visit.write_record:
+            target["visit"].append(visit.record)
+        inserted["visit_definition"] += definition_records(definition, visit.exposures_to_join, universe)
+        if visit.is_new:
+            inserted["visit_system_membership"] += membership_records(definition, universe)
+        regions = visit.detector_regions_to_write()
+        target["visit_detector_region"] += detector_region_records(definition, regions, universe)
+    with butler.registry.transaction():
+        if seen := {visit.definition.id: visit.stored for visit in written if not visit.is_new}:
+            # The transaction holds the lock, so what is there now stays.
+            stored = fetch_visits(butler, written[0].definition.instrument, seen)
+            if changed := [visit for visit, record in seen.items() if stored.get(visit) != record]:
+                raise StaleError(f"Visit {changed[0]} has changed since it was planned.")
+        for element in ("visit", "visit_definition", "visit_system_membership", "visit_detector_region"):
+            if inserted[element]:
+                butler.registry.insertDimensionData(universe[element], *inserted[element], conform=False)
+            if replaced[element]:
+                butler.registry.insertDimensionData(universe[element], *replaced[element], conform=False, replace=True)
+        for visit in written:
+            for record in definition_records(visit.definition, visit.exposures_to_check, universe):
+                if butler.registry.syncDimensionData("visit_definition", record):
+                    joined.add(visit.definition.id)
+        if update_obscore and (obscore := butler.registry.obsCoreTableManager) is not None:
+            obscore.update_exposure_regions(written[0].definition.instrument, _exposure_regions(planned))
+    return joined
+
+
+def check_detectors(butler: Butler, planned: Sequence[PlannedVisit]) -> None:
+    """Refuse cameras with more detectors than are registered.
+
+    The database refuses them too, so this needs to be called only when it has refused something.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    planned : `~collections.abc.Sequence` [`PlannedVisit`]
+        The visits that could not be written.
+
+    Raises
+    ------
+    DefinitionError
+        If a detector is not registered.
+    """
+    instrument = planned[0].definition.instrument
+    wanted = {detector for visit in planned if visit.writes for detector in visit.detector_regions_to_write()}
+    if unknown := wanted - fetch_detectors(butler, instrument):
+        raise DefinitionError(
+            f"The camera of {instrument} has {len(unknown)} detectors that are not registered (the first is "
+            f"{min(unknown)}); register them, or use the camera that belongs to this repository."
+        )
+
+
+def _exposure_regions(planned: Sequence[PlannedVisit]) -> list[tuple[int, int, Region]]:
+    """List the exposures of written visits with their detectors' regions.
+
+    An exposure that has a visit of its own among the planned ones has the regions of that.
+    """
+    own = {visit.definition.exposures[0].id: visit for visit in planned if len(visit.definition.exposures) == 1}
+    found: dict[int, PlannedVisit] = {}
+    for visit in planned:
+        if visit.writes:
+            for exposure in visit.definition.exposures:
+                found[exposure.id] = own.get(exposure.id, visit)
+    return [
+        (exposure, detector, region)
+        for exposure, visit in found.items()
+        for detector, region in visit.regions.detectors().items()
+    ]
