@@ -104,11 +104,6 @@ class ClassicTask:
 def insert_floor(butler: Butler, records: Records) -> None:
     """Insert records that were made beforehand: one call for each element, one transaction."""
     with butler.registry.transaction():
-        for element in (
-            "visit_system",
-            "visit",
-            "visit_definition",
-            "visit_system_membership",
-            "visit_detector_region",
-        ):
-            butler.registry.insertDimensionData(butler.dimensions[element], *records[element], conform=False)
+        for element in ELEMENTS:
+            if element in records:
+                butler.registry.insertDimensionData(butler.dimensions[element], *records[element], conform=False)

@@ -280,7 +280,7 @@ def test_abstract_class(butler: Butler, caplog: pytest.LogCaptureFixture) -> Non
     assert_stand_in(butler, caplog, f"{__name__}.AbstractCam", "abstract")
 
 
-@pytest.mark.parametrize("class_name", ["pathlib.Path", "os.path.join", "os.path", "os", "no name", "", ".", "a..b"])
+@pytest.mark.parametrize("class_name", ["pathlib.Path", "os.path.join", "os", "no name", "", "a..b"])
 def test_class_that_is_no_instrument(butler: Butler, class_name: str) -> None:
     set_class(butler, class_name)
     assert make_task(butler).run(data_ids([exposure(1)["id"]])).n_new == 1

@@ -72,7 +72,7 @@ def failure(*arguments: object) -> str:
 # Values that are no numbers
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("field", ["zenith_angle", "azimuth", "exposure_time"])
 def test_not_a_number_is_null(butler: Butler, field: str, value: float) -> None:
     """SQLite stores NaN as null, so a visit with one would never equal what is stored of it."""
@@ -154,7 +154,6 @@ def test_argument_that_is_no_list(butler: Butler, kind: str) -> None:
     "item",
     [
         {"instrument": INSTRUMENT, "visit": 5},
-        {"instrument": INSTRUMENT},
         {"exposure": SNAPS[0]["id"]},
         {"instrument": INSTRUMENT, "exposure": "text"},
         {"instrument": INSTRUMENT, "exposure": None},
@@ -162,7 +161,6 @@ def test_argument_that_is_no_list(butler: Butler, kind: str) -> None:
         5,
         None,
         "text",
-        (INSTRUMENT, 5),
     ],
     ids=str,
 )
@@ -392,7 +390,7 @@ def test_missing_collection_beside_others(butler: Butler) -> None:
     assert not stored(butler, "visit")
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", "s3", "gs", "nonsense"])
+@pytest.mark.parametrize("scheme", ["http", "s3", "gs", "nonsense"])
 def test_repository_that_cannot_be_reached(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens there, or there are no credentials, or the scheme's client is not installed."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "S3_", "LSST_"))]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Selection", "Selector"]
+__all__ = ["Selection", "Selector", "as_list"]
 
 import dataclasses
 from collections import Counter, defaultdict
@@ -239,6 +239,31 @@ def _flaw(visit: VisitDefinitionData) -> str | None:
     return None
 
 
+def as_list(
+    data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
+) -> list[Mapping[str, Any] | DataCoordinate | DimensionRecord]:
+    """Make a list of data IDs or records, of which a single one is none.
+
+    Parameters
+    ----------
+    data_ids : `~collections.abc.Iterable`
+        Data IDs or ``exposure`` records.
+
+    Returns
+    -------
+    data_ids : `list`
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be iterated over.
+    """
+    if isinstance(data_ids, Mapping | DataCoordinate | DimensionRecord) or not isinstance(data_ids, Iterable):
+        raise ValueError(f"Expected an iterable of exposure records or data IDs, got {data_ids!r}.")
+    return list(data_ids)
+
+
 def _expand(
     butler: Butler, data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord]
 ) -> tuple[list[DimensionRecord], list[Failure]]:
@@ -246,8 +271,6 @@ def _expand(
     records: dict[tuple[str, int], DimensionRecord] = {}
     wanted: set[tuple[str, int]] = set()
     dimensions = butler.dimensions.conform(["exposure"])
-    if isinstance(data_ids, Mapping | DataCoordinate | DimensionRecord) or not isinstance(data_ids, Iterable):
-        raise ValueError(f"Expected an iterable of exposure records or data IDs, got {data_ids!r}.")
     for data_id in data_ids:
         if isinstance(data_id, DimensionRecord):
             if data_id.definition.name != "exposure":
@@ -258,9 +281,9 @@ def _expand(
             coordinate = DataCoordinate.standardize(
                 data_id, dimensions=dimensions, defaults=butler.registry.defaults.dataId
             )
+            wanted.add((str(coordinate["instrument"]), int(coordinate["exposure"])))
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"Expected exposure records or data IDs, got {data_id!r}.") from error
-        wanted.add((str(coordinate["instrument"]), int(coordinate["exposure"])))
     instruments = {instrument for instrument, _ in records} | {instrument for instrument, _ in wanted}
     if len(instruments) > 1:
         raise DefinitionError(

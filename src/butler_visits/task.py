@@ -25,7 +25,7 @@ from .isolate import isolate, reason_of
 from .plan import Action, Failure, Options, PlannedVisit, conflict_message
 from .planning import plan_visits
 from .regions import ComputeVisitRegionsTask
-from .selection import Selection, Selector
+from .selection import Selection, Selector, as_list
 from .visit_plan import VisitPlan
 
 _Item = TypeVar("_Item", VisitDefinitionData, PlannedVisit)
@@ -168,7 +168,7 @@ class DefineVisitsTask(Task):
             check_detector_regions=check_detector_regions,
             on_error=on_error,
         )
-        given = list(dataIds)
+        given = as_list(dataIds)
         selection = when_free(lambda: self._selector.select(given, options))
         return self._write(selection.visits, lambda chunk: self._define(chunk, options), selection, options)
 
@@ -211,7 +211,7 @@ class DefineVisitsTask(Task):
             check_detector_regions=check_detector_regions,
             on_error=on_error,
         )
-        given = list(dataIds)
+        given = as_list(dataIds)
         selection = when_free(lambda: self._selector.select(given, options))
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
@@ -374,7 +374,17 @@ class DefineVisitsTask(Task):
             # The halving is the caller's.
             raise DefinitionError(f"The database refuses one of {len(planned)} visits: {error.orig}.") from error
         half = len(planned) // 2
-        return self._apply(planned[:half], options) + self._apply(planned[half:], options)
+        written: list[PlannedVisit] = []
+        refused: list[DefinitionError] = []
+        for part in (planned[:half], planned[half:]):
+            try:
+                written += self._apply(part, options)
+            except DefinitionError as part_error:
+                # The others of the chunk are written all the same.
+                refused.append(part_error)
+        if refused:
+            raise refused[0]
+        return written
 
     @staticmethod
     def _count(planned: Sequence[PlannedVisit], options: Options, result: Struct) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["StandInInstrument", "import_instrument_class", "load_instrument", "raws_flipped"]
 
+import importlib.util
 import inspect
 import logging
 from functools import cache
@@ -64,6 +65,7 @@ def load_instrument(record: DimensionRecord) -> Instrument:
     return cls()
 
 
+@cache
 def import_instrument_class(name: str) -> type[Instrument] | None:
     """Import an instrument's class.
 
@@ -79,16 +81,24 @@ def import_instrument_class(name: str) -> type[Instrument] | None:
     """
     try:
         cls = doImportType(name)
-    except ModuleNotFoundError:
-        # The usual case.
-        return None
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and not _is_installed(name):
+            # The usual case.
+            return None
         # A class of somebody else, whose module can fail in any way; there is a way to do without.
         _LOG.warning(
             "Instrument class %s cannot be imported and is not used: %s: %s", name, type(error).__name__, error
         )
         return None
-    return cls if issubclass(cls, Instrument) else None
+    return cls if isinstance(cls, type) and issubclass(cls, Instrument) else None
+
+
+def _is_installed(name: str) -> bool:
+    """Tell whether there is a module for a class, so that it is its import that fails."""
+    try:
+        return importlib.util.find_spec(name.rpartition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def raws_flipped(instrument: Instrument) -> bool:
