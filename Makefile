@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 bench: $(VENV)/.installed
 	PYTHONPATH=demo $(BIN)/python benchmarks/bench.py
