@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .camera import Camera
+    from .config import DefineVisitsConfig
     from .definition import VisitDefinitionData, VisitSystem
     from .errors import CameraFileError, CameraLookupError, DefinitionError, VisitsError
     from .grouping import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         GroupExposuresOneToOneTask,
         GroupExposuresTask,
     )
+    from .plan import Action, Difference, Failure, PlannedVisit
     from .regions import (
         ComputeVisitRegionsConfig,
         ComputeVisitRegionsFromSingleRawWcsConfig,
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
         ComputeVisitRegionsTask,
         VisitRegions,
     )
-    from .task import DefineVisitsConfig, DefineVisitsTask
+    from .task import DefineVisitsTask
+    from .visit_plan import VisitPlan
 
 __all__ = [
+    "Action",
     "Camera",
     "CameraFileError",
     "CameraLookupError",
@@ -39,6 +43,8 @@ __all__ = [
     "DefineVisitsConfig",
     "DefineVisitsTask",
     "DefinitionError",
+    "Difference",
+    "Failure",
     "GroupExposuresByCounterConfig",
     "GroupExposuresByCounterTask",
     "GroupExposuresByGroupMetadataConfig",
@@ -47,13 +53,16 @@ __all__ = [
     "GroupExposuresOneToOneConfig",
     "GroupExposuresOneToOneTask",
     "GroupExposuresTask",
+    "PlannedVisit",
     "VisitDefinitionData",
+    "VisitPlan",
     "VisitRegions",
     "VisitSystem",
     "VisitsError",
 ]
 
 _HOMES = {
+    "Action": "plan",
     "Camera": "camera",
     "CameraFileError": "errors",
     "CameraLookupError": "errors",
@@ -61,9 +70,11 @@ _HOMES = {
     "ComputeVisitRegionsFromSingleRawWcsConfig": "regions",
     "ComputeVisitRegionsFromSingleRawWcsTask": "regions",
     "ComputeVisitRegionsTask": "regions",
-    "DefineVisitsConfig": "task",
+    "DefineVisitsConfig": "config",
     "DefineVisitsTask": "task",
     "DefinitionError": "errors",
+    "Difference": "plan",
+    "Failure": "plan",
     "GroupExposuresByCounterConfig": "grouping",
     "GroupExposuresByCounterTask": "grouping",
     "GroupExposuresByGroupMetadataConfig": "grouping",
@@ -72,7 +83,9 @@ _HOMES = {
     "GroupExposuresOneToOneConfig": "grouping",
     "GroupExposuresOneToOneTask": "grouping",
     "GroupExposuresTask": "grouping",
+    "PlannedVisit": "plan",
     "VisitDefinitionData": "definition",
+    "VisitPlan": "visit_plan",
     "VisitRegions": "regions",
     "VisitSystem": "definition",
     "VisitsError": "errors",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DefineVisitsConfig", "DefineVisitsTask"]
+__all__ = ["DefineVisitsTask", "RunOptions"]
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.daf.butler.registry import ConflictingDefinitionError
-from lsst.pex.config import Config, Field, RangeField
+from lsst.pex.config import Config
 from lsst.pipe.base import Struct, Task
 from lsst.utils.timer import timeMethod
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from . import registry
 from .batches import batches_of_families
 from .busy import when_free
+from .config import DefineVisitsConfig
 from .definition import VisitDefinitionData
 from .errors import DefinitionError
 from .grouping import GroupExposuresTask
@@ -36,35 +37,16 @@ _ATTEMPTS = 10
 """How often a chunk is planned anew because another process wrote some of its visits first."""
 
 
-class DefineVisitsConfig(Config):
-    """Config of `DefineVisitsTask`."""
+class RunOptions(TypedDict, total=False):
+    """The options of `DefineVisitsTask.run`."""
 
-    groupExposures = GroupExposuresTask.registry.makeField(
-        doc="Algorithm that groups exposures into visits.", default="one-to-one"
-    )
-    computeVisitRegions = ComputeVisitRegionsTask.registry.makeField(
-        doc="Algorithm that computes the regions of visits and of their detectors.", default="single-raw-wcs"
-    )
-    ignoreNonScienceExposures = Field[bool](
-        doc="Whether exposures that are not on the sky are ignored; otherwise they are an error.",
-        default=True,
-    )
-    updateObsCoreTable = Field[bool](
-        doc="Whether exposures' regions are updated in the registry's ObsCore table, if it has one.",
-        default=True,
-    )
-    regionTolerance = RangeField(
-        dtype=float,
-        doc="Distance (arcsec) up to which a computed region equals a stored one; 0 asks for identical bits.",
-        default=1e-6,
-        min=0.0,
-    )
-    chunkSize = RangeField(
-        dtype=int,
-        doc="Visits that are computed, compared and written together, in one transaction.",
-        default=500,
-        min=1,
-    )
+    collections: Sequence[str] | str | None
+    update_records: bool
+    incremental: bool
+    skip_conflicting: bool
+    prefilter: bool
+    check_detector_regions: bool
+    on_error: Literal["raise", "skip"]
 
 
 class DefineVisitsTask(Task):
@@ -174,22 +156,13 @@ class DefineVisitsTask(Task):
 
     @timeMethod
     def plan(
-        self,
-        dataIds: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
-        *,
-        collections: Sequence[str] | str | None = None,
-        update_records: bool = False,
-        incremental: bool = False,
-        skip_conflicting: bool = False,
-        prefilter: bool = False,
-        check_detector_regions: bool = False,
-        on_error: Literal["raise", "skip"] = "raise",
+        self, dataIds: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord], **options: Unpack[RunOptions]
     ) -> VisitPlan:
         """Say what `run` would do; reads only.
 
         Parameters
         ----------
-        dataIds, collections, update_records, incremental, skip_conflicting, prefilter, check_detector_regions, on_error
+        dataIds, **options
             As for `run`.
 
         Returns
@@ -202,21 +175,13 @@ class DefineVisitsTask(Task):
         RuntimeError, LookupError, TypeError, ValueError
             As `run` does.
         """
-        options = self._options(
-            collections=collections,
-            update_records=update_records,
-            incremental=incremental,
-            skip_conflicting=skip_conflicting,
-            prefilter=prefilter,
-            check_detector_regions=check_detector_regions,
-            on_error=on_error,
-        )
+        asked = self._options(**options)
         given = as_list(dataIds)
-        selection = when_free(lambda: self._selector.select(given, options))
+        selection = when_free(lambda: self._selector.select(given, asked))
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
-            planned += self._attempt(lambda visits: self._plan(visits, options), chunk, options, selection.failures)
-        return VisitPlan(planned, options, selection.failures, selection.n_filtered, selection.off_sky_types)
+            planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
+        return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
 
     @timeMethod
     def apply(self, plan: VisitPlan) -> Struct:
@@ -248,8 +213,14 @@ class DefineVisitsTask(Task):
             raise TypeError("Visits cannot be defined through a read-only Butler; open it with writeable=True.")
 
     @staticmethod
-    def _options(*, collections: Sequence[str] | str | None, on_error: str, prefilter: bool, **others: bool) -> Options:
-        if prefilter and (others["update_records"] or others["incremental"]):
+    def _options(
+        *,
+        collections: Sequence[str] | str | None = None,
+        on_error: str = "raise",
+        prefilter: bool = False,
+        **others: bool,
+    ) -> Options:
+        if prefilter and (others.get("update_records") or others.get("incremental")):
             raise TypeError("prefilter drops the visits that update_records and incremental are to update.")
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")

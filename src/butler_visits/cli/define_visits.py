@@ -14,8 +14,9 @@ from lsst.daf.butler import Butler, InvalidQueryError
 from lsst.pipe.base import Struct
 from lsst.pipe.base.configOverrides import ConfigOverrides
 
+from ..config import DefineVisitsConfig
 from ..registry import fetch_instrument, resolve_instrument, select_exposures
-from ..task import DefineVisitsConfig, DefineVisitsTask
+from ..task import DefineVisitsTask
 from ..visit_plan import VisitPlan
 from .errors import errors_as_messages, open_repository
 from .tables import check_table_name, write_table

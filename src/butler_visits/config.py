@@ -1,0 +1,41 @@
+"""The config of the task that defines visits."""
+
+from __future__ import annotations
+
+__all__ = ["DefineVisitsConfig"]
+
+from lsst.pex.config import Config, Field, RangeField
+
+from .grouping import GroupExposuresTask
+from .regions import ComputeVisitRegionsTask
+
+
+class DefineVisitsConfig(Config):
+    """Config of `DefineVisitsTask`."""
+
+    groupExposures = GroupExposuresTask.registry.makeField(
+        doc="Algorithm that groups exposures into visits.", default="one-to-one"
+    )
+    computeVisitRegions = ComputeVisitRegionsTask.registry.makeField(
+        doc="Algorithm that computes the regions of visits and of their detectors.", default="single-raw-wcs"
+    )
+    ignoreNonScienceExposures = Field[bool](
+        doc="Whether exposures that are not on the sky are ignored; otherwise they are an error.",
+        default=True,
+    )
+    updateObsCoreTable = Field[bool](
+        doc="Whether exposures' regions are updated in the registry's ObsCore table, if it has one.",
+        default=True,
+    )
+    regionTolerance = RangeField(
+        dtype=float,
+        doc="Distance (arcsec) up to which a computed region equals a stored one; 0 asks for identical bits.",
+        default=1e-6,
+        min=0.0,
+    )
+    chunkSize = RangeField(
+        dtype=int,
+        doc="Visits that are computed, compared and written together, in one transaction.",
+        default=500,
+        min=1,
+    )
