@@ -180,7 +180,9 @@ class DefineVisitsTask(Task):
         selection = when_free(lambda: self._selector.select(given, asked))
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
-            planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
+            planned += self._attempt(
+                lambda visits: when_free(lambda: self._plan(visits, asked)), chunk, asked, selection.failures
+            )
         return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
 
     @timeMethod

@@ -1,0 +1,64 @@
+"""A database that somebody else has locked is waited for, longer than SQLite itself waits."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler
+from sqlalchemy.exc import OperationalError
+
+from butler_visits.busy import when_free
+from visit_tables import add_exposures, data_ids, exposure, make_task, root, stored
+
+SQLITE_WAITS = 5.0
+"""Seconds."""
+
+
+@contextmanager
+def locked(repository: Path, seconds: float) -> Iterator[None]:
+    """Hold the repository's write lock for some time."""
+    held = threading.Event()
+
+    def hold() -> None:
+        with sqlite3.connect(repository / "gen3.sqlite3", isolation_level=None) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            held.set()
+            time.sleep(seconds)
+            connection.execute("ROLLBACK")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    yield
+    thread.join()
+
+
+@pytest.mark.parametrize("what", ["plan", "run"])
+def test_locked_database_is_waited_for(make_survey: Callable[..., Butler], what: str) -> None:
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, [exposure(1), exposure(2)]))
+    task = make_task(butler)
+    start = time.monotonic()
+    with locked(root(butler), SQLITE_WAITS + 2):
+        result = getattr(task, what)(given)
+    assert time.monotonic() - start > SQLITE_WAITS
+    assert (len(result) if what == "plan" else result.n_new) == 2
+    assert len(stored(butler, "visit")) == (2 if what == "run" else 0)
+
+
+def test_other_errors_are_not_repeated() -> None:
+    calls = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise OperationalError("SELECT", {}, Exception("disk I/O error"))
+
+    with pytest.raises(OperationalError, match="disk I/O error"):
+        when_free(fail)
+    assert len(calls) == 1
