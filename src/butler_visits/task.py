@@ -17,7 +17,6 @@ from sqlalchemy.exc import IntegrityError
 
 from . import registry
 from .batches import batches_of_families
-from .busy import when_free
 from .config import DefineVisitsConfig
 from .definition import VisitDefinitionData
 from .errors import DefinitionError
@@ -150,8 +149,7 @@ class DefineVisitsTask(Task):
             check_detector_regions=check_detector_regions,
             on_error=on_error,
         )
-        given = as_list(dataIds)
-        selection = when_free(lambda: self._selector.select(given, options))
+        selection = self._selector.select(as_list(dataIds), options)
         return self._write(selection.visits, lambda chunk: self._define(chunk, options), selection, options)
 
     @timeMethod
@@ -176,13 +174,10 @@ class DefineVisitsTask(Task):
             As `run` does.
         """
         asked = self._options(**options)
-        given = as_list(dataIds)
-        selection = when_free(lambda: self._selector.select(given, asked))
+        selection = self._selector.select(as_list(dataIds), asked)
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
-            planned += self._attempt(
-                lambda visits: when_free(lambda: self._plan(visits, asked)), chunk, asked, selection.failures
-            )
+            planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
         return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
 
     @timeMethod
@@ -257,12 +252,12 @@ class DefineVisitsTask(Task):
             first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
             if first.instrument not in self._with_visit_systems:
                 systems = self.groupExposures.getVisitSystems()
-                when_free(lambda: registry.sync_visit_systems(self.butler, first.instrument, systems))
+                registry.sync_visit_systems(self.butler, first.instrument, systems)
                 self._with_visit_systems.add(first.instrument)
         bar: ProgressBar[None]
         with _PROGRESS.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar:
             for chunk in batches_of_families(items, self.config.chunkSize, _exposure_ids):
-                planned = self._attempt(lambda some: when_free(lambda: write(some)), chunk, options, result.failures)
+                planned = self._attempt(write, chunk, options, result.failures)
                 self._count(planned, options, result)
                 bar.update(len(chunk))
         result.n_failed = len(result.failures)
