@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraFileError", "CameraLookupError", "DefinitionError", "VisitsError"]
+__all__ = ["CameraFileError", "CameraLookupError", "DefinitionError", "RawFileError", "VisitsError"]
 
 
 class VisitsError(Exception):
@@ -19,3 +19,7 @@ class CameraFileError(VisitsError, RuntimeError):
 
 class CameraLookupError(VisitsError, LookupError):
     """No camera geometry was found for an exposure."""
+
+
+class RawFileError(VisitsError, RuntimeError):
+    """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""

@@ -1,8 +1,8 @@
-"""Where an exposure looked."""
+"""Where an exposure looked: from its record, or fitted to the WCS of its raws."""
 
 from __future__ import annotations
 
-__all__ = ["Pointings", "is_on_sky", "record_pointings"]
+__all__ = ["FittedPointing", "Pointings", "fit_pointing", "is_on_sky", "record_pointings"]
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from lsst.daf.butler import DimensionRecord
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 from .errors import DefinitionError
 
@@ -23,6 +25,20 @@ class Pointings(NamedTuple):
     ra: npt.NDArray[np.float64]
     dec: npt.NDArray[np.float64]
     rotation: npt.NDArray[np.float64]
+
+
+class FittedPointing(NamedTuple):
+    """The pointing with which a camera reproduces directions on the sky."""
+
+    ra: float
+    """Boresight, radians."""
+    dec: float
+    rotation: float
+    """Rotation angle as in ``sky_angle`` of an exposure, radians."""
+    flip: bool
+    """Whether the camera's field is mirrored."""
+    residual: float
+    """Largest distance between the directions and the camera's, radians."""
 
 
 def is_on_sky(exposure: DimensionRecord) -> bool:
@@ -71,6 +87,54 @@ def record_pointings(exposures: Sequence[DimensionRecord]) -> Pointings:
             )
     degrees = np.array([_values(exposure) for exposure in exposures], dtype=float).reshape(-1, 3)
     return Pointings(*np.deg2rad(degrees).T)
+
+
+def fit_pointing(
+    field_angle: npt.NDArray[np.float64], directions: npt.NDArray[np.float64], pixel_scale: float
+) -> FittedPointing:
+    """Fit pointing, rotation and parity so that a camera's field lies on given directions.
+
+    Parameters
+    ----------
+    field_angle : `numpy.ndarray`, shape (K, 2)
+        Where the camera has the points, radians on the tangent plane; three or more, not on a line.
+    directions : `numpy.ndarray`, shape (K, 3)
+        Where they are on the sky, unit vectors.
+    pixel_scale : `float`
+        Side of a pixel, radians: points further off than that count less and less.
+
+    Returns
+    -------
+    pointing : `FittedPointing`
+        The pointing of the best fit.
+
+    Notes
+    -----
+    The field lies on the sky by a rotation, whose least-squares solution is known in closed form (W. Kabsch, Acta
+    Crystallographica A32, 922, 1976); it is found for either parity, the better one is taken, and a robust fit goes on
+    from there.
+    """
+    fits = []
+    for mirror in (-1.0, 1.0):
+        local = np.column_stack([np.ones(len(field_angle)), mirror * field_angle[:, 0], field_angle[:, 1]])
+        local /= np.linalg.norm(local, axis=1)[:, None]
+        start, distance = Rotation.align_vectors(directions, local)
+        fits.append((distance, mirror, local, start))
+    _, mirror, local, start = min(fits, key=lambda fit: fit[0])
+
+    def offsets(turn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        turned = Rotation.from_rotvec(turn * pixel_scale) * start
+        return ((turned.apply(local) - directions) / pixel_scale).ravel()
+
+    fitted = least_squares(offsets, np.zeros(3), loss="soft_l1")
+    boresight, x_axis, y_axis = (Rotation.from_rotvec(fitted.x * pixel_scale) * start).as_matrix().T
+    ra = math.atan2(boresight[1], boresight[0])
+    dec = math.atan2(boresight[2], math.hypot(boresight[0], boresight[1]))
+    # docs/design.md, Regions, step 3: the field's y axis is sin(a) e + cos(a) n, its x axis m (cos(a) e - sin(a) n).
+    east = np.array([-math.sin(ra), math.cos(ra), 0.0])
+    rotation = math.atan2(float(y_axis @ east), float(x_axis @ east))
+    residual = np.linalg.norm(fitted.fun.reshape(-1, 3), axis=1).max() * pixel_scale
+    return FittedPointing(ra % (2 * math.pi), dec, rotation % (2 * math.pi), mirror > 0, float(residual))
 
 
 def _values(exposure: DimensionRecord) -> list[float | None]:

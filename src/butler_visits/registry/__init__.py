@@ -1,6 +1,7 @@
 """All reading and writing of dimension records, in bulk; the only room that writes."""
 
 from .reading import (
+    fetch_detector_names,
     fetch_detectors,
     fetch_detectors_of_visits,
     fetch_exposures,
@@ -16,6 +17,7 @@ from .writing import StaleError, check_detectors, sync_visit_systems, write_visi
 __all__ = [
     "StaleError",
     "check_detectors",
+    "fetch_detector_names",
     "fetch_detectors",
     "fetch_detectors_of_visits",
     "fetch_exposures",

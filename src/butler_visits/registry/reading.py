@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "fetch_detector_names",
     "fetch_detectors",
     "fetch_detectors_of_visits",
     "fetch_exposures",
@@ -252,3 +253,23 @@ def fetch_detectors(butler: Butler, instrument: str) -> set[int]:
     """
     with butler.query() as query:
         return {record.id for record in query.dimension_records("detector").where(instrument=instrument)}
+
+
+def fetch_detector_names(butler: Butler, instrument: str) -> dict[int, str]:
+    """Read the names of an instrument's detectors.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    names : `dict` [`int`, `str`]
+        Their full names by their ids.
+    """
+    with butler.query() as query:
+        records = query.dimension_records("detector").where(instrument=instrument)
+        return {int(record.id): str(record.full_name) for record in records}

@@ -1,0 +1,8 @@
+"""What raw files say: their headers, which HDU shows which detector, and its WCS."""
+
+from .datasets import RawReader
+from .hdus import DetectorImage, find_detector
+from .headers import RawFile, read_raw_files
+from .wcs import RawWcs
+
+__all__ = ["DetectorImage", "RawFile", "RawReader", "RawWcs", "find_detector", "read_raw_files"]

@@ -1,0 +1,206 @@
+"""Read the headers of FITS files, near and far, without their pixels."""
+
+from __future__ import annotations
+
+__all__ = ["RawFile", "read_raw_files"]
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+from lsst.resources import ResourcePath, ResourcePathExpression
+
+from ..errors import RawFileError
+
+_BLOCK = 2880
+"""Bytes of a FITS block."""
+
+_READ_AHEAD = 4 * _BLOCK
+"""Bytes that are read at once: most headers are not longer, and little of the pixels behind them is read."""
+
+_THREADS = 16
+"""Files that are read at the same time."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawFile:
+    """The headers of a FITS file.
+
+    Parameters
+    ----------
+    uri : `str`
+        Where the file is.
+    headers : `tuple` [`astropy.io.fits.Header`]
+        The header of each HDU. Of a compressed image it is that of the table that holds it, which has all keywords of
+        the image but its size.
+    images : `dict` [`int`, `tuple` [`int`, `int`]]
+        Which HDUs are images, compressed or not, and their sizes (x, y) in pixels.
+    """
+
+    uri: str
+    headers: tuple[fits.Header, ...]
+    images: dict[int, tuple[int, int]]
+
+    def label(self, index: int) -> str:
+        """Name an HDU in a message.
+
+        Parameters
+        ----------
+        index : `int`
+            Its place in the file, from 0.
+
+        Returns
+        -------
+        label : `str`
+            The file, the HDU's number and its name.
+        """
+        name = self.headers[index].get("EXTNAME")
+        return f"{self.uri}, HDU {index}" + (f" ({name})" if name else "")
+
+
+def read_raw_files(uris: Sequence[ResourcePathExpression]) -> list[RawFile | RawFileError]:
+    """Read the headers of many FITS files at the same time.
+
+    Parameters
+    ----------
+    uris : `~collections.abc.Sequence` [`lsst.resources.ResourcePathExpression`]
+        Where the files are.
+
+    Returns
+    -------
+    files : `list` [`RawFile` or `RawFileError`]
+        For each file its headers, or the error that tells why it cannot be read.
+    """
+    if not uris:
+        return []
+    # astropy's warnings about a file name neither the file nor the HDU; what matters becomes an error below.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(_THREADS, len(uris))) as pool:
+        warnings.simplefilter("ignore")
+        return list(pool.map(_read, uris))
+
+
+def _read(uri: ResourcePathExpression) -> RawFile | RawFileError:
+    path = ResourcePath(uri, forceAbsolute=False)
+    try:
+        with _open(path) as file:
+            return _read_headers(file, str(uri))
+    except RawFileError as error:
+        return error
+    except FileNotFoundError:
+        return RawFileError(f"There is no file {uri}; restore it, or leave out its exposure.")
+    except PermissionError:
+        return RawFileError(f"The file {uri} cannot be read: permission denied.")
+    except Exception as error:
+        # The libraries for remote files each have errors of their own, and one file's must not stop the others.
+        return RawFileError(f"The file {uri} cannot be read: {type(error).__name__}: {_first_line(error)}")
+
+
+@contextmanager
+def _open(path: ResourcePath) -> Iterator[BinaryIO]:
+    if path.isLocal:
+        with open(path.ospath, "rb", buffering=_READ_AHEAD) as file:
+            yield file
+    else:
+        size = path.size()
+        with path.open("rb") as handle, io.BufferedReader(_Remote(handle, size), _READ_AHEAD) as reader:
+            yield reader
+
+
+class _Remote(io.RawIOBase):
+    """A remote file that the standard library can buffer: one ranged request for each read.
+
+    The file's size is known, so that no request is made beyond its end.
+    """
+
+    def __init__(self, handle: Any, size: int) -> None:
+        self._handle = handle
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self._size - self._position)
+        if count <= 0:
+            return 0
+        self._handle.seek(self._position)
+        content = self._handle.read(count)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
+def _read_headers(file: BinaryIO, uri: str) -> RawFile:
+    headers: list[fits.Header] = []
+    images: dict[int, tuple[int, int]] = {}
+    # Of a file in gzip's format or another the HDUs' places in the file are not known.
+    plain = file.read(6) == b"SIMPLE"
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    end = next_header = 0
+    try:
+        # Translating the headers of compressed images, which is not needed, would take most of the time.
+        hdus = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, disable_image_compression=True)
+        while True:
+            index = len(headers)
+            try:
+                hdu = hdus[index]
+            except IndexError:
+                break
+            headers.append(hdu.header)
+            image_size = _image_size(hdu)
+            if image_size is not None:
+                images[index] = image_size
+            place = hdu.fileinfo()
+            end = place["datLoc"] + hdu.size
+            next_header = place["datLoc"] + place["datSpan"]
+    except FileNotFoundError:
+        raise
+    except (OSError, VerifyError, ValueError, KeyError, TypeError) as error:
+        raise RawFileError(
+            f"{uri}, HDU {len(headers)}: no FITS header can be read ({_first_line(error)}); the file is truncated, "
+            "damaged or no FITS file."
+        ) from error
+    if plain and size < end:
+        raise RawFileError(
+            f"{uri}, HDU {len(headers) - 1}: the file is truncated, {end - size} of {end} bytes are missing."
+        )
+    if plain and size > next_header:
+        file.seek(next_header)
+        if file.read(8) == b"XTENSION":
+            raise RawFileError(f"{uri}, HDU {len(headers)}: the header is truncated or damaged.")
+    return RawFile(uri, tuple(headers), images)
+
+
+def _image_size(hdu: Any) -> tuple[int, int] | None:
+    """Return the size of the image in an HDU, (x, y) in pixels; `None` if there is none."""
+    header = hdu.header
+    if not hdu.is_image:
+        return None
+    prefix = "Z" if header.get("ZIMAGE") is True else ""
+    if header.get(f"{prefix}NAXIS", 0) < 2:
+        return None
+    sizes = [header[f"{prefix}NAXIS{axis}"] for axis in range(1, header[f"{prefix}NAXIS"] + 1)]
+    return None if 0 in sizes else (sizes[0], sizes[1])
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
