@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .camera import Camera
     from .config import DefineVisitsConfig
     from .definition import VisitDefinitionData, VisitSystem
-    from .errors import CameraFileError, CameraLookupError, DefinitionError, VisitsError
+    from .errors import CameraFileError, CameraLookupError, DefinitionError, RawFileError, VisitsError
     from .grouping import (
         GroupExposuresByCounterConfig,
         GroupExposuresByCounterTask,
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .plan import Action, Difference, Failure, PlannedVisit
     from .regions import (
         ComputeVisitRegionsConfig,
+        ComputeVisitRegionsFromAllRawWcsConfig,
+        ComputeVisitRegionsFromAllRawWcsTask,
         ComputeVisitRegionsFromSingleRawWcsConfig,
         ComputeVisitRegionsFromSingleRawWcsTask,
         ComputeVisitRegionsTask,
@@ -37,6 +39,8 @@ __all__ = [
     "CameraFileError",
     "CameraLookupError",
     "ComputeVisitRegionsConfig",
+    "ComputeVisitRegionsFromAllRawWcsConfig",
+    "ComputeVisitRegionsFromAllRawWcsTask",
     "ComputeVisitRegionsFromSingleRawWcsConfig",
     "ComputeVisitRegionsFromSingleRawWcsTask",
     "ComputeVisitRegionsTask",
@@ -54,6 +58,7 @@ __all__ = [
     "GroupExposuresOneToOneTask",
     "GroupExposuresTask",
     "PlannedVisit",
+    "RawFileError",
     "VisitDefinitionData",
     "VisitPlan",
     "VisitRegions",
@@ -67,6 +72,8 @@ _HOMES = {
     "CameraFileError": "errors",
     "CameraLookupError": "errors",
     "ComputeVisitRegionsConfig": "regions",
+    "ComputeVisitRegionsFromAllRawWcsConfig": "regions",
+    "ComputeVisitRegionsFromAllRawWcsTask": "regions",
     "ComputeVisitRegionsFromSingleRawWcsConfig": "regions",
     "ComputeVisitRegionsFromSingleRawWcsTask": "regions",
     "ComputeVisitRegionsTask": "regions",
@@ -84,6 +91,7 @@ _HOMES = {
     "GroupExposuresOneToOneTask": "grouping",
     "GroupExposuresTask": "grouping",
     "PlannedVisit": "plan",
+    "RawFileError": "errors",
     "VisitDefinitionData": "definition",
     "VisitPlan": "visit_plan",
     "VisitRegions": "regions",

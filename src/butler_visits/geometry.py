@@ -14,6 +14,7 @@ __all__ = [
     "outline_distance",
     "plane_hull",
     "polygon_area",
+    "sky_hull",
 ]
 
 import math
@@ -142,6 +143,56 @@ def plane_hull(points: npt.ArrayLike, tolerance: float = HULL_TOLERANCE) -> npt.
     if len(hull) < 3:
         raise ValueError(f"{len(xy)} points on a line have no convex hull with an area")
     return np.array(hull, dtype=np.intp)
+
+
+def sky_hull(directions: FloatArray, tolerance: float) -> FloatArray:
+    """Find a convex polygon with few vertices that contains all points.
+
+    Parameters
+    ----------
+    directions : `numpy.ndarray`, shape (K, 3)
+        Unit vectors within less than a right angle of their mean.
+    tolerance : `float`
+        How far (radians) the polygon may reach beyond the points' convex hull.
+
+    Returns
+    -------
+    vertices : `numpy.ndarray`, shape (V, 3)
+        Unit vectors, counterclockwise as seen from outside the sphere.
+
+    Raises
+    ------
+    ValueError
+        If the points are too far apart, or on a great circle.
+
+    Notes
+    -----
+    The hull is found on the plane that touches the sphere at the points' mean. Vertices that stand out by less than
+    half the tolerance are left out, and the polygon is then enlarged until these, too, are inside.
+    """
+    centre = directions.mean(axis=0)
+    length = np.linalg.norm(centre)
+    if not (length > 1e-3 and (directions @ centre > 1e-2 * length).all()):
+        raise ValueError(f"{len(directions)} points do not all lie in one half of the sky")
+    centre /= length
+    east = np.cross(np.eye(3)[np.argmin(np.abs(centre))], centre)
+    east /= np.linalg.norm(east)
+    axes = np.stack([east, np.cross(centre, east)])
+    # The components of the difference from the centre, which small fields do not cancel.
+    plane = ((directions - centre) @ axes.T) / (directions @ centre)[:, None]
+    hull = plane[plane_hull(plane)]
+    kept = hull[plane_hull(hull, tolerance / 2)]
+    # How far the hull stands out of each edge of what is left of it, and how far the edges are from the centre.
+    edges = np.roll(kept, -1, axis=0) - kept
+    outward = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.linalg.norm(edges, axis=1)[:, None]
+    middle = kept.mean(axis=0)
+    distance = np.einsum("ei,ei->e", outward, kept - middle)
+    standing_out = np.einsum("ei,kei->ke", outward, hull[:, None] - kept[None]).max(axis=0)
+    # A little more, so that the points are inside in spite of rounding.
+    growth = max(float((standing_out / distance).max()), 0.0) + 1e-11
+    kept = middle + (kept - middle) * (1 + growth)
+    vertices = centre + kept @ axes
+    return vertices / np.linalg.norm(vertices, axis=1)[:, None]
 
 
 def encode_polygons(vertices: FloatArray) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FittedPointing", "Pointings", "fit_pointing", "is_on_sky", "record_pointings"]
+__all__ = ["FittedPointing", "Pointings", "fit_pointing", "has_pointing", "is_on_sky", "record_pointings", "saw_sky"]
 
 import math
 from collections.abc import Sequence
@@ -54,9 +54,40 @@ def is_on_sky(exposure: DimensionRecord) -> bool:
     on_sky : `bool`
         `False` if a field of its pointing is null or not a number, or if ``can_see_sky`` is false.
     """
-    if getattr(exposure, "can_see_sky", None) is False:
-        return False
+    return getattr(exposure, "can_see_sky", None) is not False and has_pointing(exposure)
+
+
+def has_pointing(exposure: DimensionRecord) -> bool:
+    """Tell whether an exposure's record says where it looked.
+
+    Parameters
+    ----------
+    exposure : `lsst.daf.butler.DimensionRecord`
+        The ``exposure`` record.
+
+    Returns
+    -------
+    has_pointing : `bool`
+        `False` if a field of its pointing is null or not a number.
+    """
     return all(value is not None and math.isfinite(value) for value in _values(exposure))
+
+
+def saw_sky(exposure: DimensionRecord) -> bool:
+    """Tell whether an exposure is known to have seen the sky, wherever it looked.
+
+    Parameters
+    ----------
+    exposure : `lsst.daf.butler.DimensionRecord`
+        The ``exposure`` record.
+
+    Returns
+    -------
+    saw_sky : `bool`
+        What ``can_see_sky`` says; where the record does not say, whether it was a science exposure.
+    """
+    can_see_sky = getattr(exposure, "can_see_sky", None)
+    return bool(exposure.observation_type == "science" if can_see_sky is None else can_see_sky)
 
 
 def record_pointings(exposures: Sequence[DimensionRecord]) -> Pointings:

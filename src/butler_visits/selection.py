@@ -19,7 +19,8 @@ from .errors import DefinitionError
 from .grouping import GroupExposuresTask
 from .isolate import FAILURES, isolate, reason_of
 from .plan import Failure, Options
-from .pointing import is_on_sky
+from .pointing import is_on_sky, saw_sky
+from .regions import ComputeVisitRegionsTask
 
 _BATCH = 10_000
 """Exposures whose groups are completed with one query."""
@@ -53,13 +54,23 @@ class Selector:
         The repository.
     grouping : `GroupExposuresTask`
         The grouping algorithm.
+    regions : `ComputeVisitRegionsTask`
+        The region algorithm, which may know where an exposure looked whose record does not say it.
     ignore_off_sky : `bool`
         Whether exposures that are not on the sky are ignored; otherwise they are an error.
     """
 
-    def __init__(self, butler: Butler, grouping: GroupExposuresTask, *, ignore_off_sky: bool) -> None:
+    def __init__(
+        self,
+        butler: Butler,
+        grouping: GroupExposuresTask,
+        regions: ComputeVisitRegionsTask,
+        *,
+        ignore_off_sky: bool,
+    ) -> None:
         self._butler = butler
         self._grouping = grouping
+        self._regions = regions
         self._ignore_off_sky = ignore_off_sky
         self._instruments: dict[str, Instrument] = {}
 
@@ -104,7 +115,7 @@ class Selector:
             exposures = _without_visit(self._butler, exposures, complete_only=options.check_detector_regions)
             selection.n_filtered = n_given - len(exposures)
         if options.incremental:
-            exposures += self._missing(exposures)
+            exposures += self._missing(exposures, options.collections)
         if exposures:
             selection.visits = self._group(exposures, options, selection.failures)
         return selection
@@ -129,13 +140,17 @@ class Selector:
             for visit in visits
         ]
 
-    def complete(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
+    def complete(
+        self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
+    ) -> list[VisitDefinitionData]:
         """Make visits again, with the exposures of their groups that have come since.
 
         Parameters
         ----------
         visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
             The visits.
+        collections : `~collections.abc.Sequence` [`str`] or `None`
+            Collections to search for datasets.
 
         Returns
         -------
@@ -144,7 +159,7 @@ class Selector:
         """
         ids = {visit.id for visit in visits}
         exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
-        grouped = self._group(exposures + self._missing(exposures), Options(), [])
+        grouped = self._group(exposures + self._missing(exposures, collections), Options(), [])
         # A group can give more visits than these, which are somebody else's to define.
         return [visit for visit in grouped if visit.id in ids]
 
@@ -152,7 +167,7 @@ class Selector:
         self, exposures: Iterable[DimensionRecord], options: Options, selection: Selection
     ) -> list[DimensionRecord]:
         """Drop exposures that are not on the sky, if that is no error."""
-        on_sky, off_sky = _split_off_sky(exposures)
+        on_sky, off_sky = self._split_off_sky(exposures, options.collections)
         if self._ignore_off_sky:
             types = (exposure.observation_type or "of unknown type" for exposure in off_sky)
             selection.off_sky_types = dict(Counter(types))
@@ -170,12 +185,25 @@ class Selector:
         selection.failures += failures
         return on_sky
 
+    def _split_off_sky(
+        self, exposures: Iterable[DimensionRecord], collections: Sequence[str] | None
+    ) -> tuple[list[DimensionRecord], list[DimensionRecord]]:
+        """Split exposures into those on the sky and others."""
+        exposures = list(exposures)
+        lost = [exposure for exposure in exposures if not is_on_sky(exposure) and saw_sky(exposure)]
+        pointed = self._regions.find_pointed(lost, collections=collections) if lost else set()
+        on_sky: list[DimensionRecord] = []
+        off_sky: list[DimensionRecord] = []
+        for exposure in exposures:
+            (on_sky if is_on_sky(exposure) or exposure.id in pointed else off_sky).append(exposure)
+        return on_sky, off_sky
+
     def _groupable(self, exposures: Sequence[DimensionRecord]) -> list[DimensionRecord]:
         """Return the exposures if the grouping algorithm can split them into groups."""
         self._grouping.group_exposures(list(exposures))
         return list(exposures)
 
-    def _missing(self, exposures: list[DimensionRecord]) -> list[DimensionRecord]:
+    def _missing(self, exposures: list[DimensionRecord], collections: Sequence[str] | None) -> list[DimensionRecord]:
         """Find further exposures of the same groups that are on the sky."""
         given = {exposure.id for exposure in exposures}
         found = {
@@ -183,8 +211,8 @@ class Selector:
             for batch in batches(exposures, _BATCH)
             for exposure in self._grouping.find_missing(batch, self._butler.registry)
         }
-        on_sky, _ = _split_off_sky(found[exposure] for exposure in sorted(found.keys() - given))
-        return on_sky
+        missing = [found[exposure] for exposure in sorted(found.keys() - given)]
+        return self._split_off_sky(missing, collections)[0]
 
     def _group(
         self, exposures: list[DimensionRecord], options: Options, failures: list[Failure]
@@ -297,15 +325,6 @@ def _expand(
         failures = [Failure((id_,), f"{instrument} has no exposure {id_}.") for id_ in sorted(ids - found.keys())]
         records.update(((instrument, exposure), record) for exposure, record in found.items())
     return [records[key] for key in sorted(records)], failures
-
-
-def _split_off_sky(exposures: Iterable[DimensionRecord]) -> tuple[list[DimensionRecord], list[DimensionRecord]]:
-    """Split exposures into those on the sky and others."""
-    on_sky: list[DimensionRecord] = []
-    off_sky: list[DimensionRecord] = []
-    for exposure in exposures:
-        (on_sky if is_on_sky(exposure) else off_sky).append(exposure)
-    return on_sky, off_sky
 
 
 def _without_visit(

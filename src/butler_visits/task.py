@@ -74,7 +74,12 @@ class DefineVisitsTask(Task):
         self.makeSubtask("computeVisitRegions", butler=butler)
         # Instruments whose visit systems are known to be there.
         self._with_visit_systems: set[str] = set()
-        self._selector = Selector(butler, self.groupExposures, ignore_off_sky=self.config.ignoreNonScienceExposures)
+        self._selector = Selector(
+            butler,
+            self.groupExposures,
+            self.computeVisitRegions,
+            ignore_off_sky=self.config.ignoreNonScienceExposures,
+        )
 
     def _reduce_kwargs(self) -> dict[str, Any]:
         # Docstring inherited.
@@ -296,7 +301,7 @@ class DefineVisitsTask(Task):
         planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
         if options.incremental and any(visit.exposures_of_others for visit in planned):
             # Exposures have come, and with another process into their visits, since these were grouped.
-            visits = self._selector.complete(visits)
+            visits = self._selector.complete(visits, options.collections)
             planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
         return planned
 
@@ -313,7 +318,9 @@ class DefineVisitsTask(Task):
                 # Another process was first with one of the visits: read again what it wrote, and compare.
                 refused = error
                 visits = self._selector.reread([visit.definition for visit in planned])
-                again = self._plan(self._selector.complete(visits) if options.incremental else visits, options)
+                if options.incremental:
+                    visits = self._selector.complete(visits, options.collections)
+                again = self._plan(visits, options)
                 if isinstance(error, IntegrityError) and [v.to_write for v in again] == [v.to_write for v in planned]:
                     return self._apply_refused(again, options, error)
                 planned = again

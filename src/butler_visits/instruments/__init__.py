@@ -82,7 +82,7 @@ def import_instrument_class(name: str) -> type[Instrument] | None:
     try:
         cls = doImportType(name)
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and not _is_installed(name):
+        if isinstance(error, ImportError) and not _is_installed(name):
             # The usual case.
             return None
         # A class of somebody else, whose module can fail in any way; there is a way to do without.

@@ -1,5 +1,6 @@
 """Regions of visits: the base task, and a file for each algorithm."""
 
+from .all_raw_wcs import ComputeVisitRegionsFromAllRawWcsConfig, ComputeVisitRegionsFromAllRawWcsTask
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask, VisitRegions
 from .single_raw_wcs import (
     ComputeVisitRegionsFromSingleRawWcsConfig,
@@ -8,6 +9,8 @@ from .single_raw_wcs import (
 
 __all__ = [
     "ComputeVisitRegionsConfig",
+    "ComputeVisitRegionsFromAllRawWcsConfig",
+    "ComputeVisitRegionsFromAllRawWcsTask",
     "ComputeVisitRegionsFromSingleRawWcsConfig",
     "ComputeVisitRegionsFromSingleRawWcsTask",
     "ComputeVisitRegionsTask",

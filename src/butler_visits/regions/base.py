@@ -8,7 +8,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pex.config import Config, Field, makeRegistry
 from lsst.pipe.base import Task
 from lsst.sphgeom import Region
@@ -123,3 +123,24 @@ class ComputeVisitRegionsTask(Task, metaclass=ABCMeta):
         """
         computed = (self.compute(visit, collections=collections) for visit in visits)
         return [VisitRegions(region, detectors.keys(), detectors.copy) for region, detectors in computed]
+
+    def find_pointed(
+        self, exposures: Sequence[DimensionRecord], *, collections: Sequence[str] | None = None
+    ) -> set[int]:
+        """Tell which exposures can be placed on the sky although their records have no pointing.
+
+        An algorithm that does not depend on the records' pointings overrides this; by default there are none.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
+            Exposures of one instrument that saw the sky and whose records do not say where.
+        collections : `~collections.abc.Sequence` [`str`], optional
+            Collections to search for datasets; by default the Butler's own.
+
+        Returns
+        -------
+        exposures : `set` [`int`]
+            The ids of those exposures.
+        """
+        return set()

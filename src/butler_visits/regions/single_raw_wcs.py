@@ -4,24 +4,32 @@ from __future__ import annotations
 
 __all__ = ["ComputeVisitRegionsFromSingleRawWcsConfig", "ComputeVisitRegionsFromSingleRawWcsTask"]
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 from lsst.daf.butler import Butler, DimensionRecord
-from lsst.pex.config import ChoiceField, Config, Field, registerConfigurable
+from lsst.pex.config import ChoiceField, Config, Field, RangeField, registerConfigurable
 from lsst.pipe.base import Instrument
 from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
 
 from ..camera import Camera, CameraFinder
 from ..definition import VisitDefinitionData
-from ..errors import CameraFileError
+from ..errors import CameraFileError, VisitsError
 from ..instruments import raws_flipped
-from ..pointing import Pointings, record_pointings
+from ..pointing import Pointings, has_pointing, record_pointings
 from ..registry import fetch_instrument
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask, VisitRegions
 from .footprint import Footprint
+from .raw_pointings import RawPointings
+
+_LOG = logging.getLogger(__name__)
+
+_Placed = tuple[Footprint, Pointings]
+"""A camera's footprint and the pointing of one exposure."""
 
 
 class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
@@ -32,7 +40,7 @@ class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
         default=False,
     )
     detectorId = Field[int](
-        doc="Detector whose raw gives the pointing, where that is taken from a raw.",
+        doc="Detector whose raw gives the pointing, where a raw does; by default the lowest that has one.",
         default=None,
         optional=True,
     )
@@ -43,7 +51,18 @@ class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
     wcsSource = ChoiceField[str](
         doc="Where an exposure's pointing is from.",
         default="auto",
-        allowed={"auto": "The exposure record.", "record": "The exposure record."},
+        allowed={
+            "auto": "The exposure record, and a raw where the record has no pointing.",
+            "record": "The exposure record.",
+            "raw": "The WCS of one raw of the exposure, to which the camera is fitted.",
+        },
+    )
+    maxWcsResidual = RangeField(
+        dtype=float,
+        doc="Distance (pixels) between a raw's WCS and the camera that is fitted to it, above which it is an error.",
+        default=10.0,
+        min=0.0,
+        inclusiveMin=False,
     )
 
 
@@ -69,7 +88,8 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         self._cameras = CameraFinder(butler, versioned_only=self.config.requireVersionedCamera)
         self._instruments: dict[str, Instrument] = {}
         # A camera is found once and then lives as long as this task.
-        self._footprints: dict[Camera, Footprint] = {}
+        self._footprints: dict[tuple[Camera, bool], Footprint] = {}
+        self._raw_pointings = RawPointings(butler, self.config.detectorId, self.config.maxWcsResidual)
 
     def compute(
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
@@ -87,51 +107,103 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
             return super().compute_all(visits, collections=collections)
         return self._compute_all(visits, collections) if visits else []
 
+    def find_pointed(
+        self, exposures: Sequence[DimensionRecord], *, collections: Sequence[str] | None = None
+    ) -> set[int]:
+        # Docstring inherited.
+        if self.config.wcsSource == "record" or not exposures:
+            return set()
+        instrument = self._instrument(exposures[0].instrument)
+        raws = self._raw_pointings.find(exposures, instrument, collections)
+        if self.config.wcsSource == "raw":
+            return set(raws)
+        with_raw = [exposure for exposure in exposures if exposure.id in raws]
+        if not with_raw:
+            return set()
+        try:
+            cameras = self._cameras.find(with_raw, instrument, collections)
+        except VisitsError as error:
+            _LOG.warning("Exposures without a pointing in their records cannot be given one by their raws: %s", error)
+            return set()
+        fits = self._raw_pointings.fit(with_raw, cameras, instrument, collections)
+        for exposure, fit in fits.items():
+            if isinstance(fit, VisitsError):
+                _LOG.warning("Exposure %d has no pointing in its record, and none from its raw: %s", exposure, fit)
+        return {exposure for exposure, fit in fits.items() if not isinstance(fit, VisitsError)}
+
     def _compute_all(
         self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
     ) -> list[VisitRegions]:
-        name = visits[0].instrument
-        if name not in self._instruments:
-            self._instruments[name] = fetch_instrument(self.butler, name)
-        instrument = self._instruments[name]
         used = [
             visit.exposures if self.config.mergeExposures else [min(visit.exposures, key=lambda e: e.id)]
             for visit in visits
         ]
         unique = {exposure.id: exposure for exposures in used for exposure in exposures}
-        cameras = self._cameras.find(list(unique.values()), instrument, collections)
-        footprints = {
-            exposure: self._footprint(camera, instrument) for exposure, camera in zip(unique, cameras, strict=True)
-        }
+        placed = self._place(list(unique.values()), self._instrument(visits[0].instrument), collections)
         result: dict[int, VisitRegions] = {}
         singles: dict[Footprint, list[int]] = defaultdict(list)
         for index, exposures in enumerate(used):
             if len(exposures) == 1:
-                singles[footprints[exposures[0].id]].append(index)
+                singles[placed[exposures[0].id][0]].append(index)
             else:
-                result[index] = _merged([(footprints[exposure.id], exposure) for exposure in exposures])
+                result[index] = _merged([placed[exposure.id] for exposure in exposures])
         for footprint, indices in singles.items():
-            pointings = record_pointings([used[index][0] for index in indices])
+            own = [placed[used[index][0].id][1] for index in indices]
+            pointings = Pointings(*(np.concatenate(values) for values in zip(*own, strict=True)))
             outlines = footprint.visit_polygons(pointings)
             for i, index in enumerate(indices):
-                pointing = Pointings(*(values[i : i + 1] for values in pointings))
                 result[index] = VisitRegions(
                     ConvexPolygon.decode(outlines[i]),
                     footprint.detector_ids,
-                    partial(_detector_regions, footprint, pointing),
+                    partial(_detector_regions, footprint, own[i]),
                 )
         return [result[index] for index in range(len(visits))]
 
-    def _footprint(self, camera: Camera, instrument: Instrument) -> Footprint:
-        if camera not in self._footprints:
-            expected = raws_flipped(instrument)
-            if camera.flipped and not expected:
-                raise CameraFileError(
-                    f"The camera in {camera.source} is mirrored, which the raws of {instrument.getName()} are not; "
-                    "use a camera file of the right parity."
-                )
-            self._footprints[camera] = Footprint(camera, self.config.padding, flip=expected and not camera.flipped)
-        return self._footprints[camera]
+    def _place(
+        self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None
+    ) -> dict[int, _Placed]:
+        """Find the footprint and the pointing of each exposure."""
+        cameras = dict(
+            zip([e.id for e in exposures], self._cameras.find(exposures, instrument, collections), strict=True)
+        )
+        source = self.config.wcsSource
+        from_raw = [e for e in exposures if source == "raw" or (source == "auto" and not has_pointing(e))]
+        placed: dict[int, _Placed] = {}
+        if from_raw:
+            own_cameras = [cameras[exposure.id] for exposure in from_raw]
+            for exposure, fit in self._raw_pointings.fit(from_raw, own_cameras, instrument, collections).items():
+                if isinstance(fit, VisitsError):
+                    raise fit
+                pointing = Pointings(*(np.array([value]) for value in (fit.ra, fit.dec, fit.rotation)))
+                placed[exposure] = (self._footprint(cameras[exposure], fit.flip), pointing)
+        others = [exposure for exposure in exposures if exposure.id not in placed]
+        pointings = record_pointings(others)
+        for i, record in enumerate(others):
+            camera = cameras[record.id]
+            footprint = self._footprint(camera, _expected_flip(camera, instrument))
+            placed[record.id] = (footprint, Pointings(*(values[i : i + 1] for values in pointings)))
+        return placed
+
+    def _instrument(self, name: str) -> Instrument:
+        if name not in self._instruments:
+            self._instruments[name] = fetch_instrument(self.butler, name)
+        return self._instruments[name]
+
+    def _footprint(self, camera: Camera, flip: bool) -> Footprint:
+        if (camera, flip) not in self._footprints:
+            self._footprints[camera, flip] = Footprint(camera, self.config.padding, flip=flip)
+        return self._footprints[camera, flip]
+
+
+def _expected_flip(camera: Camera, instrument: Instrument) -> bool:
+    """Tell whether the instrument's raws are mirrored and its camera file does not say so."""
+    expected = raws_flipped(instrument)
+    if camera.flipped and not expected:
+        raise CameraFileError(
+            f"The camera in {camera.source} is mirrored, which the raws of {instrument.getName()} are not; "
+            "use a camera file of the right parity."
+        )
+    return expected and not camera.flipped
 
 
 def _detector_regions(footprint: Footprint, pointing: Pointings) -> dict[int, Region]:
@@ -139,11 +211,11 @@ def _detector_regions(footprint: Footprint, pointing: Pointings) -> dict[int, Re
     return {detector: ConvexPolygon.decode(encoded) for detector, encoded in polygons.items()}
 
 
-def _merged(parts: Sequence[tuple[Footprint, DimensionRecord]]) -> VisitRegions:
+def _merged(parts: Sequence[_Placed]) -> VisitRegions:
     """Hull the corners of several exposures, which need not share a pointing or a camera."""
     corners: dict[int, list[UnitVector3d]] = defaultdict(list)
-    for footprint, exposure in parts:
-        (directions,) = footprint.corner_directions(record_pointings([exposure]))
+    for footprint, pointing in parts:
+        (directions,) = footprint.corner_directions(pointing)
         for detector, points in zip(footprint.detector_ids, directions.tolist(), strict=True):
             corners[detector].extend(UnitVector3d(*point) for point in points)
     return VisitRegions(
