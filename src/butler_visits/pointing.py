@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from lsst.daf.butler import DimensionRecord
-from scipy.optimize import least_squares
-from scipy.spatial.transform import Rotation
 
 from .errors import DefinitionError
 
@@ -145,6 +143,10 @@ def fit_pointing(
     Crystallographica A32, 922, 1976); it is found for either parity, the better one is taken, and a robust fit goes on
     from there.
     """
+    # It takes a third of a second to import, which those who need no raw need not wait for.
+    from scipy.optimize import least_squares
+    from scipy.spatial.transform import Rotation
+
     fits = []
     for mirror in (-1.0, 1.0):
         local = np.column_stack([np.ones(len(field_angle)), mirror * field_angle[:, 0], field_angle[:, 1]])

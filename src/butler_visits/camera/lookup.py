@@ -22,6 +22,7 @@ from lsst.pipe.base import Instrument
 from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
 from .afw_fits import read_afw_camera
+from .afw_object import camera_from_afw
 from .model import Camera
 from .yaml_camera import camera_from_mapping, read_yaml_camera
 
@@ -233,10 +234,12 @@ class CameraFinder:
                 raise CameraFileError(f"{class_name}.getCamera() failed: {type(error).__name__}: {error}") from error
             if isinstance(camera, Mapping):
                 camera = camera_from_mapping(camera, f"{class_name}.getCamera()")
+            elif hasattr(camera, "getTransformMap"):
+                camera = camera_from_afw(camera, f"{class_name}.getCamera()")
             if not isinstance(camera, Camera):
                 raise CameraFileError(
-                    f"{class_name}.getCamera() returned a {type(camera).__name__}; expected a butler_visits Camera "
-                    "or the content of a YAML camera. Certify a camera dataset instead."
+                    f"{class_name}.getCamera() returned a {type(camera).__name__}; expected a butler_visits or an "
+                    "lsst.afw.cameraGeom Camera, or the content of a YAML camera. Certify a camera dataset instead."
                 )
             self._read[class_name] = camera
             _LOG.info("Camera %s is from %s.getCamera().", camera.name, class_name)

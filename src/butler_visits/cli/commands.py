@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["define_visits"]
+__all__ = ["define_visits", "show_camera", "write_camera"]
 
 from typing import Any
 
@@ -22,6 +22,14 @@ from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator
 
 instrument_argument = MWArgumentDecorator(
     "instrument", help="INSTRUMENT is a registered instrument's name or full class name."
+)
+
+file_argument = MWArgumentDecorator("file", help="FILE is the path or URI of a YAML camera.")
+repo_or_file_argument = MWArgumentDecorator(
+    "repo_or_file", help="REPO is the path or URI of a data repository, FILE of a YAML camera or an afw FITS camera."
+)
+instrument_of_repo_argument = MWArgumentDecorator(
+    "instrument", help="INSTRUMENT is an instrument of REPO: a registered name or full class name."
 )
 
 
@@ -80,3 +88,37 @@ def define_visits(**kwargs: Any) -> None:
     from .define_visits import run
 
     run(**kwargs)
+
+
+@click.command(short_help="Store a camera for visits to be defined with.", cls=ButlerCommand)
+@repo_argument(required=True, help="REPO is the path or URI of a data repository.")
+@instrument_argument(required=True)
+@file_argument(required=True)
+@click.option("--begin", metavar="TIME", help="First time for which the camera is valid; the default is always.")
+@click.option("--end", metavar="TIME", help="First time for which it is not valid any more; the default is never.")
+@options_file_option()
+def write_camera(**kwargs: Any) -> None:
+    """Store a YAML camera in a data repository, and certify it for the times for which it is valid.
+
+    It becomes a camera_geometry dataset in the instrument's calibration collection, where define-visits finds it. Times
+    are TAI in ISO form, such as 2026-04-01 or 2026-04-01T12:00:00. Storing the same camera again is safe.
+    """
+    from .cameras import write
+
+    write(**kwargs)
+
+
+@click.command(short_help="Describe a camera.", cls=ButlerCommand)
+@repo_or_file_argument(required=True, metavar="REPO|FILE")
+@instrument_of_repo_argument(required=False)
+@click.option("--plot", metavar="FILE", help="Draw the focal plane and the field on the sky; .png, .pdf or .svg.")
+@options_file_option()
+def show_camera(**kwargs: Any) -> None:
+    """Print a camera's detectors, pixel scale, field of view and parity.
+
+    The camera is that of a file, or the one of a repository's instrument that is valid now; if none is, the one of the
+    nearest time.
+    """
+    from .cameras import show
+
+    show(**kwargs)
