@@ -22,9 +22,14 @@ PROGRAMS: Final = {
 _SUMMARY: Final = re.compile(r"^(\d+ visits?: .* left as they are) \(\d+\.\d s, \d+ a second\)\.$", re.MULTILINE)
 
 
+def visits_command(*arguments: object) -> Result:
+    """Run ``butler-visits`` in this process; unexpected exceptions are left in the result."""
+    return LogCliRunner().invoke(butler_visits, list(map(str, arguments)))
+
+
 def define_visits(*arguments: object) -> Result:
-    """Run ``butler-visits define-visits`` in this process; unexpected exceptions are left in the result."""
-    return LogCliRunner().invoke(butler_visits, ["define-visits", *map(str, arguments)])
+    """Run ``butler-visits define-visits`` in this process."""
+    return visits_command("define-visits", *arguments)
 
 
 def run_program(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

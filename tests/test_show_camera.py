@@ -16,16 +16,14 @@ import yaml
 from astropy.time import Time
 from click.testing import Result
 from lsst.daf.butler import Butler
-from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits import CameraFileError, VisitsError
 from butler_visits.camera.afw_fits import read_afw_camera
 from butler_visits.camera.describe import describe_camera, sky_corners
 from butler_visits.camera.store import latest_camera, write_camera
 from butler_visits.camera.yaml_camera import camera_from_mapping
-from butler_visits.cli.program import butler_visits
 from butler_visits.report import plot_camera
-from command_line import define_visits, lines
+from command_line import define_visits, lines, visits_command
 from simulated_survey import CALIB_COLLECTION, INSTRUMENT, camera
 from test_instrument_class import add_instrument, message, remove_camera, set_class
 from visit_tables import add_exposures, exposure, make_read_only, root
@@ -36,7 +34,7 @@ needs_matplotlib = pytest.mark.skipif(
 
 
 def show(*arguments: object) -> Result:
-    return LogCliRunner().invoke(butler_visits, ["show-camera", *map(str, arguments)])
+    return visits_command("show-camera", *arguments)
 
 
 def small(**changes: Any) -> dict[str, Any]:

@@ -14,15 +14,13 @@ import yaml
 from astropy.time import Time
 from click.testing import Result
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
-from lsst.daf.butler.cli.utils import LogCliRunner
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from butler_visits import CameraFileError, VisitsError
 from butler_visits.camera import CameraFinder
 from butler_visits.camera.store import write_camera
-from butler_visits.cli.program import butler_visits
 from butler_visits.registry import fetch_instrument
-from command_line import lines, run_program
+from command_line import lines, run_program, visits_command
 from simulated_survey import CALIB_COLLECTION, INSTRUMENT, camera
 from test_instrument_class import message
 from visit_tables import add_exposures, data_ids, exposure, make_read_only, make_task, records, root, tables
@@ -75,8 +73,7 @@ def content(butler: Butler) -> tuple[object, ...]:
 
 
 def run(butler: Butler, file: object, *options: object, instrument: str = INSTRUMENT) -> Result:
-    arguments = ["write-camera", root(butler), instrument, file, *options]
-    return LogCliRunner().invoke(butler_visits, list(map(str, arguments)))
+    return visits_command("write-camera", root(butler), instrument, file, *options)
 
 
 @pytest.fixture

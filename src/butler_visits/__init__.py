@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .camera import Camera
+    from .camera.store import write_camera
     from .config import DefineVisitsConfig
     from .definition import VisitDefinitionData, VisitSystem
-    from .errors import CameraFileError, CameraLookupError, DefinitionError, RawFileError, VisitsError
+    from .errors import CameraFileError, CameraFitError, CameraLookupError, DefinitionError, RawFileError, VisitsError
     from .grouping import (
         GroupExposuresByCounterConfig,
         GroupExposuresByCounterTask,
@@ -37,6 +38,7 @@ __all__ = [
     "Action",
     "Camera",
     "CameraFileError",
+    "CameraFitError",
     "CameraLookupError",
     "ComputeVisitRegionsConfig",
     "ComputeVisitRegionsFromAllRawWcsConfig",
@@ -64,12 +66,14 @@ __all__ = [
     "VisitRegions",
     "VisitSystem",
     "VisitsError",
+    "write_camera",
 ]
 
 _HOMES = {
     "Action": "plan",
     "Camera": "camera",
     "CameraFileError": "errors",
+    "CameraFitError": "errors",
     "CameraLookupError": "errors",
     "ComputeVisitRegionsConfig": "regions",
     "ComputeVisitRegionsFromAllRawWcsConfig": "regions",
@@ -97,6 +101,7 @@ _HOMES = {
     "VisitRegions": "regions",
     "VisitSystem": "definition",
     "VisitsError": "errors",
+    "write_camera": "camera.store",
 }
 """The module that each public name is from.
 

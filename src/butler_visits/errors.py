@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraFileError", "CameraLookupError", "DefinitionError", "RawFileError", "VisitsError"]
+__all__ = ["CameraFileError", "CameraFitError", "CameraLookupError", "DefinitionError", "RawFileError", "VisitsError"]
 
 
 class VisitsError(Exception):
@@ -15,6 +15,10 @@ class DefinitionError(VisitsError, RuntimeError):
 
 class CameraFileError(VisitsError, RuntimeError):
     """A camera description that cannot be read or makes no sense."""
+
+
+class CameraFitError(VisitsError, RuntimeError):
+    """Places on the sky to which no camera can be fitted."""
 
 
 class CameraLookupError(VisitsError, LookupError):

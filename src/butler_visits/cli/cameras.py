@@ -1,10 +1,11 @@
-"""What ``write-camera`` and ``show-camera`` do."""
+"""What ``write-camera``, ``show-camera`` and ``fit-camera`` do."""
 
 from __future__ import annotations
 
-__all__ = ["show", "write"]
+__all__ = ["fit", "show", "write"]
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,9 +17,11 @@ from lsst.resources import ResourcePath
 from ..camera import Camera
 from ..camera.afw_fits import read_afw_camera
 from ..camera.describe import describe_camera
+from ..camera.fit_raws import fit_camera_to_files
 from ..camera.store import latest_camera
 from ..camera.store import write_camera as store_camera
 from ..camera.yaml_camera import read_yaml_camera
+from ..camera.yaml_text import camera_yaml
 from ..instruments import raws_flipped
 from ..registry import fetch_instrument, resolve_instrument
 from ..report import PICTURE_ENDINGS, plot_camera, require_matplotlib
@@ -152,3 +155,45 @@ def _draw(camera: Camera, name: str, *, flip: bool) -> None:
         raise click.ClickException(f"The picture cannot be written to {name}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def fit(raws: Sequence[str], output: str) -> None:
+    """Fit a camera to raw files, print how well it fits, and write it.
+
+    Parameters
+    ----------
+    raws, output
+        As given on the command line.
+
+    Raises
+    ------
+    click.ClickException
+        For every error that a user can mend.
+    """
+    path = Path(output)
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r} for {path.name}.", param_hint="--output")
+    with errors_as_messages(output):
+        fitted = fit_camera_to_files(raws)
+        text = camera_yaml(fitted)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except OSError as error:
+        raise click.ClickException(f"The camera cannot be written to {output}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    click.echo("Distances between the camera and the raws' WCSs, pixels:")
+    width = max(len("detector"), *map(len, fitted.residuals))
+    click.echo(f"{'detector':{width}}      rms  largest")
+    for name, residual in fitted.residuals.items():
+        click.echo(f"{name:{width}} {residual.rms:8.3f} {residual.max:8.3f}")
+    for exposure, name, residual in fitted.rejected:
+        click.echo(f"Left out: detector {name} of exposure {exposure}, {residual.rms:.3f} pixels from the others.")
+    parity = "flipped" if fitted.flipped else "not flipped"
+    n_detectors, n_exposures = len(fitted.residuals), len(fitted.pointings)
+    click.echo(
+        f"Camera {fitted.mapping['name']} of {n_detectors} detector{'s' * (n_detectors > 1)} ({parity}), from "
+        f"{n_exposures} exposure{'s' * (n_exposures > 1)}, is in {output}."
+    )

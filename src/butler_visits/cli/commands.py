@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["define_visits", "show_camera", "write_camera"]
+__all__ = ["define_visits", "fit_camera", "show_camera", "write_camera"]
 
 from typing import Any
 
@@ -24,6 +24,9 @@ instrument_argument = MWArgumentDecorator(
     "instrument", help="INSTRUMENT is a registered instrument's name or full class name."
 )
 
+raws_argument = MWArgumentDecorator(
+    "raws", help="RAW is the path or URI of a FITS file with a WCS for each detector in it."
+)
 file_argument = MWArgumentDecorator("file", help="FILE is the path or URI of a YAML camera.")
 repo_or_file_argument = MWArgumentDecorator(
     "repo_or_file", help="REPO is the path or URI of a data repository, FILE of a YAML camera or an afw FITS camera."
@@ -122,3 +125,18 @@ def show_camera(**kwargs: Any) -> None:
     from .cameras import show
 
     show(**kwargs)
+
+
+@click.command(short_help="Make a camera from raws.", cls=ButlerCommand)
+@raws_argument(required=True, nargs=-1, metavar="RAW...")
+@click.option("-o", "--output", metavar="FILE", required=True, help="The YAML camera to write.")
+@options_file_option()
+def fit_camera(**kwargs: Any) -> None:
+    """Fit a camera to the WCSs in the headers of raw files, and write it as YAML.
+
+    The raws are of one or more exposures of one camera whose geometry nobody has written down: where its detectors lie
+    and how they are turned and scaled is fitted, and one radial distortion for all of them.
+    """
+    from .cameras import fit
+
+    fit(**kwargs)

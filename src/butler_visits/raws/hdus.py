@@ -123,7 +123,7 @@ def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None) -> li
     found = by_name or by_number or [i for i in images if translated_detector(file, i)[0] == detector]
     if found:
         return found
-    if images and all(_is_amplifier(file.headers[i]) for i in images):
+    if images and all(is_amplifier(file.headers[i]) for i in images):
         return images
     listed = "; ".join(
         f"{i} ({', '.join(f'{key}={file.headers[i][key]!r}' for key in DETECTOR_KEYS if key in file.headers[i])})"
@@ -185,10 +185,22 @@ def has_celestial_wcs(header: fits.Header) -> bool:
         Whether two axes are a longitude and a latitude.
     """
     kinds = "".join(str(header.get(f"CTYPE{axis}", ""))[:4] for axis in (1, 2))
-    return any(f"{lon}" in kinds and lat in kinds for lon, lat in (("RA", "DEC"), ("LON", "LAT")))
+    return any(lon in kinds and lat in kinds for lon, lat in (("RA", "DEC"), ("LON", "LAT")))
 
 
-def _is_amplifier(header: fits.Header) -> bool:
+def is_amplifier(header: fits.Header) -> bool:
+    """Tell whether a header says where its image lies on a detector.
+
+    Parameters
+    ----------
+    header : `astropy.io.fits.Header`
+        The header.
+
+    Returns
+    -------
+    is_amplifier : `bool`
+        Whether it has the sections of an amplifier.
+    """
     return "DATASEC" in header and ("DETSEC" in header or "CCDSEC" in header)
 
 

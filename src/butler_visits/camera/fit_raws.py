@@ -1,0 +1,142 @@
+"""Fit a camera to the WCSs of raw files."""
+
+from __future__ import annotations
+
+__all__ = ["fit_camera_to_files"]
+
+import warnings
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from astro_metadata_translator import ObservationInfo
+from astropy.io import fits
+from lsst.resources import ResourcePathExpression
+
+from ..errors import RawFileError
+from ..raws import FoundDetector, RawFile, RawWcs, list_detectors, read_raw_files
+from .fit import DetectorSamples, FittedCamera, Pointing, fit_camera
+
+_EXPOSURE_KEYS = ("EXPID", "EXPNUM", "OBSID", "OBS-ID", "EXP-ID", "DATE-OBS", "MJD-OBS")
+"""Keywords that tell exposures apart, the best first."""
+
+
+def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
+    """Fit a camera to raw files.
+
+    Parameters
+    ----------
+    uris : `~collections.abc.Sequence` [`lsst.resources.ResourcePathExpression`]
+        Raws of one or more exposures of one camera, with a WCS for each detector.
+
+    Returns
+    -------
+    camera : `FittedCamera`
+        The camera.
+
+    Raises
+    ------
+    RawFileError
+        If a file cannot be read, or a detector has no WCS or no name.
+    CameraFitError
+        If the WCSs do not determine a camera.
+
+    Notes
+    -----
+    The camera's centre is where the exposures point: as ``astro_metadata_translator`` understands their headers, or the
+    reference point (``CRVAL1``, ``CRVAL2``) that all detectors of an exposure share.
+    """
+    found: list[tuple[Hashable, FoundDetector]] = []
+    for file in read_raw_files(uris):
+        if isinstance(file, RawFileError):
+            raise file
+        found += [(_exposure(file, detector), detector) for detector in list_detectors(file)]
+    numbers = _numbers([detector for _, detector in found])
+    samples = []
+    for (exposure, detector), number in zip(found, numbers, strict=True):
+        wcs = RawWcs(detector.image)
+        grid = wcs.grid()
+        name = detector.name or str(number)
+        samples.append(DetectorSamples(number, name, exposure, wcs.box, grid, wcs.directions(grid)))
+    first = found[0][1].image
+    return fit_camera(
+        samples,
+        name=str(_value(first.file, first.index, "INSTRUME") or "camera").strip(),
+        pixel_size=_pixel_size(first.file, first.index),
+        pointings=_pointings(found),
+    )
+
+
+def _numbers(detectors: Sequence[FoundDetector]) -> list[int]:
+    """Return the detectors' numbers; where no header tells them, they are numbered by their names."""
+    told = [detector.number for detector in detectors]
+    if all(number is not None for number in told):
+        return [number for number in told if number is not None]
+    names = {detector.name for detector in detectors}
+    for detector in detectors:
+        if detector.name is None and len(names) > 1:
+            raise RawFileError(
+                f"{detector.image.label}: the header tells neither number nor name of the detector; expected CCDNUM "
+                "or EXTNAME, as other files have."
+            )
+    order = {name: number for number, name in enumerate(sorted(names, key=str))}
+    return [order[detector.name] for detector in detectors]
+
+
+def _exposure(file: RawFile, detector: FoundDetector) -> Hashable:
+    """Return what tells an exposure from others; if nothing does, its file is an exposure."""
+    values = (_value(file, detector.image.index, key) for key in _EXPOSURE_KEYS)
+    return next((value for value in values if value is not None), file.uri)
+
+
+def _value(file: RawFile, index: int, key: str) -> str | int | float | None:
+    """Return a keyword's value, of the image's HDU or else of the file's first one."""
+    value = file.headers[index].get(key, file.headers[0].get(key))
+    return None if isinstance(value, fits.card.Undefined) else value
+
+
+def _pixel_size(file: RawFile, index: int) -> float:
+    """Return the size of a pixel in mm; ``PIXSIZE1`` has micrometres."""
+    value = _value(file, index, "PIXSIZE1")
+    return float(value) / 1000 if isinstance(value, int | float) and 1 <= value <= 100 else 0.015
+
+
+def _pointings(found: Sequence[tuple[Hashable, FoundDetector]]) -> dict[Hashable, Pointing]:
+    """Find where exposures point, of those whose headers tell it."""
+    references: dict[Hashable, set[tuple[float, float]]] = defaultdict(set)
+    counts: dict[Hashable, int] = defaultdict(int)
+    pointings = {}
+    for exposure, detector in found:
+        header = detector.image.header
+        references[exposure].add((float(header.get("CRVAL1", np.nan)), float(header.get("CRVAL2", np.nan))))
+        counts[exposure] += 1
+        if exposure not in pointings and (pointing := _translated_pointing(detector)) is not None:
+            pointings[exposure] = pointing
+    for exposure, values in references.items():
+        # A reference point of one detector only may be anywhere, for instance in its middle.
+        if exposure not in pointings and len(values) == 1 and counts[exposure] > 1:
+            ((ra, dec),) = np.deg2rad(list(values))
+            pointings[exposure] = Pointing(float(ra), float(dec))
+    return pointings
+
+
+def _translated_pointing(detector: FoundDetector) -> Pointing | None:
+    """Ask astro_metadata_translator where an exposure points."""
+    file = detector.image.file
+    header = file.headers[0].copy()
+    if detector.image.index:
+        header.update(detector.image.header)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = {"tracking_radec", "boresight_rotation_angle", "boresight_rotation_coord"}
+            info = ObservationInfo(header, pedantic=False, subset=wanted)
+    except (ValueError, KeyError, TypeError):
+        # No translator knows the telescope.
+        return None
+    if info.tracking_radec is None:
+        return None
+    rotation = None
+    if info.boresight_rotation_coord == "sky" and info.boresight_rotation_angle is not None:
+        rotation = float(info.boresight_rotation_angle.rad)
+    return Pointing(float(info.tracking_radec.icrs.ra.rad), float(info.tracking_radec.icrs.dec.rad), rotation)
