@@ -167,8 +167,8 @@ def sky_hull(directions: FloatArray, tolerance: float) -> FloatArray:
 
     Notes
     -----
-    The hull is found on the plane that touches the sphere at the points' mean. Vertices that stand out by less than
-    half the tolerance are left out, and the polygon is then enlarged until these, too, are inside.
+    The hull is found on the plane that touches the sphere at the points' mean. Vertices that stand out little are left
+    out, and the polygon is then enlarged until these, too, are inside.
     """
     centre = directions.mean(axis=0)
     length = np.linalg.norm(centre)
@@ -181,16 +181,22 @@ def sky_hull(directions: FloatArray, tolerance: float) -> FloatArray:
     # The components of the difference from the centre, which small fields do not cancel.
     plane = ((directions - centre) @ axes.T) / (directions @ centre)[:, None]
     hull = plane[plane_hull(plane)]
-    kept = hull[plane_hull(hull, tolerance / 2)]
-    # How far the hull stands out of each edge of what is left of it, and how far the edges are from the centre.
-    edges = np.roll(kept, -1, axis=0) - kept
-    outward = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.linalg.norm(edges, axis=1)[:, None]
-    middle = kept.mean(axis=0)
-    distance = np.einsum("ei,ei->e", outward, kept - middle)
-    standing_out = np.einsum("ei,kei->ke", outward, hull[:, None] - kept[None]).max(axis=0)
+    middle = hull.mean(axis=0)
+    thinning = tolerance / 2
+    while True:
+        kept = hull[plane_hull(hull, thinning)]
+        # How far the hull stands out of each edge of what is left of it, and how far the edges are from the middle.
+        edges = np.roll(kept, -1, axis=0) - kept
+        outward = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.linalg.norm(edges, axis=1)[:, None]
+        distance = np.einsum("ei,ei->e", outward, kept - middle)
+        standing_out = np.einsum("ei,kei->ke", outward, hull[:, None] - kept[None]).max(axis=0)
+        growth = max(float((standing_out / distance).max()), 0.0)
+        reach = growth * np.linalg.norm(kept - middle, axis=1).max()
+        if reach <= tolerance or thinning <= HULL_TOLERANCE:
+            break
+        thinning /= 2
     # A little more, so that the points are inside in spite of rounding.
-    growth = max(float((standing_out / distance).max()), 0.0) + 1e-11
-    kept = middle + (kept - middle) * (1 + growth)
+    kept = middle + (kept - middle) * (1 + growth + 1e-11)
     vertices = centre + kept @ axes
     return vertices / np.linalg.norm(vertices, axis=1)[:, None]
 

@@ -151,8 +151,11 @@ def fit_pointing(
     for mirror in (-1.0, 1.0):
         local = np.column_stack([np.ones(len(field_angle)), mirror * field_angle[:, 0], field_angle[:, 1]])
         local /= np.linalg.norm(local, axis=1)[:, None]
-        start, distance = Rotation.align_vectors(directions, local)
-        fits.append((distance, mirror, local, start))
+        # scipy's align_vectors does the same, and warns of square fields.
+        u, _, vt = np.linalg.svd(directions.T @ local)
+        matrix = u @ np.diag([1.0, 1.0, np.linalg.det(u) * np.linalg.det(vt)]) @ vt
+        start = Rotation.from_matrix(matrix)
+        fits.append((np.linalg.norm(local @ matrix.T - directions), mirror, local, start))
     _, mirror, local, start = min(fits, key=lambda fit: fit[0])
 
     def offsets(turn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -106,14 +106,14 @@ class Selector:
             others = f" {len(unknown) - 1} other exposures are not there either." if len(unknown) > 1 else ""
             raise DataIdValueError(unknown[0].reason + others)
         selection.failures += unknown
-        exposures = self._on_sky(exposures, options, selection)
-        if options.skip_errors and exposures:
-            exposures, failed = isolate(self._groupable, exposures)
-            selection.failures += [Failure((exposure.id,), reason_of(error)) for exposure, error in failed]
         if options.prefilter and exposures:
             n_given = len(exposures)
             exposures = _without_visit(self._butler, exposures, complete_only=options.check_detector_regions)
             selection.n_filtered = n_given - len(exposures)
+        exposures = self._on_sky(exposures, options, selection)
+        if options.skip_errors and exposures:
+            exposures, failed = isolate(self._groupable, exposures)
+            selection.failures += [Failure((exposure.id,), reason_of(error)) for exposure, error in failed]
         if options.incremental:
             exposures += self._missing(exposures, options.collections)
         if exposures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["fit_camera_to_files"]
 
+import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -16,6 +17,8 @@ from lsst.resources import ResourcePathExpression
 from ..errors import RawFileError
 from ..raws import FoundDetector, RawFile, RawWcs, list_detectors, read_raw_files
 from .fit import DetectorSamples, FittedCamera, Pointing, fit_camera
+
+_LOG = logging.getLogger(__name__)
 
 _EXPOSURE_KEYS = ("EXPID", "EXPNUM", "OBSID", "OBS-ID", "EXP-ID", "DATE-OBS", "MJD-OBS")
 """Keywords that tell exposures apart, the best first."""
@@ -47,7 +50,7 @@ def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
     reference point (``CRVAL1``, ``CRVAL2``) that all detectors of an exposure share.
     """
     found: list[tuple[Hashable, FoundDetector]] = []
-    for file in read_raw_files(uris):
+    for file in read_raw_files(list(dict.fromkeys(map(str, uris)))):
         if isinstance(file, RawFileError):
             raise file
         found += [(_exposure(file, detector), detector) for detector in list_detectors(file)]
@@ -69,16 +72,20 @@ def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
 
 def _numbers(detectors: Sequence[FoundDetector]) -> list[int]:
     """Return the detectors' numbers; where no header tells them, they are numbered by their names."""
-    told = [detector.number for detector in detectors]
-    if all(number is not None for number in told):
-        return [number for number in told if number is not None]
+    told = [detector.number for detector in detectors if detector.number is not None]
+    if len(told) == len(detectors):
+        return told
     names = {detector.name for detector in detectors}
     for detector in detectors:
-        if detector.name is None and len(names) > 1:
+        if detector.name is None and len(detectors) > 1:
             raise RawFileError(
                 f"{detector.image.label}: the header tells neither number nor name of the detector; expected CCDNUM "
-                "or EXTNAME, as other files have."
+                "or EXTNAME, or give a single raw of a camera with one detector."
             )
+    _LOG.warning(
+        "No header tells the detectors' numbers, so they are numbered from 0 by their names; change id in the camera "
+        "where the repository has other ones."
+    )
     order = {name: number for number, name in enumerate(sorted(names, key=str))}
     return [order[detector.name] for detector in detectors]
 
@@ -123,16 +130,15 @@ def _pointings(found: Sequence[tuple[Hashable, FoundDetector]]) -> dict[Hashable
 def _translated_pointing(detector: FoundDetector) -> Pointing | None:
     """Ask astro_metadata_translator where an exposure points."""
     file = detector.image.file
-    header = file.headers[0].copy()
-    if detector.image.index:
-        header.update(detector.image.header)
+    if file.translator is None:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wanted = {"tracking_radec", "boresight_rotation_angle", "boresight_rotation_coord"}
-            info = ObservationInfo(header, pedantic=False, subset=wanted)
+            header = file.merged_header(detector.image.index)
+            info = ObservationInfo(header, translator_class=file.translator, pedantic=False, subset=wanted)
     except (ValueError, KeyError, TypeError):
-        # No translator knows the telescope.
         return None
     if info.tracking_radec is None:
         return None

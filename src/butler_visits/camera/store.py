@@ -24,7 +24,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.time_utils import TimeConverter
 
 from ..errors import CameraFileError, CameraLookupError, VisitsError
-from ..registry import fetch_instrument, resolve_instrument
+from ..registry import fetch_detectors, fetch_instrument, resolve_instrument
 from .lookup import CAMERA_DATASET_TYPES, CameraFinder
 from .model import Camera
 from .yaml_camera import camera_from_mapping
@@ -104,6 +104,13 @@ def write_camera(
     camera = camera_from_mapping(content, f"the camera for {name}")
     text = _as_text(content)
     timespan = _timespan(name, begin, end)
+    if unknown := sorted(set(camera.detector_ids.tolist()) - fetch_detectors(butler, name)):
+        _LOG.warning(
+            "The camera has detectors that are not registered for %s, with the ids %s; visits can be defined with it "
+            "when they are.",
+            name,
+            ", ".join(map(str, unknown)),
+        )
     dataset_type = DatasetType(
         _DATASET_TYPE, ["instrument"], "StructuredDataDict", isCalibration=True, universe=butler.dimensions
     )

@@ -7,14 +7,12 @@ __all__ = ["FoundDetector", "list_detectors"]
 from collections import defaultdict
 from dataclasses import dataclass
 
-from astropy.io import fits
-
 from ..errors import RawFileError
-from .hdus import DETECTOR_KEYS, DetectorImage, detector_image, has_celestial_wcs, is_amplifier, translated_detector
-from .headers import RawFile
+from .hdus import DetectorImage, detector_image, has_celestial_wcs, one_detector, translated_detector
+from .headers import DETECTOR_KEYS, PART_KEYS, RawFile
 
-_NAME_KEYS = ("CCDNAME", "DETNAME", "CHIPID", "EXTNAME", *DETECTOR_KEYS)
-"""Keywords with a detector's name, the usual ones first."""
+_NAME_KEYS = ("CCDNAME", "DETNAME", "CHIPID")
+"""Keywords with the name of a detector's place; others may have its maker's number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +52,19 @@ def list_detectors(file: RawFile) -> list[FoundDetector]:
     RawFileError
         If there is none.
     """
-    # An amplifier's EXTNAME is its own, not its detector's.
-    amplifiers = len(file.images) > 1 and all(is_amplifier(file.headers[index]) for index in file.images)
+    # An amplifier's own name is not its detector's.
+    amplifiers = one_detector(file)
     groups: dict[tuple[int | None, str | None], list[int]] = defaultdict(list)
     for index in file.images:
         number, name = translated_detector(file, index)
-        header = file.headers[index]
-        number = _number(header) if number is None else number
-        if name is None:
-            name = _name(header, skip_extname=amplifiers and number is None)
-        groups[number, None if amplifiers and number is not None else name].append(index)
+        number = _number(file, index) if number is None else number
+        name = _name(file, index, parts=not amplifiers) if name is None else name
+        groups[number, name].append(index)
     found = []
     for (number, name), hdus in groups.items():
         with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
         if with_wcs:
-            image = detector_image(file, with_wcs[0], hdus)
-            found.append(FoundDetector(number, name or _name(image.header, skip_extname=len(hdus) > 1), image))
+            found.append(FoundDetector(number, name, detector_image(file, with_wcs[0], hdus)))
     if not found:
         raise RawFileError(
             f"{file.uri}: none of its {len(file.headers)} HDUs is an image with a celestial WCS; expected CTYPE1 and "
@@ -78,17 +73,22 @@ def list_detectors(file: RawFile) -> list[FoundDetector]:
     return found
 
 
-def _number(header: fits.Header) -> int | None:
-    for key in DETECTOR_KEYS:
-        value = str(header.get(key, "")).strip()
-        if value.isdecimal():
-            return int(value)
+def _number(file: RawFile, index: int) -> int | None:
+    for header in (file.headers[index], file.headers[0]):
+        for key in DETECTOR_KEYS:
+            value = str(header.get(key, "")).strip()
+            if value.isdecimal():
+                return int(value)
     return None
 
 
-def _name(header: fits.Header, *, skip_extname: bool) -> str | None:
-    for key in _NAME_KEYS:
-        value = str(header.get(key, "")).strip()
-        if value and not value.isdecimal() and not (skip_extname and key == "EXTNAME"):
-            return value
+def _name(file: RawFile, index: int, *, parts: bool) -> str | None:
+    """Return a detector's name; with ``parts`` also one that may be only an HDU's."""
+    own, first = file.headers[index], file.headers[0]
+    places = [(own, _NAME_KEYS), (own, PART_KEYS if parts else ()), (own, DETECTOR_KEYS), (first, DETECTOR_KEYS)]
+    for header, keys in places:
+        for key in keys:
+            value = str(header.get(key, "")).strip()
+            if value and not value.isdecimal():
+                return value
     return None

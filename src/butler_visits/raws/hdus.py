@@ -15,25 +15,7 @@ from astro_metadata_translator import ObservationInfo
 from astropy.io import fits
 
 from ..errors import RawFileError
-from .headers import RawFile
-
-DETECTOR_KEYS = (
-    "CCDNUM",
-    "DETECTOR",
-    "DET-ID",
-    "DETNUM",
-    "DETID",
-    "DETNAME",
-    "CCDNAME",
-    "CCDID",
-    "CCD",
-    "CHIPID",
-    "CHIP",
-    "SENSOR",
-    "IMAGEID",
-    "EXTNAME",
-)
-"""Keywords in which cameras name a detector, by its number or its name."""
+from .headers import DETECTOR_KEYS, PART_KEYS, RawFile
 
 _SECTION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
 
@@ -80,7 +62,7 @@ class DetectorImage:
         return self.file.label(self.index)
 
 
-def find_detector(file: RawFile, detector: int, full_name: str | None) -> DetectorImage:
+def find_detector(file: RawFile, detector: int, full_name: str | None, *, alone: bool = True) -> DetectorImage:
     """Find the image of a detector.
 
     Parameters
@@ -91,6 +73,8 @@ def find_detector(file: RawFile, detector: int, full_name: str | None) -> Detect
         The detector's id.
     full_name : `str` or `None`
         Its full name.
+    alone : `bool`, optional
+        Whether the file is not known to show other detectors too.
 
     Returns
     -------
@@ -102,7 +86,7 @@ def find_detector(file: RawFile, detector: int, full_name: str | None) -> Detect
     RawFileError
         If no HDU is that detector's, or none of them has a celestial WCS.
     """
-    hdus = _hdus_of_detector(file, detector, full_name)
+    hdus = _hdus_of_detector(file, detector, full_name, alone)
     with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
     if not with_wcs:
         where = file.label(hdus[0]) if len(hdus) == 1 else f"{file.uri}, HDUs {_numbers(hdus)}"
@@ -113,33 +97,70 @@ def find_detector(file: RawFile, detector: int, full_name: str | None) -> Detect
     return detector_image(file, with_wcs[0], hdus)
 
 
-def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None) -> list[int]:
+def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone: bool) -> list[int]:
     images = list(file.images)
-    if len(images) == 1:
+    if alone and len(images) == 1:
         return images
     name = full_name.strip().casefold() if full_name else None
-    by_name = [i for i in images if name is not None and name in _names(file.headers[i])]
-    by_number = [i for i in images if str(detector) in _names(file.headers[i])]
-    found = by_name or by_number or [i for i in images if translated_detector(file, i)[0] == detector]
+    number = str(detector)
+
+    def named(value: str | None, keys: Sequence[str]) -> list[int]:
+        return [] if value is None else [i for i in images if value in _names(file.headers[i], keys)]
+
+    def translated() -> list[int]:
+        return [i for i in images if translated_detector(file, i)[0] == detector]
+
+    # A description of the instrument knows best; of another's keywords the translator knows less than the repository.
+    described = hasattr(file.translator, "description")
+    found = (translated() if described else []) or (
+        named(name, (*DETECTOR_KEYS, *PART_KEYS)) or named(number, DETECTOR_KEYS) or translated()
+    )
     if found:
         return found
-    if images and all(is_amplifier(file.headers[i]) for i in images):
+    if alone and one_detector(file):
         return images
-    listed = "; ".join(
-        f"{i} ({', '.join(f'{key}={file.headers[i][key]!r}' for key in DETECTOR_KEYS if key in file.headers[i])})"
-        for i in images
-    )
+    found = named(number, PART_KEYS)
+    if found:
+        return found
+    listed = "; ".join(f"{i}{_listed(file.headers[i])}" for i in images)
     called = f"detector {detector}" + (f" ({full_name})" if full_name else "")
     raise RawFileError(
         f"{file.uri}: no HDU is known to show {called}. "
-        + (f"Its images are in HDUs {listed.replace(' ()', '')}; " if images else "It has no image; ")
-        + f"expected one image, the id or name in one of {', '.join(DETECTOR_KEYS)}, or amplifiers with DATASEC and "
-        "DETSEC."
+        + (f"Its images are in HDUs {listed}; " if images else "It has no image; ")
+        + f"expected one image, the id or name in one of {', '.join((*DETECTOR_KEYS, *PART_KEYS))}, or amplifiers with "
+        "DATASEC and DETSEC."
     )
 
 
-def _names(header: fits.Header) -> set[str]:
-    return {str(header[key]).strip().casefold() for key in DETECTOR_KEYS if key in header}
+def _listed(header: fits.Header) -> str:
+    names = [f"{key}={header[key]!r}" for key in (*DETECTOR_KEYS, *PART_KEYS) if key in header]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _names(header: fits.Header, keys: Sequence[str]) -> set[str]:
+    return {str(header[key]).strip().casefold() for key in keys if key in header}
+
+
+def one_detector(file: RawFile) -> bool:
+    """Tell whether all images of a file are amplifiers of one detector.
+
+    Parameters
+    ----------
+    file : `RawFile`
+        The file.
+
+    Returns
+    -------
+    one_detector : `bool`
+        Whether each says where it lies on a detector, no two at the same place, and none names another detector.
+    """
+    headers = [file.headers[index] for index in file.images]
+    if len(headers) < 2 or not all(is_amplifier(header) for header in headers):
+        return False
+    if any(len({str(header.get(key, "")).strip() for header in headers}) > 1 for key in DETECTOR_KEYS):
+        return False
+    places = [str(header.get("CCDSEC", header.get("DETSEC"))) for header in headers]
+    return len(set(places)) == len(places)
 
 
 def translated_detector(file: RawFile, index: int) -> tuple[int | None, str | None]:
@@ -159,14 +180,17 @@ def translated_detector(file: RawFile, index: int) -> tuple[int | None, str | No
     name : `str` or `None`
         Its unique name.
     """
-    header = file.headers[index]
-    if index:
-        header = file.headers[0].copy()
-        header.update(file.headers[index])
+    if file.translator is None:
+        # The usual case.
+        return None, None
     try:
-        info = ObservationInfo(header, pedantic=False, subset={"detector_num", "detector_unique_name"})
+        info = ObservationInfo(
+            file.merged_header(index),
+            translator_class=file.translator,
+            pedantic=False,
+            subset={"detector_num", "detector_unique_name"},
+        )
     except (ValueError, KeyError, TypeError):
-        # No translator knows the telescope, the usual case.
         return None, None
     return info.detector_num, info.detector_unique_name
 
@@ -230,7 +254,8 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     -----
     ``DATASEC`` is the part of the image that shows sky; it lies on ``CCDSEC`` of the detector or, where that is
     missing, on ``DETSEC``. ``DETSEC`` may count pixels of the whole mosaic; the detector then begins at the lowest
-    ``DETSEC`` of its HDUs. Without any of them the image is the detector.
+    ``DETSEC`` of its HDUs, and if it has one HDU only, that is not flipped: how a detector lies in the mosaic says
+    nothing about its own pixels. Without any of them the image is the detector.
     """
     sections = {i: _detector_section(file, i) for i in hdus}
     data = _data_section(file, index)
@@ -243,6 +268,8 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
             )
         section = Section(1, abs(data.x1 - data.x0) + 1, 1, abs(data.y1 - data.y0) + 1)
         sections[index] = section
+    elif len(hdus) == 1 and "CCDSEC" not in file.headers[index]:
+        section = Section(*sorted(section[:2]), *sorted(section[2:]))
     known = [s for s in sections.values() if s is not None]
     low = np.array([min(min(s.x0, s.x1) for s in known), min(min(s.y0, s.y1) for s in known)])
     high = np.array([max(max(s.x0, s.x1) for s in known), max(max(s.y0, s.y1) for s in known)])
@@ -269,11 +296,14 @@ def _edges(section: Section) -> npt.NDArray[np.float64]:
 
 
 def _data_section(file: RawFile, index: int) -> Section:
+    x, y = file.images[index]
     for key in ("DATASEC", "TRIMSEC"):
         section = read_section(file, index, key)
         if section is not None:
+            if max(section[:2]) > x or max(section[2:]) > y:
+                value = file.headers[index][key]
+                raise RawFileError(f"{file.label(index)}: {key} is {value!r}, beyond the image's {x} x {y} pixels.")
             return section
-    x, y = file.images[index]
     return Section(1, x, 1, y)
 
 
@@ -309,7 +339,10 @@ def read_section(file: RawFile, index: int, key: str) -> Section | None:
     match = _SECTION.fullmatch(str(value))
     if match is None:
         raise RawFileError(f"{file.label(index)}: {key} is {value!r}; expected a section such as [1:2048,1:4096].")
-    return Section(*map(int, match.groups()))
+    section = Section(*map(int, match.groups()))
+    if min(section) < 1:
+        raise RawFileError(f"{file.label(index)}: {key} is {value!r}; pixels are counted from 1.")
+    return section
 
 
 def _numbers(indices: Iterable[int]) -> str:

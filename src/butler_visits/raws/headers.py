@@ -4,14 +4,17 @@ from __future__ import annotations
 
 __all__ = ["RawFile", "read_raw_files"]
 
+import gzip
 import io
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from functools import cached_property
+from typing import Any, BinaryIO, cast
 
+from astro_metadata_translator import MetadataTranslator
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 from lsst.resources import ResourcePath, ResourcePathExpression
@@ -24,8 +27,33 @@ _BLOCK = 2880
 _READ_AHEAD = 4 * _BLOCK
 """Bytes that are read at once: most headers are not longer, and little of the pixels behind them is read."""
 
+_GZIP_READ_AHEAD = 1 << 20
+"""Of a file that is compressed as a whole everything is read."""
+
 _THREADS = 16
 """Files that are read at the same time."""
+
+DETECTOR_KEYS = (
+    "CCDNUM",
+    "DETECTOR",
+    "DET-ID",
+    "DETNUM",
+    "DETID",
+    "DETNAME",
+    "CCDNAME",
+    "CCDID",
+    "CCD",
+    "CHIPID",
+    "CHIP",
+    "SENSOR",
+)
+"""Keywords in which cameras name a detector, by its number or its name."""
+
+PART_KEYS = ("EXTNAME", "IMAGEID")
+"""Keywords that name an HDU, which may be a detector or an amplifier of one."""
+
+_CARDS = (*DETECTOR_KEYS, *PART_KEYS, "DATASEC", "TRIMSEC", "CCDSEC", "DETSEC", "CTYPE1", "CTYPE2", "INHERIT")
+"""Keywords that are used here; astropy finds out that a card is damaged when it is first asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +74,36 @@ class RawFile:
     uri: str
     headers: tuple[fits.Header, ...]
     images: dict[int, tuple[int, int]]
+
+    @cached_property
+    def translator(self) -> type[MetadataTranslator] | None:
+        """What translates the headers; `None` if ``astro_metadata_translator`` does not know the telescope."""
+        # Some telescopes can only be told from the header of an image.
+        for header in [self.headers[0], *(self.merged_header(index) for index in list(self.images)[:1])]:
+            try:
+                return MetadataTranslator.determine_translator(header, filename=self.uri)
+            except (ValueError, KeyError, TypeError):
+                continue
+        return None
+
+    def merged_header(self, index: int) -> fits.Header:
+        """Return an HDU's header and, where it lacks a keyword, the first HDU's.
+
+        Parameters
+        ----------
+        index : `int`
+            The HDU.
+
+        Returns
+        -------
+        header : `astropy.io.fits.Header`
+            A header of its own, unless the HDU is the first.
+        """
+        if index == 0:
+            return self.headers[0]
+        header = self.headers[0].copy()
+        header.update(self.headers[index])
+        return header
 
     def label(self, index: int) -> str:
         """Name an HDU in a message.
@@ -86,9 +144,8 @@ def read_raw_files(uris: Sequence[ResourcePathExpression]) -> list[RawFile | Raw
 
 
 def _read(uri: ResourcePathExpression) -> RawFile | RawFileError:
-    path = ResourcePath(uri, forceAbsolute=False)
     try:
-        with _open(path) as file:
+        with _open(ResourcePath(uri, forceAbsolute=False, forceDirectory=False)) as file:
             return _read_headers(file, str(uri))
     except RawFileError as error:
         return error
@@ -96,6 +153,8 @@ def _read(uri: ResourcePathExpression) -> RawFile | RawFileError:
         return RawFileError(f"There is no file {uri}; restore it, or leave out its exposure.")
     except PermissionError:
         return RawFileError(f"The file {uri} cannot be read: permission denied.")
+    except IsADirectoryError:
+        return RawFileError(f"{uri} is a folder; expected a FITS file.")
     except Exception as error:
         # The libraries for remote files each have errors of their own, and one file's must not stop the others.
         return RawFileError(f"The file {uri} cannot be read: {type(error).__name__}: {_first_line(error)}")
@@ -103,12 +162,23 @@ def _read(uri: ResourcePathExpression) -> RawFile | RawFileError:
 
 @contextmanager
 def _open(path: ResourcePath) -> Iterator[BinaryIO]:
+    with _open_plain(path, _READ_AHEAD) as file:
+        if file.read(2) != b"\x1f\x8b":
+            file.seek(0)
+            yield file
+            return
+    with _open_plain(path, _GZIP_READ_AHEAD) as file, gzip.GzipFile(fileobj=file) as unpacked:
+        yield cast(BinaryIO, unpacked)
+
+
+@contextmanager
+def _open_plain(path: ResourcePath, read_ahead: int) -> Iterator[BinaryIO]:
     if path.isLocal:
-        with open(path.ospath, "rb", buffering=_READ_AHEAD) as file:
+        with open(path.ospath, "rb", buffering=read_ahead) as file:
             yield file
     else:
         size = path.size()
-        with path.open("rb") as handle, io.BufferedReader(_Remote(handle, size), _READ_AHEAD) as reader:
+        with path.open("rb") as handle, io.BufferedReader(_Remote(handle, size), read_ahead) as reader:
             yield reader
 
 
@@ -164,7 +234,14 @@ def _read_headers(file: BinaryIO, uri: str) -> RawFile:
                 hdu = hdus[index]
             except IndexError:
                 break
-            headers.append(hdu.header)
+            header = hdu.header
+            for key in _CARDS:
+                header.get(key)
+            if headers and header.get("INHERIT") is True:
+                # The first HDU's keywords are those of this one too.
+                header = headers[0].copy()
+                header.update(hdu.header)
+            headers.append(header)
             image_size = _image_size(hdu)
             if image_size is not None:
                 images[index] = image_size
@@ -173,7 +250,7 @@ def _read_headers(file: BinaryIO, uri: str) -> RawFile:
             next_header = place["datLoc"] + place["datSpan"]
     except FileNotFoundError:
         raise
-    except (OSError, VerifyError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, VerifyError, ValueError, KeyError, TypeError) as error:
         raise RawFileError(
             f"{uri}, HDU {len(headers)}: no FITS header can be read ({_first_line(error)}); the file is truncated, "
             "damaged or no FITS file."

@@ -5,10 +5,14 @@ from __future__ import annotations
 __all__ = ["RawWcs"]
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+from astropy import log
 from astropy.coordinates import ICRS, BaseCoordinateFrame, SkyCoord
+from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import wcs_to_celestial_frame
 
@@ -19,6 +23,12 @@ FloatArray = npt.NDArray[np.float64]
 
 _GRID = 11
 """Points along each axis of a detector on which a WCS is compared with a camera."""
+
+
+_DEGREES = ("deg", "degree", "degrees")
+_MATRIX = ("CD1_1", "CD1_2", "CD2_1", "CD2_2", "CDELT1", "CDELT2")
+_NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", *_MATRIX)
+"""Keywords without which no WCS is what it seems."""
 
 
 class RawWcs:
@@ -39,12 +49,9 @@ class RawWcs:
         self.image = image
         self.box = image.box
         self.label = image.label
-        with warnings.catch_warnings():
-            # astropy's notes on how it mends headers.
-            warnings.simplefilter("ignore")
+        with _quietly():
             try:
-                # wcslib takes the text some ten times faster than card by card, and only its own keywords.
-                self._wcs = WCS(image.header, naxis=2)
+                self._wcs = WCS(_checked(image.header), naxis=2)
                 if not self._wcs.has_celestial:
                     raise RawFileError(f"{self.label}: the header has no celestial WCS.")
                 self._frame: BaseCoordinateFrame = wcs_to_celestial_frame(self._wcs)
@@ -63,7 +70,7 @@ class RawWcs:
             raise RawFileError(
                 f"{self.label}: the header's WCS is degenerate, it maps the detector to no area on the sky."
             )
-        width = np.prod((self.box[1] - self.box[0]) / (_GRID - 1))
+        width = np.prod((self.box[1] - self.box[0] + 1) / (_GRID - 1))
         self.pixel_scale = float(np.sqrt(np.abs(area).mean() / width))
         """Side of a pixel, radians."""
 
@@ -75,7 +82,7 @@ class RawWcs:
         pixels : `numpy.ndarray`, shape (K, 2)
             The detector's pixels, from 0.
         """
-        x, y = (np.linspace(low, high, _GRID) for low, high in zip(*self.box.astype(float), strict=True))
+        x, y = (np.linspace(low - 0.5, high + 0.5, _GRID) for low, high in zip(*self.box, strict=True))
         return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
 
     def directions(self, pixels: npt.ArrayLike) -> FloatArray:
@@ -99,3 +106,33 @@ class RawWcs:
             return vectors
         coordinates = SkyCoord(*vectors.T, frame=self._frame, representation_type="cartesian")
         return coordinates.icrs.cartesian.xyz.value.T
+
+
+def _checked(header: fits.Header) -> fits.Header:
+    """Refuse what wcslib takes for zero, or for a pixel of one degree, and mend units that it does not know."""
+    for key in _NUMBERS:
+        value = header.get(key)
+        if value is None and key.startswith("CR"):
+            raise ValueError(f"there is no {key}")
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError(f"{key} is {value!r}, not a number")
+    if not any(key in header for key in _MATRIX):
+        raise ValueError("there is no CD matrix, nor CDELT1 and CDELT2")
+    degrees = [key for key in ("CUNIT1", "CUNIT2") if str(header.get(key)).strip().lower() in _DEGREES]
+    if degrees:
+        header = header.copy()
+        header.update(dict.fromkeys(degrees, "deg"))
+    return header
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence astropy's notes on how it mends headers, which come for each raw anew."""
+    level = log.level
+    log.setLevel("WARNING")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -23,7 +23,7 @@ from ..geometry import encode_polygons, field_angle_to_sky, sky_hull
 from ..raws import RawReader, RawWcs
 from ..registry import fetch_instrument
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask, VisitRegions
-from .raw_pointings import fit_camera_to_raws, no_raw
+from .raw_pointings import Failures, fit_camera_to_raws, no_raw
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class ComputeVisitRegionsFromAllRawWcsConfig(ComputeVisitRegionsConfig):
         dtype=float,
         doc="Distance (pixels) between the raws' WCSs and the camera that is fitted to them, above which it is an "
         "error.",
-        default=10.0,
+        default=5.0,
         min=0.0,
         inclusiveMin=False,
     )
@@ -92,6 +92,7 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
         self._raws = RawReader(butler)
         # Vertices of detectors' outlines, by exposure, camera and the raws that they are from.
         self._outlines: dict[tuple[int, Camera | None, frozenset[Any]], dict[int, FloatArray]] = {}
+        self._failed = Failures()
 
     def find_pointed(
         self, exposures: Sequence[DimensionRecord], *, collections: Sequence[str] | None = None
@@ -100,7 +101,7 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
         if not exposures:
             return set()
         instrument = fetch_instrument(self.butler, exposures[0].instrument)
-        return set(self._raws.find(exposures, self._raws.collections(instrument, collections)))
+        return set(self._raws.find_one(exposures, self._raws.collections(instrument, collections), None))
 
     def compute(
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
@@ -143,47 +144,55 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
         }
         if len(self._outlines) > _KEPT:
             self._outlines.clear()
-        unread = {exposure: refs for exposure, refs in raws.items() if keys[exposure] not in self._outlines}
+        unread = {
+            exposure: refs
+            for exposure, refs in raws.items()
+            if keys[exposure] not in self._outlines and self._failed.get(keys[exposure]) is None
+        }
         # The WCSs of some exposures are held at once; of all only the outlines.
-        errors: list[VisitsError] = []
         most = max((len(refs) for refs in unread.values()), default=1)
         for batch in batches(unread, max(_RAWS // most, 1)):
             wcss: dict[int, dict[int, RawWcs]] = defaultdict(dict)
-            failed: dict[int, VisitsError] = {}
+            errors: dict[int, VisitsError] = {}
             for ref, wcs in self._raws.read([ref for exposure in batch for ref in unread[exposure].values()]):
                 exposure_id, detector = int(ref.dataId["exposure"]), int(ref.dataId["detector"])
                 if isinstance(wcs, RawFileError):
-                    failed.setdefault(exposure_id, wcs)
+                    problem = f"Exposure {exposure_id}, detector {detector}: {wcs}"
+                    errors.setdefault(exposure_id, RawFileError(problem))
                 else:
                     wcss[exposure_id][detector] = wcs
             for exposure_id in batch:
+                key = keys[exposure_id]
                 try:
-                    if exposure_id in failed:
-                        raise failed[exposure_id]
-                    self._outlines[keys[exposure_id]] = self._outline(
-                        exposure_id, wcss[exposure_id], cameras[exposure_id]
-                    )
+                    if exposure_id not in errors:
+                        self._outlines[key] = self._outline(exposure_id, wcss[exposure_id], key[1])
+                        continue
                 except VisitsError as error:
-                    errors.append(error)
-        if errors:
-            raise errors[0]
+                    errors[exposure_id] = RawFileError(f"Exposure {exposure_id}: {error}")
+                self._failed.add(key, errors[exposure_id])
+        for key in keys.values():
+            if (failure := self._failed.get(key)) is not None:
+                raise failure
         return {exposure: self._outlines[key] for exposure, key in keys.items()}
 
     def _outline(self, exposure: int, wcss: Mapping[int, RawWcs], camera: Camera | None) -> dict[int, FloatArray]:
         """Find the outlines of the detectors of an exposure."""
         outlines = {}
+        padding = self.config.padding
         for detector, wcs in sorted(wcss.items()):
+            if (wcs.box[1] - wcs.box[0] + 1 + 2 * padding <= 0).any():
+                raise RawFileError(f"{wcs.label}: detector {detector} has no pixels with a padding of {padding}.")
             try:
-                outlines[detector] = sky_hull(wcs.directions(_border(wcs.box, self.config.padding)), _TOLERANCE)
+                outlines[detector] = sky_hull(wcs.directions(_border(wcs.box, padding)), _TOLERANCE)
             except ValueError as error:
                 raise RawFileError(
-                    f"{wcs.label}: the WCS puts detector {detector}, with a padding of {self.config.padding} pixels, "
+                    f"{wcs.label}: the WCS puts detector {detector}, with a padding of {padding} pixels, "
                     f"where it has no area or no place on the sky ({error})."
                 ) from error
         if camera is None or set(camera.detector_ids.tolist()) <= outlines.keys():
             return outlines
         fit = fit_camera_to_raws(wcss, camera, exposure, self.config.maxWcsResidual)
-        corners = camera.corners(self.config.padding)
+        corners = camera.corners(padding)
         sky = field_angle_to_sky(corners.reshape(-1, 2), fit.ra, fit.dec, fit.rotation, flip=fit.flip)
         for detector, directions in zip(camera.detector_ids.tolist(), sky.reshape(-1, 4, 3), strict=True):
             if detector not in outlines:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["RawPointings", "fit_camera_to_raws", "no_raw"]
+__all__ = ["Failures", "RawPointings", "fit_camera_to_raws", "no_raw"]
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Hashable, Mapping, Sequence
 from uuid import UUID
 
 import numpy as np
@@ -19,8 +21,55 @@ from ..raws import RawReader, RawWcs
 
 _LOG = logging.getLogger(__name__)
 
+_REMEMBERED = 60.0
+"""Seconds."""
+
+_SAME_SIZE = 0.1
+"""A raw without ``DATASEC`` is larger than its detector by its overscan."""
+
 _KEPT = 100_000
 """Fits that are kept, so that a chunk that is tried again in parts is not read again."""
+
+
+class Failures:
+    """Remembers for a minute what has failed, while a chunk is halved until the bad exposures are found.
+
+    Not longer, because a file may be restored.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[float, VisitsError]] = {}
+
+    def add(self, key: Hashable, error: VisitsError) -> None:
+        """Remember an error.
+
+        Parameters
+        ----------
+        key : `~collections.abc.Hashable`
+            What failed.
+        error : `VisitsError`
+            Why.
+        """
+        self._known[key] = (time.monotonic(), error)
+
+    def get(self, key: Hashable) -> VisitsError | None:
+        """Return the error of something that failed just now.
+
+        Parameters
+        ----------
+        key : `~collections.abc.Hashable`
+            What it is.
+
+        Returns
+        -------
+        error : `VisitsError` or `None`
+            The error.
+        """
+        at, error = self._known.get(key, (-math.inf, None))
+        if error is not None and time.monotonic() - at > _REMEMBERED:
+            del self._known[key]
+            return None
+        return error
 
 
 class RawPointings:
@@ -41,6 +90,7 @@ class RawPointings:
         self._detector = detector
         self._max_residual = max_residual
         self._fits: dict[tuple[UUID, Camera], FittedPointing] = {}
+        self._failed = Failures()
 
     def find(
         self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None
@@ -61,10 +111,7 @@ class RawPointings:
         raws : `dict` [`int`, `lsst.daf.butler.DatasetRef`]
             By exposure; those without a raw are left out.
         """
-        found = self._raws.find(exposures, self._raws.collections(instrument, collections))
-        if self._detector is None:
-            return {exposure: next(iter(raws.values())) for exposure, raws in found.items()}
-        return {exposure: raws[self._detector] for exposure, raws in found.items() if self._detector in raws}
+        return self._raws.find_one(exposures, self._raws.collections(instrument, collections), self._detector)
 
     def fit(
         self,
@@ -93,21 +140,19 @@ class RawPointings:
         """
         raws = self.find(exposures, instrument, collections)
         keys = {e.id: (raws[e.id].id, camera) for e, camera in zip(exposures, cameras, strict=True) if e.id in raws}
-        unread = [raws[exposure] for exposure, key in keys.items() if key not in self._fits]
+        unread = [raws[e] for e, key in keys.items() if key not in self._fits and self._failed.get(key) is None]
         if len(self._fits) + len(unread) > _KEPT:
             self._fits.clear()
             unread = list(raws.values())
-        errors: dict[int, VisitsError] = {}
         for ref, wcs in self._raws.read(unread):
-            exposure = int(ref.dataId["exposure"])
+            exposure, detector = int(ref.dataId["exposure"]), int(ref.dataId["detector"])
+            key = keys[exposure]
             try:
                 if isinstance(wcs, RawFileError):
                     raise wcs
-                key = keys[exposure]
-                detector = int(ref.dataId["detector"])
                 self._fits[key] = fit_camera_to_raws({detector: wcs}, key[1], exposure, self._max_residual)
             except VisitsError as error:
-                errors[exposure] = error
+                self._failed.add(key, RawFileError(f"Exposure {exposure}, detector {detector}: {error}"))
         result: dict[int, FittedPointing | VisitsError] = {}
         for record in exposures:
             if record.id not in raws:
@@ -115,7 +160,7 @@ class RawPointings:
                 searched = self._raws.collections(instrument, collections)
                 result[record.id] = no_raw(record.id, wanted, searched)
             else:
-                result[record.id] = errors.get(record.id) or self._fits[keys[record.id]]
+                result[record.id] = self._failed.get(keys[record.id]) or self._fits[keys[record.id]]
         return result
 
 
@@ -176,6 +221,16 @@ def fit_camera_to_raws(
                 f"{wcs.label}: the camera in {camera.source} has no detector {detector}; expected the camera of the "
                 "instrument that took the raw."
             )
+        own, expected = wcs.box[1] - wcs.box[0] + 1, np.diff(camera.bounding_boxes[index[detector]], axis=0)[0] + 1
+        if (np.abs(own / expected - 1) > _SAME_SIZE).any():
+            _LOG.warning(
+                "%s: the raw shows %d x %d pixels of detector %d, and the camera has %d x %d; if it is a window, its "
+                "place is taken to be the lower left corner.",
+                wcs.label,
+                *own,
+                detector,
+                *expected,
+            )
         grid = wcs.grid()
         focal_plane = camera.pixels_to_focal_plane[index[detector]](grid)
         field_angle.append(camera.focal_plane_to_field_angle(focal_plane))
@@ -188,8 +243,7 @@ def fit_camera_to_raws(
     _LOG.info("Exposure %d: the camera reproduces the WCS of %s to %.2f pixels.", exposure, where, residual)
     if residual > max_residual:
         raise RawFileError(
-            f"{where}: the camera in {camera.source} reproduces the WCS of exposure {exposure} only to "
-            f"{residual:.1f} pixels, and maxWcsResidual is {max_residual:g}; check the WCS and the camera, or raise "
-            "maxWcsResidual."
+            f"{where}: the camera in {camera.source} reproduces the WCS only to {residual:.1f} pixels, and "
+            f"maxWcsResidual is {max_residual:g}; check the WCS and the camera, or raise maxWcsResidual."
         )
     return pointing

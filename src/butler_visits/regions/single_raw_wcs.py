@@ -20,6 +20,7 @@ from ..camera import Camera, CameraFinder
 from ..definition import VisitDefinitionData
 from ..errors import CameraFileError, VisitsError
 from ..instruments import raws_flipped
+from ..isolate import isolate
 from ..pointing import Pointings, has_pointing, record_pointings
 from ..registry import fetch_instrument
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask, VisitRegions
@@ -60,7 +61,7 @@ class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
     maxWcsResidual = RangeField(
         dtype=float,
         doc="Distance (pixels) between a raw's WCS and the camera that is fitted to it, above which it is an error.",
-        default=10.0,
+        default=5.0,
         min=0.0,
         inclusiveMin=False,
     )
@@ -120,15 +121,15 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         with_raw = [exposure for exposure in exposures if exposure.id in raws]
         if not with_raw:
             return set()
-        try:
-            cameras = self._cameras.find(with_raw, instrument, collections)
-        except VisitsError as error:
-            _LOG.warning("Exposures without a pointing in their records cannot be given one by their raws: %s", error)
-            return set()
-        fits = self._raw_pointings.fit(with_raw, cameras, instrument, collections)
+        cameras, failed = isolate(lambda some: self._cameras.find(some, instrument, collections), with_raw)
+        for record, error in failed:
+            _LOG.warning("Exposure %d has no pointing in its record, and its raw needs a camera: %s", record.id, error)
+        without_camera = {record.id for record, _ in failed}
+        with_camera = [exposure for exposure in with_raw if exposure.id not in without_camera]
+        fits = self._raw_pointings.fit(with_camera, cameras, instrument, collections)
         for exposure, fit in fits.items():
             if isinstance(fit, VisitsError):
-                _LOG.warning("Exposure %d has no pointing in its record, and none from its raw: %s", exposure, fit)
+                _LOG.warning("Exposure %d has no pointing in its record. %s", exposure, fit)
         return {exposure for exposure, fit in fits.items() if not isinstance(fit, VisitsError)}
 
     def _compute_all(
