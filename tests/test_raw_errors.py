@@ -126,8 +126,6 @@ CASES = {
     "no WCS": Case(cards(**dict.fromkeys(("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2"))), NO_WCS),
     "no CTYPE2": Case(cards(CTYPE2=None), NO_WCS),
     "linear": Case(cards(CTYPE1="LINEAR", CTYPE2="LINEAR"), NO_WCS),
-    "pixels": Case(cards(CTYPE1="PIXEL", CTYPE2="PIXEL"), NO_WCS),
-    "empty CTYPE": Case(cards(CTYPE1="", CTYPE2=""), NO_WCS),
     "two longitudes": Case(cards(CTYPE2="RA---TPV"), NO_WCS),
     "mixed frames": Case(cards(CTYPE2="GLAT-TPV"), rf"{NO_USE}|{NO_WCS}"),
     "mixed projections": Case(cards(CTYPE2="DEC--TAN"), NO_USE),

@@ -374,3 +374,14 @@ def test_a_section_that_makes_no_sense(tmp_path: Path, key: str, value: Any) -> 
     else:
         assert len(vertices(region))
         assert outline_distance(region, hull(border("M2", padding=0))) < TOLERANCE
+
+
+def test_inherited_wcs(tmp_path: Path) -> None:
+    """An extension that inherits has the first HDU's keywords too."""
+    header = wcs("M2", {"INHERIT": True})
+    inherited = fits.Header([card for card in header.cards if card.keyword.startswith(("C", "PV", "RADESYS"))])
+    own = fits.Header([card for card in header.cards if card.keyword not in inherited])
+    path = write(tmp_path / "raw.fits", [own])
+    with fits.open(path, mode="update", memmap=False) as hdus:
+        hdus[0].header.update(inherited)
+    check(path, ["M2"])
