@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+TESTS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -9,19 +10,20 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 .PHONY: help demo test bench lint types clean
 
 help:
-	@echo "make demo   build a simulated repository and define its visits"
+	@echo "make demo   build a simulated repository and define its visits; go from raw files to visits"
 	@echo "make test   run the tests"
 	@echo "make bench  measure the speed, in some ten minutes"
 	@echo "make lint   check the style (ruff)"
 	@echo "make types  check the types (mypy)"
 	@echo "make clean  remove what these commands made"
-	@echo "PYTHON=python3.13 chooses another Python, VENV=.venv-3.13 another virtual environment."
+	@echo "PYTHON=python3.13 chooses another Python, VENV=.venv-3.13 another virtual environment,"
+	@echo "TESTS='not killed' the tests (pytest -k)."
 
 demo: $(VENV)/.installed
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -k "$(TESTS)"
 
 bench: $(VENV)/.installed
 	PYTHONPATH=demo $(BIN)/python benchmarks/bench.py
@@ -34,7 +36,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo-repository build src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo-repository demo-raws build src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # A stamp file says what is installed, so that a re-run is quick.
 $(VENV)/.created:

@@ -1,4 +1,4 @@
-"""Build a simulated repository, define its visits as a user would, and show the result.
+"""Build a simulated repository and define its visits as a user would; then do so from raw files.
 
 ``make demo`` runs this in the project's virtual environment.
 """
@@ -11,18 +11,53 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
+import yaml
 from lsst.daf.butler import Butler, DimensionRecord
 
+from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, insert_exposures, make_repository, night
 
 PROJECT = Path(__file__).resolve().parent.parent
 REPOSITORY = PROJECT / "demo-repository"
 CONFIG = REPOSITORY / "define-visits-config.py"
 
+RAW_FOLDER = PROJECT / "demo-raws"
+RAW_REPOSITORY = RAW_FOLDER / "repository"
+RAWS = RAW_FOLDER / "night"
+DESCRIPTION = RAW_FOLDER / "simcam.yaml"
+
 
 def main() -> None:
     """Run the demo."""
+    snaps = from_exposures()
+    raw = from_raws()
+
+    ra, dec = snaps.tracking_ra, snaps.tracking_dec
+    print(f"The repositories are {REPOSITORY}\nand {RAW_REPOSITORY}")
+    print("Try next:")
+    query = ["butler", "query-dimension-records", _shown(REPOSITORY)]
+    ours = f"instrument = '{INSTRUMENT}'"
+    over_point = f"visit_detector_region.region OVERLAPS POINT({ra:.3f}, {dec:.3f})"
+    for command in (
+        [*query, "visit", "--limit", "3"],
+        [*query, "visit_definition", "--where", f"{ours} AND visit = {snaps.id}"],
+        [*query, "visit_detector_region", "--where", f"{ours} AND {over_point}"],
+        ["butler", "define-visits", "--help"],
+        ["butler-visits", "describe", _shown(raw), "--instrument-description", _shown(DESCRIPTION)],
+    ):
+        print("  " + _as_typed(command))
+
+
+def from_exposures() -> DimensionRecord:
+    """Define the visits of exposures that a repository has.
+
+    Returns
+    -------
+    exposure : `lsst.daf.butler.DimensionRecord`
+        The first exposure of a visit of two snaps, which has the same id.
+    """
     print("A simulated survey camera, and a night of exposures")
     shutil.rmtree(REPOSITORY, ignore_errors=True)
     butler = make_repository(REPOSITORY)
@@ -44,20 +79,40 @@ def main() -> None:
 
     print("Define them again: nothing changes")
     _run(define_visits)
+    return snaps
 
-    ra, dec = snaps.tracking_ra, snaps.tracking_dec
-    print(f"The repository is {REPOSITORY}")
-    print("Try next:")
-    query = ["butler", "query-dimension-records", _shown(REPOSITORY)]
-    ours = f"instrument = '{INSTRUMENT}'"
-    over_point = f"visit_detector_region.region OVERLAPS POINT({ra:.3f}, {dec:.3f})"
-    for command in (
-        [*query, "visit", "--limit", "3"],
-        [*query, "visit_definition", "--where", f"{ours} AND visit = {snaps.id}"],
-        [*query, "visit_detector_region", "--where", f"{ours} AND {over_point}"],
-        ["butler", "define-visits", "--help"],
-    ):
-        print("  " + _as_typed(command))
+
+def from_raws() -> Path:
+    """Go from raw files to visits.
+
+    Returns
+    -------
+    raw : `pathlib.Path`
+        One of the files.
+    """
+    print("From raw files: a few exposures of the camera's central raft")
+    shutil.rmtree(RAW_FOLDER, ignore_errors=True)
+    description = describe()
+    detectors = range(len(description["camera"]["CCDs"]))
+    raws = write_raws(RAWS, _a_dozen(), detectors=detectors, in_one_file=True, camera=description["camera"])
+    DESCRIPTION.write_text(yaml.safe_dump(description, sort_keys=False))
+    print(f"  {len(raws)} FITS files with {len(detectors)} detectors each, in {_shown(RAWS)}")
+    print(f"  and what their headers mean, in {_shown(DESCRIPTION)}\n")
+
+    print("Put them into a repository, and define the visits")
+    ingest = ["butler-visits", "ingest", _shown(RAW_REPOSITORY), _shown(RAWS), "--instrument", _shown(DESCRIPTION)]
+    _run(ingest)
+    _run(["butler", "define-visits", _shown(RAW_REPOSITORY), INSTRUMENT])
+    _show_exposures(Butler.from_config(RAW_REPOSITORY))
+    return raws[-1]
+
+
+def _a_dozen() -> list[dict[str, Any]]:
+    """Take two flats, two biases and eight exposures of the sky, of which two are snaps of one field."""
+    chosen: list[dict[str, Any]] = []
+    for observation_type, first, number in (("flat", 0, 2), ("bias", 0, 2), ("science", 2, 8)):
+        chosen += [one for one in night() if one["observation_type"] == observation_type][first : first + number]
+    return chosen
 
 
 def _run(command: list[str]) -> None:

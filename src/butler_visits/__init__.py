@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from .camera.store import write_camera
     from .config import DefineVisitsConfig
     from .definition import VisitDefinitionData, VisitSystem
-    from .errors import CameraFileError, CameraFitError, CameraLookupError, DefinitionError, RawFileError, VisitsError
+    from .errors import (
+        CameraFileError,
+        CameraFitError,
+        CameraLookupError,
+        DefinitionError,
+        IngestError,
+        RawFileError,
+        VisitsError,
+    )
     from .grouping import (
         GroupExposuresByCounterConfig,
         GroupExposuresByCounterTask,
@@ -20,6 +28,15 @@ if TYPE_CHECKING:
         GroupExposuresOneToOneConfig,
         GroupExposuresOneToOneTask,
         GroupExposuresTask,
+    )
+    from .ingest import (
+        IngestFailure,
+        IngestResult,
+        InstrumentDescription,
+        ingest_raws,
+        ingest_table,
+        read_description,
+        register_instrument,
     )
     from .plan import Action, Difference, Failure, PlannedVisit
     from .regions import (
@@ -59,6 +76,10 @@ __all__ = [
     "GroupExposuresOneToOneConfig",
     "GroupExposuresOneToOneTask",
     "GroupExposuresTask",
+    "IngestError",
+    "IngestFailure",
+    "IngestResult",
+    "InstrumentDescription",
     "PlannedVisit",
     "RawFileError",
     "VisitDefinitionData",
@@ -66,6 +87,10 @@ __all__ = [
     "VisitRegions",
     "VisitSystem",
     "VisitsError",
+    "ingest_raws",
+    "ingest_table",
+    "read_description",
+    "register_instrument",
     "write_camera",
 ]
 
@@ -94,6 +119,10 @@ _HOMES = {
     "GroupExposuresOneToOneConfig": "grouping",
     "GroupExposuresOneToOneTask": "grouping",
     "GroupExposuresTask": "grouping",
+    "IngestError": "errors",
+    "IngestFailure": "ingest",
+    "IngestResult": "ingest",
+    "InstrumentDescription": "ingest",
     "PlannedVisit": "plan",
     "RawFileError": "errors",
     "VisitDefinitionData": "definition",
@@ -101,6 +130,10 @@ _HOMES = {
     "VisitRegions": "regions",
     "VisitSystem": "definition",
     "VisitsError": "errors",
+    "ingest_raws": "ingest",
+    "ingest_table": "ingest",
+    "read_description": "ingest",
+    "register_instrument": "ingest",
     "write_camera": "camera.store",
 }
 """The module that each public name is from.

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraFileError", "CameraFitError", "CameraLookupError", "DefinitionError", "RawFileError", "VisitsError"]
+__all__ = [
+    "CameraFileError",
+    "CameraFitError",
+    "CameraLookupError",
+    "DefinitionError",
+    "DescriptionError",
+    "HeaderError",
+    "IngestError",
+    "RawFileError",
+    "VisitsError",
+]
 
 
 class VisitsError(Exception):
@@ -27,3 +37,15 @@ class CameraLookupError(VisitsError, LookupError):
 
 class RawFileError(VisitsError, RuntimeError):
     """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""
+
+
+class DescriptionError(VisitsError, ValueError):
+    """An instrument description that cannot be read or makes no sense."""
+
+
+class HeaderError(VisitsError, ValueError):
+    """A header that lacks what an instrument description expects, or has it in another form."""
+
+
+class IngestError(VisitsError, RuntimeError):
+    """A file or a row of a table of which no exposure can be made."""

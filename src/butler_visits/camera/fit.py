@@ -308,7 +308,7 @@ def _mapping(
                 "pixelSize": [float(f"{sizes[number]:.9g}")] * 2,
                 "refpos": boxes[detector].mean(axis=0).tolist(),
                 "offset": np.round(model.offset[number], 6).tolist(),
-                "yaw": round(float(yaws[number]), 7),
+                "yaw": round(float(yaws[number]), 7) + 0.0,  # no -0.0
                 "pitch": 0.0,
                 # A detector that is mirrored in comparison to the others is seen from behind.
                 "roll": 0.0 if model.back[number] > 0 else 180.0,

@@ -24,7 +24,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.time_utils import TimeConverter
 
 from ..errors import CameraFileError, CameraLookupError, VisitsError
-from ..registry import fetch_detectors, fetch_instrument, resolve_instrument
+from ..registry import fetch_detectors, fetch_instrument, register_run, resolve_instrument
 from .lookup import CAMERA_DATASET_TYPES, CameraFinder
 from .model import Camera
 from .yaml_camera import camera_from_mapping
@@ -127,7 +127,7 @@ def write_camera(
     ref = _find_same(butler, name, collection, timespan, text)
     is_new = ref is None
     if ref is None:
-        butler.collections.register(run)
+        register_run(butler, run)
         try:
             with butler.transaction():
                 ref = butler.find_dataset(dataset_type, instrument=name, collections=run)

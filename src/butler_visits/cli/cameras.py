@@ -84,7 +84,7 @@ def show(repo_or_file: str, instrument: str | None, plot: str | None) -> None:
             butler = open_repository(repo_or_file, writeable=False)
             name = resolve_instrument(butler, instrument)
             camera = latest_camera(butler, name)
-            expected = raws_flipped(fetch_instrument(butler, name))
+            expected = raws_flipped(fetch_instrument(butler, name), camera)
             flip = expected and not camera.flipped
             if flip:
                 note = f"The raws of {name} are flipped, so the field is mirrored on its way to the sky all the same."

@@ -5,7 +5,15 @@
 
 from __future__ import annotations
 
-__all__ = ["define_visits", "fit_camera", "show_camera", "write_camera"]
+__all__ = [
+    "define_visits",
+    "describe",
+    "fit_camera",
+    "ingest",
+    "ingest_table",
+    "show_camera",
+    "write_camera",
+]
 
 from typing import Any
 
@@ -18,7 +26,7 @@ from lsst.daf.butler.cli.opt import (
     repo_argument,
     where_option,
 )
-from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator
+from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator, split_kv
 
 instrument_argument = MWArgumentDecorator(
     "instrument", help="INSTRUMENT is a registered instrument's name or full class name."
@@ -140,3 +148,121 @@ def fit_camera(**kwargs: Any) -> None:
     from .cameras import fit
 
     fit(**kwargs)
+
+
+@click.command(short_help="Say what is understood from a raw file.", cls=ButlerCommand)
+@click.argument("raw", metavar="RAW")
+@click.option(
+    "--instrument",
+    "--instrument-description",
+    "instrument_description",
+    metavar="FILE",
+    help="Path or URI of the description of an instrument that astro_metadata_translator does not know.",
+)
+def describe(**kwargs: Any) -> None:
+    """Print what is understood from the raw file RAW.
+
+    That is the translator, each property of the observation with the header keys it is from, the detectors in the file,
+    the exposure record, and which of its fields are missing. The exit status is 1 if there can be no record.
+    """
+    from .describe import run
+
+    run(**kwargs)
+
+
+_on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="What to do about what cannot be ingested: stop, or report it, ingest all others and exit with status 1.",
+)
+_define_visits_option = click.option(
+    "--define-visits", is_flag=True, help="Define the visits of these exposures too, incrementally."
+)
+
+
+@click.command(short_help="Put raw files into a data repository.", cls=ButlerCommand)
+@repo_argument(required=True, help="REPO is the path or URI of a data repository; it is created if it is not there.")
+@click.argument("locations", metavar="LOCATIONS...", nargs=-1, required=True)
+@click.option(
+    "--instrument",
+    metavar="NAME|FILE",
+    help="The instrument that the files are of: a registered name, or a YAML file that describes it. By default the "
+    "headers say it.",
+)
+@click.option(
+    "--transfer",
+    type=click.Choice(["direct", "copy", "link", "symlink", "move"]),
+    default="direct",
+    show_default=True,
+    help="What becomes of the files: they stay where they are, or are put into the repository. A link is a hard one, "
+    "or symbolic where that is not possible.",
+)
+@click.option(
+    "--output-run", metavar="RUN", help="Run collection of the datasets. By default it is <instrument>/raw/all."
+)
+@click.option(
+    "-j",
+    "--threads",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="Files whose headers are read at the same time.",
+)
+@_on_error_option
+@_define_visits_option
+@options_file_option()
+def ingest(**kwargs: Any) -> None:
+    """Put raw files into a data repository: exposures, and a raw dataset for each detector.
+
+    LOCATIONS are FITS files and folders. In a folder, and all folders in it, files are taken that end in .fits, .fit or
+    .fts, or in one of these with .fz, .gz or .bz2 behind it. Only headers are read. What is there already is left
+    alone, so running it twice is safe.
+    """
+    from .ingest import run
+
+    run(**kwargs)
+
+
+@click.command(short_help="Put the exposures of a table into a data repository.", cls=ButlerCommand)
+@repo_argument(required=True, help="REPO is the path or URI of a data repository; it is created if it is not there.")
+@click.argument("table", metavar="TABLE")
+@click.option(
+    "--instrument",
+    required=True,
+    metavar="NAME|FILE",
+    help="The instrument: a registered or a new name, or a YAML file that describes it.",
+)
+@click.option(
+    "--map",
+    "names",
+    multiple=True,
+    callback=split_kv,
+    metavar="NAME=COLUMN",
+    help="Column of something, where it has another name in the table.",
+)
+@click.option(
+    "--set", "constants", multiple=True, callback=split_kv, metavar="NAME=VALUE", help="What is so in all exposures."
+)
+@click.option(
+    "--time-scale",
+    type=click.Choice(["utc", "tai", "tt"]),
+    help="Scale of the times, unless their column has its own. By default it is the table's TIMESYS, or UTC.",
+)
+@_on_error_option
+@_define_visits_option
+@options_file_option()
+def ingest_table(**kwargs: Any) -> None:
+    """Put the exposures of a table into a data repository.
+
+    TABLE is an ECSV, CSV, FITS, VOTable or Parquet file. It must have exposure_id, datetime_begin and physical_filter,
+    and may have obs_id, datetime_end, exposure_time, dark_time, day_obs, observation_type, observation_reason, band,
+    target_name, science_program, group, seq_num, seq_start, seq_end, tracking_radec (sky coordinates) or tracking_ra
+    and tracking_dec (ICRS), sky_angle, azimuth, zenith_angle or altitude, can_see_sky and has_simulated. Angles without
+    a unit are degrees, durations seconds, and times (modified) Julian dates or texts such as 2026-04-01T23:15:00.
+    """
+    from .ingest_table import run
+
+    run(**kwargs)

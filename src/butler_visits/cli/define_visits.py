@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["run"]
+__all__ = ["echo_result", "make_config", "run", "set_log_level"]
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from lsst.pipe.base import Struct
 from lsst.pipe.base.configOverrides import ConfigOverrides
 
 from ..config import DefineVisitsConfig
+from ..ingest.register import stored_description
 from ..registry import fetch_instrument, resolve_instrument, select_exposures
 from ..task import DefineVisitsTask
 from ..visit_plan import VisitPlan
@@ -53,14 +55,12 @@ def run(
         raise click.UsageError("--prefilter drops the visits that --update-records and --incremental are to update.")
     if output:
         check_table_name(output)
-    # Like the Butler's own loggers, ours follow --log-level.
-    if (logger := logging.getLogger("butler_visits")).level == logging.NOTSET:
-        logger.setLevel(logging.getLogger("lsst").getEffectiveLevel())
+    set_log_level()
     options["collections"] = collections or None
     with errors_as_messages(repo):
         butler = open_repository(repo, writeable=not dry_run)
         name = resolve_instrument(butler, instrument)
-        task = DefineVisitsTask(_config(butler, name, config_file, config), butler=butler)
+        task = DefineVisitsTask(make_config(butler, name, config_file, config), butler=butler)
         try:
             exposures = select_exposures(butler, name, where)
         except (InvalidQueryError, OverflowError) as error:
@@ -77,13 +77,42 @@ def run(
             result = task.apply(plan)
         else:
             result = task.run(exposures, **options)
+    echo_result(result, len(exposures), name, where, time.monotonic() - start)
+
+
+def set_log_level() -> None:
+    """Make our loggers follow --log-level, as the Butler's own do."""
+    if (logger := logging.getLogger("butler_visits")).level == logging.NOTSET:
+        logger.setLevel(logging.getLogger("lsst").getEffectiveLevel())
+
+
+def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, seconds: float) -> None:
+    """Say what was done, and what was not.
+
+    Parameters
+    ----------
+    result : `lsst.pipe.base.Struct`
+        What `DefineVisitsTask` has returned.
+    n_exposures : `int`
+        Exposures that were given to it.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`
+        The expression that has selected them.
+    seconds : `float`
+        How long it took.
+
+    Raises
+    ------
+    click.ClickException
+        If there are visits that could not be defined.
+    """
     if result.n_visits:
-        seconds = time.monotonic() - start
         updated = result.n_fully_updated + result.n_partially_updated
         kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
         rate = f"{seconds:.1f} s, {result.n_visits / seconds:.0f} a second"
         click.echo(f"{_count(result.n_visits, 'visit')}: {kinds} ({rate}).")
-    _echo_left_out(result, len(exposures), name, where)
+    _echo_left_out(result, n_exposures, instrument, where)
     for failure in result.failures:
         click.echo(f"Failed: {failure}", err=True)
     if result.failures:
@@ -108,16 +137,40 @@ def _count(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
-def _config(
-    butler: Butler, instrument: str, config_file: str | None, overrides: Mapping[str, str]
+def make_config(
+    butler: Butler, instrument: str, config_file: str | None = None, overrides: Mapping[str, str] = MappingProxyType({})
 ) -> DefineVisitsConfig:
-    """Put the config together: defaults, the instrument's overrides, the user's file, the user's fields."""
+    """Put the config together: defaults, the instrument's overrides and description, the user's file and fields.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    config_file : `str`, optional
+        The user's file.
+    overrides : `~collections.abc.Mapping` [`str`, `str`], optional
+        The user's fields.
+
+    Returns
+    -------
+    config : `DefineVisitsConfig`
+        The config.
+
+    Raises
+    ------
+    click.ClickException
+        If one of these makes no sense.
+    """
     config = DefineVisitsConfig()
     try:
         fetch_instrument(butler, instrument).applyConfigOverrides(DefineVisitsTask._DefaultName, config)
     except Exception as error:
         # An instrument's class is somebody else's code, which can fail in any way.
         raise click.ClickException(f"The config overrides of instrument {instrument}: {_reason(error)}") from error
+    if (description := stored_description(butler, instrument)) is not None:
+        config.groupExposures.name = description.grouping
     if config_file:
         try:
             config.load(config_file)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-__all__ = ["StandInInstrument", "import_instrument_class", "load_instrument", "raws_flipped"]
+__all__ = [
+    "KnownInstrument",
+    "StandInInstrument",
+    "import_instrument_class",
+    "known_class_name",
+    "known_instrument",
+    "last_detector",
+    "load_instrument",
+    "raws_flipped",
+]
 
 import importlib.util
 import inspect
 import logging
 from functools import cache
 from importlib import resources
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 from lsst.daf.butler import DataId, DimensionRecord
 from lsst.pipe.base import Instrument
 from lsst.utils import doImportType
+
+if TYPE_CHECKING:
+    from astro_metadata_translator import MetadataTranslator
+
+    from ..camera import Camera
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,10 +45,10 @@ class StandInInstrument(Instrument):
     def getName(cls) -> str:
         return cls._name
 
-    def register(self, registry: Any, *, update: bool = False) -> NoReturn:
+    def register(self, registry: Any, *, update: bool = False) -> None:
         raise NotImplementedError(f"The class of instrument {self.getName()} cannot be imported.")
 
-    def getRawFormatter(self, dataId: DataId) -> NoReturn:
+    def getRawFormatter(self, dataId: DataId) -> Any:
         raise NotImplementedError(f"The class of instrument {self.getName()} cannot be imported.")
 
     def applyConfigOverrides(self, name: str, config: Any) -> None:
@@ -101,20 +115,90 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def raws_flipped(instrument: Instrument) -> bool:
+def raws_flipped(instrument: Instrument, camera: Camera) -> bool:
     """Tell whether an instrument's raw images are mirrored.
 
     Parameters
     ----------
     instrument : `lsst.pipe.base.Instrument`
         The instrument.
+    camera : `butler_visits.Camera`
+        Its camera.
 
     Returns
     -------
     flipped : `bool`
-        What the table of known instruments says, `False` for others.
+        What the table of known instruments says; of others what the camera says, if they have no class of their own,
+        and else `False`.
     """
-    return bool(_known(instrument.getName()).get("raws_flipped", False))
+    known = _known(instrument.getName()).get("raws_flipped")
+    if known is None:
+        return camera.flipped and getattr(instrument, "camera_has_parity", False)
+    return bool(known)
+
+
+class KnownInstrument(NamedTuple):
+    """An instrument whose headers have a translator."""
+
+    name: str
+    """Its name in data IDs."""
+    class_name: str
+    """Full name of its class."""
+
+
+def known_instrument(translator: type[MetadataTranslator]) -> KnownInstrument:
+    """Find out under what name and class an instrument with a translator is registered.
+
+    Parameters
+    ----------
+    translator : `type` [`astro_metadata_translator.MetadataTranslator`]
+        The translator of its headers.
+
+    Returns
+    -------
+    known : `KnownInstrument`
+        With a class of this project's, which is Rubin's own where that is installed.
+
+    Raises
+    ------
+    ValueError
+        If the translator is not one instrument's.
+    """
+    if not translator.name:
+        raise ValueError(f"Translator {translator.__name__} is not one instrument's.")
+    return KnownInstrument(translator.name, f"{__name__}.described.{translator.name}")
+
+
+def known_class_name(name: str) -> str | None:
+    """Tell the class that Rubin's own software has for an instrument.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    class_name : `str` or `None`
+        Full name of the class, whether or not it is installed.
+    """
+    return _known(name).get("class_name")
+
+
+def last_detector(name: str) -> int | None:
+    """Tell which of an instrument's detectors is the last that takes images of the sky.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    last : `int` or `None`
+        Its id; `None` if all do.
+    """
+    return _known(name).get("last_detector")
 
 
 def _known(name: str) -> dict[str, Any]:

@@ -208,6 +208,12 @@ class RawReader:
         instrument, detector = str(ref.dataId["instrument"]), int(ref.dataId["detector"])
         if instrument not in self._names:
             self._names[instrument] = registry.fetch_detector_names(self._butler, instrument)
+            # Imported here because ingest reads raws too.
+            from ..ingest.register import stored_description
+
+            if (description := stored_description(self._butler, instrument)) is not None:
+                # Which HDU shows which detector is asked of all translators.
+                description.translator_class()
         try:
             return RawWcs(find_detector(file, detector, self._names[instrument].get(detector), alone=alone))
         except RawFileError as error:

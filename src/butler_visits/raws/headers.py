@@ -122,13 +122,15 @@ class RawFile:
         return f"{self.uri}, HDU {index}" + (f" ({name})" if name else "")
 
 
-def read_raw_files(uris: Sequence[ResourcePathExpression]) -> list[RawFile | RawFileError]:
+def read_raw_files(uris: Sequence[ResourcePathExpression], *, threads: int = _THREADS) -> list[RawFile | RawFileError]:
     """Read the headers of many FITS files at the same time.
 
     Parameters
     ----------
     uris : `~collections.abc.Sequence` [`lsst.resources.ResourcePathExpression`]
         Where the files are.
+    threads : `int`, optional
+        How many are read at the same time.
 
     Returns
     -------
@@ -138,7 +140,7 @@ def read_raw_files(uris: Sequence[ResourcePathExpression]) -> list[RawFile | Raw
     if not uris:
         return []
     # astropy's warnings about a file name neither the file nor the HDU; what matters becomes an error below.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(_THREADS, len(uris))) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(threads, len(uris))) as pool:
         warnings.simplefilter("ignore")
         return list(pool.map(_read, uris))
 

@@ -222,7 +222,8 @@ def fit_camera_to_raws(
                 "instrument that took the raw."
             )
         own, expected = wcs.box[1] - wcs.box[0] + 1, np.diff(camera.bounding_boxes[index[detector]], axis=0)[0] + 1
-        if (np.abs(own / expected - 1) > _SAME_SIZE).any():
+        # A window that says where it lies begins elsewhere.
+        if (np.abs(own / expected - 1) > _SAME_SIZE).any() and not wcs.box[0].any():
             _LOG.warning(
                 "%s: the raw shows %d x %d pixels of detector %d, and the camera has %d x %d; if it is a window, its "
                 "place is taken to be the lower left corner.",

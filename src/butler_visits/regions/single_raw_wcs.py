@@ -198,7 +198,7 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
 
 def _expected_flip(camera: Camera, instrument: Instrument) -> bool:
     """Tell whether the instrument's raws are mirrored and its camera file does not say so."""
-    expected = raws_flipped(instrument)
+    expected = raws_flipped(instrument, camera)
     if camera.flipped and not expected:
         raise CameraFileError(
             f"The camera in {camera.source} is mirrored, which the raws of {instrument.getName()} are not; "

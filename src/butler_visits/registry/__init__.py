@@ -12,7 +12,7 @@ from .reading import (
     resolve_instrument,
     select_exposures,
 )
-from .writing import StaleError, check_detectors, sync_visit_systems, write_visits
+from .writing import StaleError, check_detectors, register_run, sync_visit_systems, write_visits
 
 __all__ = [
     "StaleError",
@@ -25,6 +25,7 @@ __all__ = [
     "fetch_instrument",
     "fetch_visits",
     "fetch_visits_of_exposures",
+    "register_run",
     "resolve_instrument",
     "select_exposures",
     "sync_visit_systems",

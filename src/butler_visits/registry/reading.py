@@ -23,7 +23,7 @@ from lsst.pipe.base import Instrument
 
 from ..batches import batches
 from ..errors import VisitsError
-from ..instruments import import_instrument_class, load_instrument
+from ..instruments import import_instrument_class, known_class_name, load_instrument
 
 _BATCH = 10_000
 """Values in one query's list: PostgreSQL takes 65,535 in a statement."""
@@ -54,7 +54,8 @@ def resolve_instrument(butler: Butler, name: str) -> str:
     # A class can be known under several names; if it can be imported, it says what its instrument is called.
     cls = import_instrument_class(name) if "." in name else None
     for record in records:
-        if name in (record.name, record.class_name) or (cls is not None and cls.getName() == record.name):
+        names = (record.name, record.class_name, known_class_name(record.name))
+        if name in names or (cls is not None and cls.getName() == record.name):
             return str(record.name)
     known = ", ".join(sorted(record.name for record in records)) or "none"
     raise VisitsError(f"No instrument {name!r} is registered in this repository; registered: {known}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["StaleError", "check_detectors", "sync_visit_systems", "write_visits"]
+__all__ = ["StaleError", "check_detectors", "register_run", "sync_visit_systems", "write_visits"]
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 
 class StaleError(Exception):
     """What is stored is no longer what a plan was made from."""
+
+
+def register_run(butler: Butler, name: str) -> None:
+    """Make sure that a RUN collection is there.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    name : `str`
+        Name of the collection.
+    """
+    # The Butler writes two rows, and a process that is killed between them would leave a run that takes no datasets.
+    with butler.transaction():
+        butler.collections.register(name)
 
 
 def sync_visit_systems(butler: Butler, instrument: str, systems: Iterable[VisitSystem]) -> None:

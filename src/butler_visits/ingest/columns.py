@@ -1,0 +1,333 @@
+"""Values from the columns of a table, in the units and the time scale of exposure records."""
+
+from __future__ import annotations
+
+__all__ = [
+    "LARGEST_INTEGER",
+    "TIMES",
+    "Column",
+    "angle",
+    "coordinates",
+    "flag",
+    "integer",
+    "nanoseconds",
+    "seconds",
+    "text",
+]
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import Angle, SkyCoord
+from astropy.time import Time
+from astropy.utils.masked import Masked
+from lsst.daf.butler.time_utils import TimeConverter
+
+from ..errors import IngestError
+
+_T = TypeVar("_T")
+_N = TypeVar("_N", int, float)
+
+_NO_TIME = (ValueError, TypeError, AttributeError)
+"""What astropy raises for values that are no times."""
+
+_UNIX_EPOCH = 2440587.5
+"""Julian date of 1970-01-01."""
+
+_DAY = 86_400_000_000_000
+"""Nanoseconds."""
+
+_MOST_DAYS = 100_000
+"""Days from 1970 of which 64 bits hold the nanoseconds."""
+
+_JD_OF_MJD = 2400000.5
+"""Julian date of the modified one's zero."""
+
+_LARGEST_MJD = 1_000_000
+"""Days above which a number is a Julian date, and below a modified one: the year 4596, and 1975 BC."""
+
+LARGEST_INTEGER = 2**63 - 1
+"""What a database takes."""
+
+TIMES = range(TimeConverter().min_nsec + 1, TimeConverter().max_nsec)
+"""Nanoseconds that Butler takes, TAI since 1970; its first and last stand for no begin and no end."""
+
+_TRUE = frozenset({"true", "t", "yes", "y", "1"})
+_FALSE = frozenset({"false", "f", "no", "n", "0"})
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column of a table, for messages with its name and the table's."""
+
+    table: str
+    name: str
+    data: Any
+    """Column of an `astropy.table.Table`."""
+
+    def fail(self, row: int, value: Any, expected: str) -> IngestError:
+        """Make the error of a value that makes no sense.
+
+        Parameters
+        ----------
+        row : `int`
+            Its row, from 0.
+        value : `object`
+            The value.
+        expected : `str`
+            What was expected.
+
+        Returns
+        -------
+        error : `IngestError`
+            The error, which counts rows from 1.
+        """
+        return IngestError(f"{self.table}, row {row + 1}, column {self.name}: {value!r} is {expected}.")
+
+    def elements(self, rows: range) -> list[Any]:
+        """Return the values of some rows, without units; `None` where there is none.
+
+        Parameters
+        ----------
+        rows : `range`
+            The rows, from 0.
+
+        Returns
+        -------
+        values : `list`
+            Python's own types.
+        """
+        part = self.data[rows.start : rows.stop]
+        part = part.value if isinstance(part, u.Quantity) else part
+        mask = np.broadcast_to(np.ma.getmaskarray(part), len(rows))
+        data = np.ma.getdata(part)
+        if data.dtype.kind == "M":
+            # As texts, which keep nanoseconds.
+            mask, data = mask | np.isnat(data), np.datetime_as_string(data)
+        values = data.tolist()
+        return [None if missing else _plain(value) for value, missing in zip(values, mask, strict=True)]
+
+    def factor(self, unit: u.UnitBase, what: str) -> float:
+        """Return what the column's numbers are multiplied with.
+
+        Parameters
+        ----------
+        unit : `astropy.units.UnitBase`
+            The unit that they are to have; a column without a unit has it already.
+        what : `str`
+            What is measured, for the message.
+
+        Returns
+        -------
+        factor : `float`
+            The number.
+
+        Raises
+        ------
+        IngestError
+            If the column's unit measures something else.
+        """
+        own = getattr(self.data, "unit", None)
+        if own is None or own == u.dimensionless_unscaled:
+            return 1.0
+        try:
+            return float(u.Unit(own).to(unit))
+        except (u.UnitConversionError, TypeError, ValueError):
+            raise IngestError(
+                f"{self.table}, column {self.name}: its unit is {own}; expected one of {what}, such as {unit}."
+            ) from None
+
+
+def text(column: Column, rows: range) -> list[str | None]:
+    """Return texts; numbers are written out."""
+    return [None if value is None else str(value) for value in column.elements(rows)]
+
+
+def integer(
+    column: Column, rows: range, *, least: int = -LARGEST_INTEGER, most: int = LARGEST_INTEGER
+) -> list[int | IngestError | None]:
+    """Return whole numbers."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return int(value)
+
+    results = _convert(column, rows, convert, "no whole number")
+    return _within(column, rows, results, least, most)
+
+
+def seconds(column: Column, rows: range) -> list[float | IngestError | None]:
+    """Return durations in seconds."""
+    factor = column.factor(u.s, "time")
+    results = _convert(column, rows, lambda value: _finite(float(value) * factor), "no number")
+    return _within(column, rows, results, 0, TIMES.stop // 1_000_000_000)
+
+
+def angle(column: Column, rows: range, *, hours: bool = False) -> list[float | IngestError | None]:
+    """Return angles in degrees; a text in sexagesimal form may be in hours."""
+    factor = column.factor(u.deg, "angle")
+
+    def convert(value: Any) -> float | None:
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                return _finite(float(Angle(value, unit=u.hourangle if hours else u.deg).deg))
+        return _finite(float(value) * factor)
+
+    return _convert(column, rows, convert, "no angle, such as 12.5 or 12:30:00")
+
+
+def flag(column: Column, rows: range) -> list[bool | IngestError | None]:
+    """Return logical values."""
+
+    def convert(value: Any) -> bool:
+        word = str(int(value)) if isinstance(value, (bool, int, float)) else value.strip().casefold()
+        if word not in _TRUE | _FALSE:
+            raise ValueError
+        return word in _TRUE
+
+    return _convert(column, rows, convert, "neither true nor false")
+
+
+def coordinates(column: Column, rows: range) -> list[tuple[float, float] | None]:
+    """Return directions in degrees, ICRS, of a column that holds coordinates; `None` where there is none."""
+    if not isinstance(column.data, SkyCoord):
+        raise IngestError(
+            f"{column.table}, column {column.name}: expected sky coordinates; for two columns map tracking_ra and "
+            "tracking_dec."
+        )
+    icrs = column.data[rows.start : rows.stop].icrs
+    degrees = [
+        (angle.filled(np.nan) if isinstance(angle, Masked) else angle).tolist() for angle in (icrs.ra.deg, icrs.dec.deg)
+    ]
+    return [(ra, dec) if math.isfinite(ra) and math.isfinite(dec) else None for ra, dec in zip(*degrees, strict=True)]
+
+
+def nanoseconds(column: Column, rows: range, scale: str) -> list[int | IngestError | None]:
+    """Return times as TAI nanoseconds since 1970.
+
+    Parameters
+    ----------
+    column : `Column`
+        Times as astropy has them, ISO texts, or Julian dates, of which each may be modified or not; seconds are
+        counted from 1970 UTC.
+    rows : `range`
+        The rows.
+    scale : `str`
+        Time scale of the column, unless it has its own.
+
+    Returns
+    -------
+    times : `list` [`int` or `None` or `IngestError`]
+        The times, or why a value is none.
+    """
+    data = column.data[rows.start : rows.stop]
+    values = _time_texts(data) if isinstance(data, Time) else column.elements(rows)
+    make = None if isinstance(data, Time) else _time_maker(column, values, scale)
+
+    def convert(some: list[int]) -> list[int]:
+        return _tai(data.unmasked[some] if make is None else make([values[index] for index in some]))
+
+    times: list[int | IngestError | None] = [None] * len(values)
+    places = [index for index, value in enumerate(values) if value is not None]
+    try:
+        found: list[int | None] = [*convert(places)] if places else []
+    except _NO_TIME:
+        # Some value is wrong; each by itself, to find it.
+        found = []
+        for index in places:
+            try:
+                found += convert([index])
+            except _NO_TIME:
+                found.append(None)
+    for index, time in zip(places, found, strict=True):
+        if time is None:
+            expected = "no time; expected one such as 2026-04-01T23:15:00, or a (modified) Julian date"
+            times[index] = column.fail(rows[index], values[index], expected)
+        elif time not in TIMES:
+            times[index] = column.fail(rows[index], values[index], "out of range; expected a time from 1970 to 2099")
+        else:
+            times[index] = time
+    return times
+
+
+def _time_maker(column: Column, values: Sequence[Any], scale: str) -> Callable[[list[Any]], Time]:
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, str):
+        return lambda texts: Time(
+            [one.strip().removesuffix("Z").replace(" ", "T", 1) for one in texts], format="isot", scale=scale
+        )
+    if not isinstance(first, (int, float)):
+        return lambda some: Time(some, scale=scale)
+    own = getattr(column.data, "unit", None)
+    if own is not None and u.Unit(own) == u.s:
+        return lambda numbers: Time(np.asarray(numbers, dtype=float), format="unix", scale="utc")
+    factor = column.factor(u.d, "time")
+
+    def from_days(numbers: list[Any]) -> Time:
+        days = np.asarray(numbers, dtype=float) * factor
+        return Time(np.where(days > _LARGEST_MJD, days - _JD_OF_MJD, days), format="mjd", scale=scale)
+
+    return from_days
+
+
+def _time_texts(times: Time) -> list[str | None]:
+    """Return times for messages; `None` where there is none."""
+    texts = np.atleast_1d(times.unmasked.value).astype(str).tolist()
+    return [None if missing else text for text, missing in zip(texts, times.mask, strict=True)]
+
+
+def _tai(times: Time) -> list[int]:
+    """Return TAI nanoseconds since 1970; the whole days are exact, and the rest to a hundredth of a nanosecond."""
+    tai = times.tai
+    whole, part = np.divmod(tai.jd1 - _UNIX_EPOCH, 1)
+    # What is out of range stays so, and does not overflow.
+    whole = np.clip(whole, -_MOST_DAYS, _MOST_DAYS)
+    nsec: list[int] = (whole.astype(np.int64) * _DAY + np.rint((part + tai.jd2) * _DAY).astype(np.int64)).tolist()
+    return nsec
+
+
+def _within(
+    column: Column, rows: range, values: Sequence[_N | IngestError | None], least: int, most: int
+) -> list[_N | IngestError | None]:
+    """Replace numbers that are out of range by errors."""
+    return [
+        value
+        if value is None or isinstance(value, IngestError) or least <= value <= most
+        else column.fail(row, value, f"out of range; expected {least} to {most}")
+        for row, value in zip(rows, values, strict=True)
+    ]
+
+
+def _convert(column: Column, rows: range, convert: Callable[[Any], _T], expected: str) -> list[_T | IngestError | None]:
+    results: list[_T | IngestError | None] = []
+    for row, value in zip(rows, column.elements(rows), strict=True):
+        try:
+            results.append(None if value is None else convert(value))
+        except (TypeError, ValueError, OverflowError, AttributeError):
+            results.append(column.fail(row, value, expected))
+    return results
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own type of a value, and `None` for what stands for no value."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        value = value.strip()
+        return value or None
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError
+    return value

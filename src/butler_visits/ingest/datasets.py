@@ -1,0 +1,295 @@
+"""Write ``raw`` datasets, and with them the exposures that they are of."""
+
+from __future__ import annotations
+
+__all__ = ["Raw", "RawWriter", "TransferMode"]
+
+import filecmp
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DataCoordinate,
+    DatasetIdGenEnum,
+    DatasetRef,
+    DatasetType,
+    FileDataset,
+    MissingDatasetTypeError,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.resources import ResourcePath
+
+from ..batches import batches
+from ..errors import IngestError
+from ..instruments import load_instrument
+from ..raws.datasets import DATASET_TYPE
+from ..registry import StaleError, register_run
+from .formatter import RawFormatter
+from .insert import ExposurePlan, insert_exposures
+from .records import ExposureValues
+from .translate import DetectorValues
+
+_LOG = logging.getLogger(__name__)
+
+TransferMode = Literal["direct", "copy", "link", "symlink", "move"]
+
+_DIMENSIONS = ("instrument", "detector", "exposure")
+_STORAGE_CLASS = "Exposure"
+
+_IDS = 10_000
+"""Exposures in one query's list: PostgreSQL takes 65,535 in a statement."""
+
+_HEAD = 10 * 2880
+"""Bytes at the beginning of files by which they are compared, ten blocks of FITS."""
+
+Key = tuple[int, int]
+"""Exposure and detector."""
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """A file, and what there is to be stored of it."""
+
+    uri: str
+    exposure: ExposureValues
+    detectors: tuple[DetectorValues, ...]
+    """The detectors that have an image in the file, each once."""
+
+
+class RawWriter:
+    """Writes the raws of one instrument.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    instrument : `~collections.abc.Mapping`
+        Fields of the instrument's record, if it is not registered yet.
+    transfer : `str`
+        What becomes of the files.
+    run : `str` or `None`
+        The run collection; by default the instrument's conventional one.
+    """
+
+    def __init__(self, butler: Butler, instrument: Mapping[str, Any], transfer: TransferMode, run: str | None) -> None:
+        self._butler = butler
+        self._transfer = transfer
+        self.instrument = instrument
+        self._name = instrument["name"]
+        with butler.query() as query:
+            record = next((one for one in query.dimension_records("instrument") if one.name == self._name), None)
+        if record is None:
+            element = butler.dimensions["instrument"]
+            record = element.RecordClass(**{k: v for k, v in instrument.items() if k in element.schema.names})
+        self._run = run or load_instrument(record).makeDefaultRawIngestRunName()
+        # Neither can be done within a transaction.
+        self._dataset_type = _register_dataset_type(butler)
+        register_run(butler, self._run)
+        if (kind := butler.collections.get_info(self._run).type) is not CollectionType.RUN:
+            raise IngestError(f"Collection {self._run} is a {kind.name} collection; raws go into a RUN collection.")
+        self._roots = [root for root in butler.get_datastore_roots().values() if root is not None]
+
+    def write(self, plan: ExposurePlan, files: Sequence[Raw]) -> list[int]:
+        """Write exposures and their raws in one transaction: all of them, or none.
+
+        Parameters
+        ----------
+        plan : `ExposurePlan`
+            The exposures.
+        files : `~collections.abc.Sequence` [`Raw`]
+            Their files.
+
+        Returns
+        -------
+        written : `list` [`int`]
+            For each file how many of its detectors' datasets are new.
+
+        Raises
+        ------
+        sqlalchemy.exc.IntegrityError, StaleError
+            If another process has written some of it since it was planned, or the database refuses it.
+        IngestError
+            If a detector has the name of another one.
+        """
+        butler = self._butler
+        datasets: dict[str, list[FileDataset]] = defaultdict(list)
+        written: list[int] = []
+        with butler.transaction():
+            # The transaction holds the lock, so what is there now stays.
+            present = self._present(files)
+            for file in files:
+                exposure = file.exposure.id
+                missing = [one.id for one in file.detectors if (exposure, one.id) not in present]
+                written.append(len(missing))
+                if missing:
+                    path = ResourcePath(file.uri)
+                    refs = [self._ref(exposure, detector) for detector in missing]
+                    datasets[self._mode(path)].append(FileDataset(path, refs, formatter=RawFormatter))
+            if self._transfer == "move":
+                self._check_movable([file for file, n_new in zip(files, written, strict=True) if n_new])
+            insert_exposures(butler, plan, [one for file in files for one in file.detectors])
+            try:
+                for mode, some in datasets.items():
+                    butler.ingest(*some, transfer=mode)
+            except ConflictingDefinitionError as error:
+                raise StaleError(str(error)) from error
+        if self._transfer == "move":
+            self._remove_moved([ResourcePath(dataset.path) for some in datasets.values() for dataset in some])
+        return written
+
+    def _check_movable(self, files: Sequence[Raw]) -> None:
+        """Refuse to move files that datasets would then lack."""
+        used = self._used(files)
+        for file in files:
+            path = ResourcePath(file.uri)
+            if self._is_inside(path):
+                raise IngestError(
+                    f"{file.uri}: it is a file of the repository itself, and cannot be moved; leave it out."
+                )
+            if _real(path) in used:
+                raise IngestError(
+                    f"{file.uri}: it is the file of a raw in another run, and cannot be moved; ingest it with another "
+                    "transfer mode."
+                )
+
+    def _present(self, files: Iterable[Raw]) -> dict[Key, DatasetRef]:
+        """Find the datasets that are there already, with one query."""
+        present: dict[Key, DatasetRef] = {}
+        exposures = sorted({file.exposure.id for file in files})
+        for batch in batches(exposures, _IDS):
+            with self._butler.query() as query:
+                where = query.expression_factory.exposure.in_iterable(batch)
+                for ref in query.datasets(self._dataset_type, self._run).where(where, instrument=self._name):
+                    present[int(ref.dataId["exposure"]), int(ref.dataId["detector"])] = ref
+        return present
+
+    def elsewhere(self, files: Sequence[Raw]) -> dict[Raw, ResourcePath]:
+        """Find files whose datasets are there already, and are another file's.
+
+        Parameters
+        ----------
+        files : `~collections.abc.Sequence` [`Raw`]
+            Files that had nothing to be written. With the transfer mode ``move`` those that are in the repository are
+            removed: a process was killed before it could do that.
+
+        Returns
+        -------
+        others : `dict` [`Raw`, `lsst.resources.ResourcePath`]
+            Those of another file, and that file.
+        """
+        if not files:
+            return {}
+        present = self._present(files)
+        uris = self._butler.get_many_uris(present.values(), allow_missing=True)
+        others: dict[Raw, ResourcePath] = {}
+        for file in files:
+            own = ResourcePath(file.uri)
+            refs = [present[file.exposure.id, detector.id] for detector in file.detectors]
+            stored = [uri for ref in refs if ref in uris and (uri := uris[ref].primaryURI) is not None]
+            different = [uri for uri in stored if not _is_same_file(uri, own)]
+            strange = [uri for uri in different if not self._is_inside(uri) or not _looks_the_same(uri, own)]
+            if strange:
+                others[file] = strange[0]
+            elif self._transfer == "move" and different and all(_same_content(uri, own) for uri in different):
+                self._remove_moved([own])
+        return others
+
+    def _is_inside(self, path: ResourcePath) -> bool:
+        """Tell whether a file is in the repository."""
+        real = _real(path)
+        return any(real.relative_to(_real(root)) is not None for root in self._roots)
+
+    def _remove_moved(self, files: Sequence[ResourcePath]) -> None:
+        """Remove files whose content is in the repository now, if no dataset is left without its file."""
+        for file in files:
+            if self._is_inside(file):
+                continue
+            try:
+                file.remove()
+            except OSError as error:
+                # It is there twice then, which harms nothing.
+                _LOG.warning("%s is in the repository now, and cannot be removed from its old place: %s", file, error)
+
+    def _used(self, files: Iterable[Raw]) -> set[ResourcePath]:
+        """Find which files are those of raws in any other run, which were ingested without being moved."""
+        used: set[ResourcePath] = set()
+        runs = self._butler.collections.query("*", CollectionType.RUN)
+        others = [run for run in runs if run != self._run]
+        if not others:
+            return used
+        for batch in batches(sorted({file.exposure.id for file in files}), _IDS):
+            with self._butler.query() as query:
+                where = query.expression_factory.exposure.in_iterable(batch)
+                found = query.datasets(self._dataset_type, others, find_first=False)
+                refs = list(found.where(where, instrument=self._name))
+            for uris in self._butler.get_many_uris(refs, allow_missing=True).values():
+                if uris.primaryURI is not None:
+                    used.add(_real(uris.primaryURI))
+        return used
+
+    def _ref(self, exposure: int, detector: int) -> DatasetRef:
+        data_id = DataCoordinate.standardize(
+            instrument=self._name, exposure=exposure, detector=detector, dimensions=self._dataset_type.dimensions
+        )
+        # The same raw has the same id in every repository and after every interruption.
+        return DatasetRef(
+            self._dataset_type, data_id, run=self._run, id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN
+        )
+
+    def _mode(self, path: ResourcePath) -> str:
+        """Return how the datastore takes a file over.
+
+        A process that is killed after it has moved a file and before the database knows would lose it. So a file to be
+        moved is linked or copied, and removed when all is written.
+        """
+        if self._transfer != "move":
+            return self._transfer
+        if not path.isLocal or os.path.islink(path.ospath):
+            return "copy"
+        device = os.stat(path.ospath).st_dev
+        local = [root for root in self._roots if root.isLocal]
+        same = len(local) == len(self._roots) and all(os.stat(root.ospath).st_dev == device for root in local)
+        return "hardlink" if same else "copy"
+
+
+def _register_dataset_type(butler: Butler) -> DatasetType:
+    try:
+        dataset_type = butler.get_dataset_type(DATASET_TYPE)
+    except MissingDatasetTypeError:
+        dataset_type = DatasetType(DATASET_TYPE, _DIMENSIONS, _STORAGE_CLASS, universe=butler.dimensions)
+        butler.registry.registerDatasetType(dataset_type)
+    if set(dataset_type.dimensions.required) != set(_DIMENSIONS):
+        raise IngestError(
+            f"Dataset type {DATASET_TYPE} has the dimensions {', '.join(dataset_type.dimensions.required)} in this "
+            f"repository; expected {', '.join(_DIMENSIONS)}."
+        )
+    return dataset_type
+
+
+def _real(path: ResourcePath) -> ResourcePath:
+    """Return the place of a file when all links on the way to it are followed."""
+    return ResourcePath(Path(os.path.realpath(path.ospath)).as_uri()) if path.isLocal else path
+
+
+def _is_same_file(one: ResourcePath, other: ResourcePath) -> bool:
+    """Tell whether two paths lead to one file; another name of it (a hard link) is another file."""
+    return one == other or _real(one) == _real(other)
+
+
+def _looks_the_same(one: ResourcePath, other: ResourcePath) -> bool:
+    """Tell whether two files have the same size and the same beginning, with the header in it."""
+    return one.exists() and one.size() == other.size() and one.read(_HEAD) == other.read(_HEAD)
+
+
+def _same_content(one: ResourcePath, other: ResourcePath) -> bool:
+    """Tell whether two files are equal, byte by byte: only then one of them may go."""
+    if one.isLocal and other.isLocal:
+        return filecmp.cmp(one.ospath, other.ospath, shallow=False)
+    return one.read() == other.read()

@@ -1,0 +1,109 @@
+"""Find the raw files that a user means."""
+
+from __future__ import annotations
+
+__all__ = ["SUFFIXES", "as_resource", "find_raw_files"]
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from lsst.resources import ResourcePath, ResourcePathExpression
+
+from ..errors import IngestError
+
+_COMPRESSED = (".fz", ".gz", ".bz2")
+
+SUFFIXES = tuple(suffix + compressed for suffix in (".fits", ".fit", ".fts") for compressed in ("", *_COMPRESSED))
+"""Endings of the files that are taken from a folder, in any case."""
+
+
+def find_raw_files(
+    places: Iterable[ResourcePathExpression],
+    *,
+    repository: Collection[ResourcePath] = (),
+    may_be_empty: bool = False,
+) -> tuple[list[str], list[IngestError]]:
+    """List files, and the FITS files in folders.
+
+    Parameters
+    ----------
+    places : `~collections.abc.Iterable` [`lsst.resources.ResourcePathExpression`]
+        Files, whatever they are called, and folders, which are searched with all folders in them for files that end in
+        one of `SUFFIXES`. Links to folders are not followed.
+    repository : `~collections.abc.Collection` [`lsst.resources.ResourcePath`], optional
+        The repository's own folders, which are left out of the folders that they are in.
+    may_be_empty : `bool`, optional
+        Whether a folder may have no such files.
+
+    Returns
+    -------
+    files : `list` [`str`]
+        Absolute paths of local files, or URIs where a path could be taken for one, and URIs of remote ones, each once;
+        those of a folder in the order of their names.
+    errors : `list` [`IngestError`]
+        What cannot be found or searched.
+    """
+    files: dict[str, None] = {}
+    errors: list[IngestError] = []
+    own = {os.path.realpath(root.ospath) for root in repository if root.isLocal}
+    for place in places:
+        uri = as_resource(place)
+        if not uri.isLocal:
+            found = _remote_files(uri) if uri.isdir() else [str(uri)]
+        elif os.path.isdir(uri.ospath):
+            found = _local_files(uri.ospath, own, errors)
+        elif os.path.lexists(uri.ospath):
+            found = [_name(uri.ospath)]
+        else:
+            errors.append(IngestError(f"There is no file or folder {uri.ospath}."))
+            continue
+        n_errors = len(errors)
+        found = list(found)
+        files.update(dict.fromkeys(found))
+        if not found and not may_be_empty and len(errors) == n_errors:
+            errors.append(
+                IngestError(
+                    f"There are no FITS files in folder {place}; expected names that end in "
+                    f"{', '.join(SUFFIXES[::4])}, or in one of these with {', '.join(_COMPRESSED)} behind it."
+                )
+            )
+    return list(files), errors
+
+
+def as_resource(place: ResourcePathExpression) -> ResourcePath:
+    """Return where something is.
+
+    Parameters
+    ----------
+    place : `lsst.resources.ResourcePathExpression`
+        A URI or a path; what is there as a path is one, whatever characters are in it.
+
+    Returns
+    -------
+    place : `lsst.resources.ResourcePath`
+        The place.
+    """
+    if isinstance(place, str | os.PathLike) and os.path.lexists(place):
+        return ResourcePath(Path(place).absolute().as_uri())
+    return ResourcePath(place, forceAbsolute=True)
+
+
+def _name(path: str) -> str:
+    """Return a path as it can be read: as a URI, if it could be taken for one."""
+    return Path(path).as_uri() if "#" in path or "%" in path else path
+
+
+def _local_files(folder: str, own: Collection[str], errors: list[IngestError]) -> Iterator[str]:
+    def refused(error: OSError) -> None:
+        errors.append(IngestError(f"The folder {error.filename} cannot be searched: {error.strerror}."))
+
+    for parent, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) not in own)
+        yield from (_name(os.path.join(parent, name)) for name in sorted(names) if name.lower().endswith(SUFFIXES))
+
+
+def _remote_files(folder: ResourcePath) -> Iterator[str]:
+    for parent, folders, names in folder.walk():
+        folders.sort()
+        yield from (str(parent.join(name)) for name in sorted(names) if name.lower().endswith(SUFFIXES))

@@ -1,0 +1,252 @@
+"""Ingest raw files: their exposures' records, and ``raw`` datasets."""
+
+from __future__ import annotations
+
+__all__ = ["ingest_raws"]
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, get_args
+
+from astro_metadata_translator import MetadataTranslator
+from lsst.daf.butler import Butler
+from lsst.daf.butler.progress import Progress, ProgressBar
+from lsst.resources import ResourcePath, ResourcePathExpression
+
+from ..batches import batches
+from ..errors import IngestError
+from ..isolate import FAILURES, isolate, reason_of
+from ..raws import read_raw_files
+from .choice import band_of, choose_instrument
+from .datasets import Raw, RawWriter, TransferMode
+from .description import InstrumentDescription
+from .files import find_raw_files
+from .insert import ExposurePlan, plan_and_write
+from .records import observation_values
+from .result import IngestFailure, IngestResult
+from .translate import TranslatedFile, known_sites, translate_file
+
+_PROGRESS = Progress("butler_visits.ingest")
+
+_THREADS = 16
+
+_BATCH = 200
+"""Files in one transaction. More are hardly faster, and SQLAlchemy keeps statements as long as a batch in memory."""
+
+_READ_AHEAD = 4
+"""Files whose headers are held at once, for each thread."""
+
+
+def ingest_raws(
+    butler: Butler,
+    files: Iterable[ResourcePathExpression],
+    *,
+    instrument: str | InstrumentDescription | None = None,
+    transfer: TransferMode = "direct",
+    output_run: str | None = None,
+    threads: int = _THREADS,
+    batch_size: int = _BATCH,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> IngestResult:
+    """Put raw files into a repository: their exposures' records, and a ``raw`` dataset for each detector.
+
+    Only headers are read. Files that are there already are skipped, so that running it twice is safe, and a process
+    that was killed is simply started again.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    files : `~collections.abc.Iterable` [`lsst.resources.ResourcePathExpression`]
+        Files and folders; `find_raw_files` says what is taken from a folder.
+    instrument : `str` or `InstrumentDescription`, optional
+        The instrument that the files are of: a registered name, a name that astro_metadata_translator knows, a
+        description, or a YAML file that has one. By default the headers say it.
+    transfer : `str`, optional
+        ``direct`` leaves the files where they are; ``copy``, ``link`` (a hard link or, where that is not possible, a
+        symbolic one), ``symlink`` and ``move`` put them into the repository.
+    output_run : `str`, optional
+        The run collection of the datasets; by default the instrument's own, ``<instrument>/raw/all``.
+    threads : `int`, optional
+        Files that are read at the same time.
+    batch_size : `int`, optional
+        Files that are written together, in one transaction.
+    on_error : `str`, optional
+        ``raise`` stops at the first file that cannot be ingested, and nothing of its batch is written; ``skip`` reports
+        such files and ingests all others.
+
+    Returns
+    -------
+    result : `IngestResult`
+        What was done.
+
+    Raises
+    ------
+    IngestError, RawFileError
+        If a file cannot be read or understood, or has the same exposure and detector as another.
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        If an exposure is stored otherwise.
+    TypeError
+        If the Butler is read-only.
+    """
+    if not butler.isWriteable():
+        raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
+    if transfer not in get_args(TransferMode):
+        raise ValueError(f"transfer must be one of {', '.join(get_args(TransferMode))}, not {transfer!r}.")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+    if threads < 1 or batch_size < 1:
+        raise ValueError("threads and batch_size must be at least 1.")
+    ingest = _Ingest(butler, instrument, transfer, output_run, threads, on_error == "skip")
+    return ingest.run(files, batch_size)
+
+
+class _Ingest:
+    """One run of `ingest_raws`."""
+
+    def __init__(
+        self,
+        butler: Butler,
+        instrument: str | InstrumentDescription | None,
+        transfer: TransferMode,
+        output_run: str | None,
+        threads: int,
+        skip_errors: bool,
+    ) -> None:
+        self._butler = butler
+        self._transfer = transfer
+        self._output_run = output_run
+        self._threads = threads
+        self._skip_errors = skip_errors
+        self._choice = choose_instrument(butler, instrument)
+        self._writers: dict[str, RawWriter] = {}
+        # By translator the fields of its instrument's record, and by instrument its exposures.
+        self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
+        self._exposures: dict[str, set[int]] = defaultdict(set)
+        self._result = IngestResult()
+        # Which files show an exposure, and which of its detectors; the same detectors are one tuple.
+        self._seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
+        self._detectors: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def run(self, places: Iterable[ResourcePathExpression], batch_size: int) -> IngestResult:
+        """Ingest files."""
+        # Files that are moved are gone when they are ingested.
+        may_be_empty = self._transfer == "move"
+        files, errors = find_raw_files(places, repository=_roots(self._butler), may_be_empty=may_be_empty)
+        for error in errors:
+            self._fail(str(error), error)
+        self._result.n_files = len(files)
+        bar: ProgressBar[None]
+        with _PROGRESS.bar(total=len(files), desc=f"Ingesting {len(files)} files") as bar, known_sites():
+            for batch in batches(files, batch_size):
+                # Nothing of a batch is kept while the next one is read.
+                for name, raws in self._understand(batch).items():
+                    self._write(name, raws)
+                bar.update(len(batch))
+        self._result.exposures = {name: sorted(ids) for name, ids in self._exposures.items()}
+        return self._result
+
+    def _fail(self, source: str, error: Exception) -> None:
+        if not self._skip_errors:
+            raise error
+        self._result.failures.append(IngestFailure(source, reason_of(error)))
+
+    def _understand(self, files: Sequence[str]) -> dict[str, list[Raw]]:
+        """Read and translate the headers of files; return what is to be stored by instrument."""
+        raws: dict[str, list[Raw]] = defaultdict(list)
+        # The headers themselves take much memory, so only some are there at once.
+        for some in batches(files, _READ_AHEAD * self._threads):
+            translated: dict[type[MetadataTranslator], list[TranslatedFile]] = defaultdict(list)
+            for uri, file in zip(some, read_raw_files(some, threads=self._threads), strict=True):
+                try:
+                    if isinstance(file, Exception):
+                        raise file
+                    one = translate_file(file, self._choice.translator)
+                    fields = self._choice.accept(uri, one.translator)
+                except FAILURES as error:
+                    self._fail(uri, error)
+                    continue
+                self._instruments[one.translator] = fields
+                translated[one.translator].append(one)
+            for translator, ones in translated.items():
+                values = observation_values([(one.uri, one.observation) for one in ones], partial(band_of, translator))
+                for one, value in zip(ones, values, strict=True):
+                    if isinstance(value, Exception):
+                        self._fail(one.uri, value)
+                    else:
+                        raws[self._instruments[translator]["name"]].append(Raw(one.uri, value, one.detectors))
+        return raws
+
+    def _write(self, name: str, raws: Sequence[Raw]) -> None:
+        """Write files of an instrument, and count them."""
+        writer = self._writer(name)
+        if self._skip_errors:
+            outcomes, refused = isolate(lambda some: self._write_together(writer, some), raws)
+            outcomes += refused
+        else:
+            outcomes = self._write_together(writer, raws)
+        there = [raw for raw, outcome in outcomes if outcome == 0]
+        others = writer.elsewhere(there)
+        for raw, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                self._fail(raw.uri, outcome)
+            elif raw in others:
+                self._fail(raw.uri, _duplicate_error(name, raw, raw.detectors[0].id, str(others[raw])))
+            else:
+                detectors = tuple(one.id for one in raw.detectors)
+                self._seen[name, raw.exposure.id].append((raw.uri, self._detectors.setdefault(detectors, detectors)))
+                self._exposures[name].add(raw.exposure.id)
+                self._result.n_datasets += outcome
+                self._result.n_ingested += outcome > 0
+                self._result.n_skipped += outcome == 0
+
+    def _writer(self, name: str) -> RawWriter:
+        if name not in self._writers:
+            fields = next(fields for fields in self._instruments.values() if fields["name"] == name)
+            self._writers[name] = RawWriter(self._butler, fields, self._transfer, self._output_run)
+        return self._writers[name]
+
+    def _write_together(self, writer: RawWriter, raws: Sequence[Raw]) -> list[tuple[Raw, int | Exception]]:
+        """Write files in one transaction, and return how many datasets of each are new, or why it is left out."""
+        name = writer.instrument["name"]
+
+        def write(plan: ExposurePlan) -> list[tuple[Raw, int | Exception]]:
+            outcomes: dict[Raw, int | Exception] = {}
+            conflicts = {id(values): error for values, error in plan.failures}
+            here: dict[tuple[int, int], str] = {}
+            for raw in raws:
+                error = conflicts.get(id(raw.exposure)) or self._find_duplicate(name, raw, here)
+                if error is not None and not self._skip_errors:
+                    raise error
+                outcomes[raw] = 0 if error is None else error
+            good = [raw for raw, outcome in outcomes.items() if outcome == 0]
+            if good:
+                outcomes.update(zip(good, writer.write(plan, good), strict=True))
+            return list(outcomes.items())
+
+        plan, outcomes = plan_and_write(self._butler, writer.instrument, [raw.exposure for raw in raws], write)
+        self._result.n_exposures += len(plan.new)
+        return outcomes
+
+    def _find_duplicate(self, instrument: str, raw: Raw, here: dict[tuple[int, int], str]) -> IngestError | None:
+        """Find out whether another file has the same exposure and detector; otherwise note that this one has."""
+        exposure = raw.exposure.id
+        before = self._seen.get((instrument, exposure), [])
+        for detector in (one.id for one in raw.detectors):
+            other = here.get((exposure, detector)) or next((uri for uri, ids in before if detector in ids), None)
+            if other is not None:
+                return _duplicate_error(instrument, raw, detector, other)
+        here.update(((exposure, one.id), raw.uri) for one in raw.detectors)
+        return None
+
+
+def _duplicate_error(instrument: str, raw: Raw, detector: int, other: str) -> IngestError:
+    return IngestError(
+        f"{raw.uri}: it shows detector {detector} in exposure {raw.exposure.id} of {instrument}, and so does {other}; "
+        "leave one of them out."
+    )
+
+
+def _roots(butler: Butler) -> list[ResourcePath]:
+    return [root for root in butler.get_datastore_roots().values() if root is not None]

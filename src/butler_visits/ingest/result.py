@@ -1,0 +1,52 @@
+"""What an ingest has done."""
+
+from __future__ import annotations
+
+__all__ = ["IngestFailure", "IngestResult"]
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestFailure:
+    """A file, or a row of a table, that was not ingested."""
+
+    source: str
+    """The file, or the row of the table."""
+
+    reason: str
+    """Why; it names the source."""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclasses.dataclass
+class IngestResult:
+    """What an ingest has done."""
+
+    n_files: int = 0
+    """Files, or rows of a table, that were given."""
+
+    n_ingested: int = 0
+    """Files, or rows, that are in the repository now and were not before."""
+
+    n_skipped: int = 0
+    """Files, or rows, that were there already."""
+
+    n_datasets: int = 0
+    """``raw`` datasets that are new: one for each detector of a file."""
+
+    n_exposures: int = 0
+    """Exposures that are new."""
+
+    exposures: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """By instrument the ids of all exposures of the files or rows, new ones and those that were there already."""
+
+    failures: list[IngestFailure] = dataclasses.field(default_factory=list)
+    """What was left out, and why; with ``on_error="raise"`` none."""
+
+    @property
+    def n_failed(self) -> int:
+        """Files, or rows, that were not ingested."""
+        return len(self.failures)

@@ -1,0 +1,167 @@
+"""Exposures from the rows of a table."""
+
+from __future__ import annotations
+
+__all__ = ["RowReader"]
+
+import datetime
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from lsst.daf.butler import Timespan
+
+from ..errors import IngestError
+from . import columns
+from .columns import Column
+from .records import ExposureValues, digits_of
+
+_NOT_SKY = frozenset({"bias", "dark", "flat", "zero", "arc"})
+"""Types of observations that do not see the sky."""
+
+_DAY = 86_400_000_000_000
+"""Nanoseconds."""
+
+
+class RowReader:
+    """Makes exposures of a table's rows.
+
+    Parameters
+    ----------
+    table : `str`
+        Its name, for messages.
+    found : `~collections.abc.Mapping` [`str`, `Column`]
+        The columns.
+    required : `~collections.abc.Collection` [`str`]
+        Which of them must have a value in each row.
+    band : `~collections.abc.Callable`
+        Returns the band of a physical filter.
+    day_offset : `int`
+        Seconds after midnight TAI at which an observing day begins.
+    time_scale : `str`
+        Scale of times that do not have their own.
+    exposure_max : `int`
+        The largest id that an exposure can have.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        found: Mapping[str, Column],
+        *,
+        required: tuple[str, ...],
+        band: Callable[[str], str],
+        day_offset: int,
+        time_scale: str,
+        exposure_max: int,
+    ) -> None:
+        self._table = table
+        self._found = found
+        self._required = required
+        self._band = band
+        self._day_offset = day_offset
+        times = partial(columns.nanoseconds, scale=time_scale)
+        self._converters: dict[str, Callable[[Column, range], list[Any]]] = {
+            **dict.fromkeys(("day_obs", "seq_num", "seq_start", "seq_end"), columns.integer),
+            **dict.fromkeys(("datetime_begin", "datetime_end"), times),
+            **dict.fromkeys(("exposure_time", "dark_time"), columns.seconds),
+            **dict.fromkeys(("tracking_dec", "sky_angle", "azimuth", "zenith_angle", "altitude"), columns.angle),
+            **dict.fromkeys(("can_see_sky", "has_simulated"), columns.flag),
+            "exposure_id": partial(columns.integer, least=0, most=exposure_max),
+            "tracking_ra": partial(columns.angle, hours=True),
+            "tracking_radec": columns.coordinates,
+        }
+
+    def read(self, rows: range) -> list[ExposureValues | IngestError]:
+        """Make the exposures of some rows.
+
+        Parameters
+        ----------
+        rows : `range`
+            The rows, from 0.
+
+        Returns
+        -------
+        exposures : `list` [`ExposureValues` or `IngestError`]
+            For each row its exposure, or the error that tells why there is none.
+        """
+        values = {name: self._converters.get(name, columns.text)(column, rows) for name, column in self._found.items()}
+        results: list[ExposureValues | IngestError] = []
+        for index, row in enumerate(rows):
+            given = {name: some[index] for name, some in values.items()}
+            error = next((value for value in given.values() if isinstance(value, IngestError)), None)
+            if error is None:
+                error = self._missing(row, given)
+            results.append(self._exposure(row, given) if error is None else error)
+        return results
+
+    def _missing(self, row: int, given: Mapping[str, Any]) -> IngestError | None:
+        for name in self._required:
+            if given.get(name) is None:
+                return IngestError(
+                    f"{self._table}, row {row + 1}, column {self._found[name].name}: there is no value; each exposure "
+                    f"must have {name}."
+                )
+        return None
+
+    def _exposure(self, row: int, given: Mapping[str, Any]) -> ExposureValues | IngestError:
+        name = str(given["exposure_id"])
+        begin, end, exposure_time = given["datetime_begin"], given.get("datetime_end"), given.get("exposure_time")
+        if end is None:
+            end = begin + round(1e9 * (exposure_time or 0.0))
+            if end >= columns.TIMES.stop:
+                return self._found["exposure_time"].fail(row, exposure_time, "too long; the exposure ends after 2099")
+        elif end < begin:
+            return IngestError(
+                f"{self._table}, row {row + 1}, column {self._found['datetime_end'].name}: the exposure ends before it "
+                "begins."
+            )
+        elif exposure_time is None:
+            exposure_time = (end - begin) / 1e9
+        kind = given.get("observation_type") or "science"
+        on_sky = True if kind == "science" else False if kind in _NOT_SKY else None
+        reason = given.get("observation_reason") or ("science" if kind == "science" else "unknown")
+        group = given.get("group") or name
+        seq_num = _given(given.get("seq_num"), 0)
+        altitude = given.get("altitude")
+        zenith_angle = _given(given.get("zenith_angle"), None if altitude is None else 90.0 - altitude)
+        ra, dec = given.get("tracking_radec") or (given.get("tracking_ra"), given.get("tracking_dec"))
+        if dec is not None and not -90 <= dec <= 90:
+            return self._found["tracking_dec"].fail(row, dec, "no declination; expected -90 to 90 degrees")
+        fields = {
+            "id": given["exposure_id"],
+            "obs_id": given.get("obs_id") or name,
+            "day_obs": _given(given.get("day_obs"), self._day_obs(begin)),
+            "group": group,
+            "group_id": digits_of(group),
+            "physical_filter": given["physical_filter"],
+            "exposure_time": exposure_time,
+            "dark_time": _given(given.get("dark_time"), exposure_time),
+            "observation_type": kind,
+            "observation_reason": reason,
+            "seq_num": seq_num,
+            "seq_start": _given(given.get("seq_start"), seq_num),
+            "seq_end": _given(given.get("seq_end"), seq_num),
+            "target_name": given.get("target_name"),
+            "science_program": given.get("science_program"),
+            "tracking_ra": None if ra is None or dec is None else ra % 360.0,
+            "tracking_dec": None if ra is None else dec,
+            "sky_angle": given.get("sky_angle"),
+            "azimuth": given.get("azimuth"),
+            "zenith_angle": zenith_angle,
+            "has_simulated": _given(given.get("has_simulated"), False),
+            "can_see_sky": _given(given.get("can_see_sky"), on_sky),
+            # A bias takes no time, but a timespan cannot be empty.
+            "timespan": Timespan.model_validate((begin, max(end, begin + 1))),
+        }
+        band = given.get("band") or self._band(given["physical_filter"])
+        return ExposureValues(f"{self._table}, row {row + 1}", fields, band, self._day_offset)
+
+    def _day_obs(self, begin: int) -> int:
+        """Return the day on which an exposure was taken, as digits."""
+        days = (begin - self._day_offset * 1_000_000_000) // _DAY
+        return int((datetime.date(1970, 1, 1) + datetime.timedelta(days=days)).strftime("%Y%m%d"))
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value

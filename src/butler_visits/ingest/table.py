@@ -1,0 +1,250 @@
+"""Ingest exposures from a table: a log book, or a simulated survey."""
+
+from __future__ import annotations
+
+__all__ = ["COLUMNS", "REQUIRED_COLUMNS", "ingest_table"]
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from astropy.io.fits.fitstime import FITS_DEPRECATED_SCALES
+from astropy.table import Table
+from lsst.daf.butler import Butler
+from lsst.daf.butler.progress import Progress, ProgressBar
+from lsst.resources import ResourcePathExpression
+
+from ..batches import batches
+from ..errors import IngestError
+from ..isolate import isolate, reason_of
+from .choice import band_of, choose_instrument
+from .columns import LARGEST_INTEGER, Column
+from .description import InstrumentDescription
+from .insert import ExposurePlan, insert_exposures, plan_and_write
+from .records import ExposureValues
+from .result import IngestFailure, IngestResult
+from .rows import RowReader
+from .table_files import read_table
+
+_PROGRESS = Progress("butler_visits.ingest")
+
+_BATCH = 2000
+"""Rows in one transaction."""
+
+_SCALES = ("utc", "tai", "tt")
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "exposure_id": ("id",),
+    "obs_id": ("observation_id",),
+    "datetime_begin": ("begin", "date_obs", "mjd"),
+    "datetime_end": ("end",),
+    "exposure_time": ("exptime",),
+    "dark_time": (),
+    "day_obs": ("observing_day", "night"),
+    "observation_type": (),
+    "observation_reason": (),
+    "physical_filter": ("filter",),
+    "band": (),
+    "target_name": ("object", "target"),
+    "science_program": ("program",),
+    "group": ("exposure_group",),
+    "seq_num": ("observation_counter",),
+    "seq_start": ("group_counter_start",),
+    "seq_end": ("group_counter_end",),
+    "tracking_radec": (),
+    "tracking_ra": ("ra",),
+    "tracking_dec": ("dec",),
+    "sky_angle": ("boresight_rotation_angle",),
+    "azimuth": ("az",),
+    "zenith_angle": (),
+    "altitude": ("alt",),
+    "can_see_sky": (),
+    "has_simulated": (),
+}
+"""What is taken from a table, and further names that its columns may have; upper and lower case are the same."""
+
+REQUIRED_COLUMNS = ("exposure_id", "datetime_begin", "physical_filter")
+"""What each exposure must have."""
+
+
+def ingest_table(
+    butler: Butler,
+    table: Table | ResourcePathExpression,
+    instrument: str | InstrumentDescription,
+    *,
+    names: Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    time_scale: str | None = None,
+    label: str | None = None,
+    batch_size: int = _BATCH,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> IngestResult:
+    """Put the exposures of a table into a repository.
+
+    Exposures that are there already are skipped, so that running it twice is safe.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    table : `astropy.table.Table` or `lsst.resources.ResourcePathExpression`
+        The table, or a file that `read_table` reads.
+    instrument : `str` or `InstrumentDescription`
+        The instrument: a registered name, a description, a YAML file that has one, or a new name.
+    names : `~collections.abc.Mapping` [`str`, `str`], optional
+        Columns that have other names than `COLUMNS` knows, by those.
+    constants : `~collections.abc.Mapping` [`str`, `object`], optional
+        Values that all exposures have, by the names in `COLUMNS`.
+    time_scale : `str`, optional
+        Scale of the times, unless their column has its own: ``utc``, ``tai`` or ``tt``. By default what ``TIMESYS`` in
+        the table's metadata says, or UTC if it is not there.
+    label : `str`, optional
+        What the table is called in messages; by default the file's name.
+    batch_size : `int`, optional
+        Rows that are written together, in one transaction.
+    on_error : `str`, optional
+        ``raise`` stops at the first row of which no exposure can be made, and nothing of its batch is written; ``skip``
+        reports such rows and ingests all others.
+
+    Returns
+    -------
+    result : `IngestResult`
+        What was done.
+
+    Raises
+    ------
+    IngestError
+        If the table cannot be read, lacks a column or has a value that makes no sense.
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        If an exposure is stored otherwise.
+    TypeError
+        If the Butler is read-only.
+    """
+    if not butler.isWriteable():
+        raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+    if time_scale is not None and time_scale not in _SCALES:
+        raise IngestError(f"The time scale must be one of {', '.join(_SCALES)}, not {time_scale!r}.")
+    label = label or ("The table" if isinstance(table, Table) else str(table))
+    content = table if isinstance(table, Table) else read_table(table)
+    found = _find_columns(label, content, names or {}, constants or {})
+    scale = time_scale or _time_scale(label, content)
+    choice = choose_instrument(butler, instrument, any_name=True)
+    description, fields = choice.description, choice.fields()
+    reader = RowReader(
+        label,
+        found,
+        required=REQUIRED_COLUMNS,
+        band=partial(band_of, choice.translator),
+        day_offset=0 if description is None else round(3600 * description.day_obs_offset_hours),
+        time_scale=scale,
+        exposure_max=_exposure_max(butler, fields),
+    )
+    return _ingest(butler, fields, reader, len(content), batch_size, on_error == "skip")
+
+
+def _ingest(
+    butler: Butler, fields: Mapping[str, Any], reader: RowReader, n_rows: int, batch_size: int, skip_errors: bool
+) -> IngestResult:
+    result = IngestResult(n_files=n_rows)
+    ids: set[int] = set()
+
+    def fail(source: str, error: Exception) -> None:
+        if not skip_errors:
+            raise error
+        result.failures.append(IngestFailure(source, reason_of(error)))
+
+    def write_together(some: Sequence[ExposureValues]) -> list[tuple[ExposureValues, bool | Exception]]:
+        def write(plan: ExposurePlan) -> None:
+            if plan.failures and not skip_errors:
+                raise plan.failures[0][1]
+            if plan.new:
+                with butler.transaction():
+                    insert_exposures(butler, plan)
+
+        plan, _ = plan_and_write(butler, fields, some, write)
+        return [*((one, True) for one in plan.new), *((one, False) for one in plan.known), *plan.failures]
+
+    bar: ProgressBar[None]
+    with _PROGRESS.bar(total=n_rows, desc=f"Ingesting {n_rows} rows") as bar:
+        for rows in batches(range(n_rows), batch_size):
+            given = []
+            for row, one in zip(rows, reader.read(range(rows[0], rows[-1] + 1)), strict=True):
+                if isinstance(one, IngestError):
+                    fail(f"row {row + 1}", one)
+                else:
+                    given.append(one)
+            if skip_errors:
+                outcomes, refused = isolate(write_together, given)
+                outcomes += refused
+            else:
+                outcomes = write_together(given)
+            for exposure, outcome in outcomes:
+                if isinstance(outcome, Exception):
+                    fail(exposure.source, outcome)
+                else:
+                    result.n_ingested += outcome
+                    result.n_skipped += not outcome
+                    ids.add(exposure.id)
+            bar.update(len(rows))
+    result.n_exposures = result.n_ingested
+    result.exposures = {fields["name"]: sorted(ids)} if ids else {}
+    return result
+
+
+def _time_scale(label: str, table: Table) -> str:
+    """Return the time scale that a table's metadata tell."""
+    given = str(table.meta.get("TIMESYS") or "utc").strip()
+    scale = str(FITS_DEPRECATED_SCALES.get(given.upper(), given.lower()))
+    if scale not in _SCALES:
+        raise IngestError(
+            f"{label}: TIMESYS in the metadata is {given!r}; expected one of {', '.join(_SCALES)}. Say with "
+            "--time-scale which one is meant."
+        )
+    return scale
+
+
+def _exposure_max(butler: Butler, fields: Mapping[str, Any]) -> int:
+    """Return the largest id that exposures of an instrument can have."""
+    with butler.query() as query:
+        stored = {record.name: record.exposure_max for record in query.dimension_records("instrument")}
+    largest = stored.get(fields["name"], fields["exposure_max"])
+    return LARGEST_INTEGER if largest is None else min(int(largest), LARGEST_INTEGER)
+
+
+def _find_columns(
+    label: str, table: Table, names: Mapping[str, str], constants: Mapping[str, Any]
+) -> dict[str, Column]:
+    """Find the columns of what exposures are made of."""
+    for name in [*names, *constants]:
+        if name not in COLUMNS:
+            raise IngestError(f"{name!r} is nothing that exposures are made of; expected one of {', '.join(COLUMNS)}.")
+    listed = ", ".join(map(str, table.colnames)) or "none"
+    by_lower = {str(column).lower(): column for column in reversed(table.colnames)}
+    found: dict[str, Column] = {}
+    for name, others in COLUMNS.items():
+        if name in constants:
+            data = Table({name: [constants[name]] * len(table)})[name]
+            found[name] = Column(label, name, data)
+            continue
+        if name in names and names[name] not in table.colnames:
+            raise IngestError(f"{label} has no column {names[name]!r} for {name}; its columns are {listed}.")
+        column = names.get(name) or next((by_lower[one] for one in (name, *others) if one in by_lower), None)
+        if column is not None:
+            found[name] = Column(label, column, table[column])
+            if len(table[column].shape) != 1:
+                raise IngestError(
+                    f"{label}, column {column}: each row has an array of shape {table[column].shape[1:]}; expected one "
+                    "value."
+                )
+    for name in REQUIRED_COLUMNS:
+        if name not in found:
+            raise IngestError(
+                f"{label} has no column for {name}, which each exposure must have; its columns are {listed}. Say which "
+                f"it is with --map {name}=COLUMN, or what it is for all with --set {name}=VALUE."
+            )
+    if ("tracking_ra" in found) != ("tracking_dec" in found):
+        there, missing = sorted(("tracking_ra", "tracking_dec"), key=lambda name: name not in found)
+        raise IngestError(f"{label} has a column for {there} and none for {missing}; its columns are {listed}.")
+    return found

@@ -1,0 +1,309 @@
+"""Understand the headers of raw files: which exposure and which detectors of which instrument."""
+
+from __future__ import annotations
+
+__all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "known_sites", "merged_header", "translate_file"]
+
+import logging
+from collections import ChainMap
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from astro_metadata_translator import MetadataTranslator, ObservationInfo
+from astropy.coordinates import EarthLocation
+from astropy.coordinates.sites import SiteRegistry
+
+from ..errors import HeaderError, IngestError
+from ..instruments import last_detector
+from ..raws import RawFile
+
+_LOG = logging.getLogger(__name__)
+
+EXPOSURE_PROPERTIES = frozenset(
+    {
+        "altaz_begin",
+        "boresight_rotation_angle",
+        "boresight_rotation_coord",
+        "can_see_sky",
+        "dark_time",
+        "datetime_begin",
+        "datetime_end",
+        "exposure_group",
+        "exposure_id",
+        "exposure_time",
+        "group_counter_end",
+        "group_counter_start",
+        "has_simulated_content",
+        "object",
+        "observation_counter",
+        "observation_id",
+        "observation_reason",
+        "observation_type",
+        "observing_day",
+        "observing_day_offset",
+        "physical_filter",
+        "science_program",
+        "tracking_radec",
+        "visit_id",
+    }
+)
+"""What an exposure record is made of."""
+
+DETECTOR_PROPERTIES = frozenset({"detector_group", "detector_name", "detector_num", "detector_unique_name"})
+"""What a detector record is made of."""
+
+_REQUIRED = (
+    "exposure_id",
+    "observation_id",
+    "datetime_begin",
+    "observing_day",
+    "physical_filter",
+)
+"""Properties without which there is no exposure record, in the order in which they are asked for."""
+
+
+@dataclass(frozen=True)
+class DetectorValues:
+    """A detector, as a header names it."""
+
+    id: int
+    full_name: str
+    name_in_raft: str | None = None
+    raft: str | None = None
+    purpose: str = "SCIENCE"
+
+
+@dataclass(frozen=True, eq=False)
+class TranslatedFile:
+    """What a raw file's headers say."""
+
+    uri: str
+    translator: type[MetadataTranslator]
+    observation: ObservationInfo
+    """The exposure's properties."""
+
+    detectors: tuple[DetectorValues, ...]
+    """The detectors that have an image in the file, each once, in the order of their ids."""
+
+    @property
+    def exposure_id(self) -> int:
+        """The exposure's id."""
+        return int(self.observation.exposure_id or 0)
+
+
+def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = None) -> TranslatedFile:
+    """Understand the headers of a raw file.
+
+    Parameters
+    ----------
+    file : `RawFile`
+        The headers. An image's header is read together with the primary one.
+    translator : `type` [`astro_metadata_translator.MetadataTranslator`], optional
+        The translator; by default the one that knows the telescope.
+
+    Returns
+    -------
+    translated : `TranslatedFile`
+        The exposure and the detectors.
+
+    Raises
+    ------
+    IngestError
+        If no translator knows the telescope, or the headers lack what an exposure must have.
+    """
+    images = list(file.images)
+    if not images:
+        raise IngestError(f"{file.uri}: there is no image in it; expected a raw image with two axes in some HDU.")
+    header = merged_header(file, images[0])
+    if translator is None:
+        translator = _find_translator(file, header)
+    else:
+        check_recognised(file, translator)
+    if len(images) == 1:
+        detector, observation = _detector(file, header, translator, EXPOSURE_PROPERTIES | DETECTOR_PROPERTIES)
+        detectors = {detector.id: detector} if detector is not None else {}
+    else:
+        # Amplifiers of one detector each tell its number; images that tell none are no detector's.
+        detectors = {}
+        first = None
+        for index in images:
+            detector, _ = _detector(file, merged_header(file, index), translator, DETECTOR_PROPERTIES)
+            if detector is not None and detector.id not in detectors:
+                detectors[detector.id] = detector
+                first = index if first is None else first
+        header = merged_header(file, images[0] if first is None else first)
+        observation = _translate(file, header, translator, EXPOSURE_PROPERTIES)
+    for name in _REQUIRED:
+        if getattr(observation, name) is None:
+            raise IngestError(_missing(file, translator, header, name))
+    if not detectors:
+        raise IngestError(_missing(file, translator, header, "detector_num"))
+    limit = last_detector(translator.name or "")
+    taken = [detectors[number] for number in sorted(detectors) if limit is None or number <= limit]
+    if not taken:
+        raise IngestError(
+            f"{file.uri}: detector {min(detectors)} is none of {translator.name}'s imaging detectors, which end with "
+            f"{limit}; leave the file out."
+        )
+    return TranslatedFile(file.uri, translator, observation, tuple(taken))
+
+
+def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> None:
+    """Refuse a file that is not of a described instrument.
+
+    Parameters
+    ----------
+    file : `RawFile`
+        The headers.
+    translator : `type` [`astro_metadata_translator.MetadataTranslator`]
+        The translator that is to be used; one that has no description is taken at its word.
+
+    Raises
+    ------
+    IngestError
+        If no image's header has what the description says of the instrument's files.
+    """
+    description = getattr(translator, "description", None)
+    headers = [merged_header(file, index) for index in file.images]
+    if description is None or any(translator.can_translate(header) for header in headers):
+        return
+    expected = ", ".join(f"{key}={' or '.join(map(repr, values))}" for key, values in description.recognise.items())
+    found = ", ".join(f"{key}={headers[0].get(key)!r}" for key in description.recognise)
+    raise IngestError(
+        f"{file.uri} is not from {description.name}: expected {expected}, and the header has {found}. Leave it out, or "
+        "correct recognise in the description."
+    )
+
+
+def merged_header(file: RawFile, index: int) -> MutableMapping[str, Any]:
+    """Put the header of an HDU before the primary one.
+
+    Parameters
+    ----------
+    file : `RawFile`
+        The file.
+    index : `int`
+        The HDU.
+
+    Returns
+    -------
+    header : `~collections.abc.MutableMapping`
+        A view of both; what is written to it, such as corrections, does not change them.
+    """
+    # A view, because a translator reads a quarter of the cards, and parsing them takes most of the time.
+    maps: Sequence[Any] = (file.headers[index], file.headers[0]) if index else (file.headers[0],)
+    return ChainMap({}, *maps)
+
+
+@contextmanager
+def known_sites() -> Iterator[None]:
+    """Let translators look up observatories without the network.
+
+    Notes
+    -----
+    Some translators ask astropy where an observatory is, and have coordinates of their own for one that it does not
+    know. Without the network it cannot tell, which is an error that they do not expect.
+    """
+    try:
+        EarthLocation.get_site_names()
+    except OSError:
+        before = EarthLocation._site_registry
+        EarthLocation._site_registry = SiteRegistry.from_json(
+            {
+                "greenwich": {
+                    "name": "Greenwich",
+                    "longitude": 0.0,
+                    "longitude_unit": "degree",
+                    "latitude": 51.4778,
+                    "latitude_unit": "degree",
+                    "elevation": 46.0,
+                    "elevation_unit": "meter",
+                    "aliases": [],
+                }
+            }
+        )
+        try:
+            yield
+        finally:
+            EarthLocation._site_registry = before
+    else:
+        yield
+
+
+def _find_translator(file: RawFile, header: MutableMapping[str, Any]) -> type[MetadataTranslator]:
+    try:
+        return MetadataTranslator.determine_translator(header, filename=file.uri)
+    except Exception as error:
+        # A translator may stumble over a header of another telescope in any way.
+        reason = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
+        shown = ", ".join(f"{key}={header[key]!r}" for key in ("TELESCOP", "INSTRUME") if key in header)
+        raise IngestError(
+            f"{file.uri}: no translator knows this telescope ({shown or 'no TELESCOP, no INSTRUME'}){reason}; describe "
+            "it in a YAML file, and name that with --instrument."
+        ) from error
+
+
+def _detector(
+    file: RawFile, header: MutableMapping[str, Any], translator: type[MetadataTranslator], properties: frozenset[str]
+) -> tuple[DetectorValues | None, ObservationInfo]:
+    """Return which detector an image shows, if it shows one, and all that was translated."""
+    info = _translate(file, header, translator, properties)
+    number = info.detector_num
+    if not isinstance(number, int):
+        return None, info
+    description = getattr(translator, "description", None)
+    for described in () if description is None else description.detectors:
+        if described.id == number:
+            return (
+                DetectorValues(number, described.name, described.name_in_raft, described.raft, described.purpose),
+                info,
+            )
+    name = str(info.detector_unique_name or info.detector_name or number)
+    raft = info.detector_group
+    return DetectorValues(number, name, info.detector_name, None if raft is None else str(raft)), info
+
+
+def _translate(
+    file: RawFile, header: MutableMapping[str, Any], translator: type[MetadataTranslator], properties: frozenset[str]
+) -> ObservationInfo:
+    # A description says what the header must have. Images that show no detector are left out all the same.
+    pedantic = hasattr(translator, "description") and properties >= EXPOSURE_PROPERTIES
+    try:
+        return ObservationInfo(
+            header, translator_class=translator, pedantic=pedantic, subset=set(properties), quiet=True
+        )
+    except Exception as error:
+        if mistakes := _mistakes(file, header, translator, properties) if pedantic else []:
+            raise IngestError(f"{file.uri}: {' '.join(mistakes)}") from error
+        # What a translator does not expect may fail in any way, and one file's must not stop the others.
+        raise IngestError(
+            f"{file.uri}: translator {translator.name} fails on the header ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _mistakes(
+    file: RawFile, header: MutableMapping[str, Any], translator: type[MetadataTranslator], properties: frozenset[str]
+) -> list[str]:
+    """List all that a header lacks for its description; ObservationInfo stops at any of it."""
+    found: dict[str, None] = {}
+    for name in sorted(properties):
+        try:
+            getattr(translator(header, filename=file.uri), f"to_{name}")()
+        except HeaderError as error:
+            found[str(error)] = None
+        except Exception:
+            continue
+    return list(found)
+
+
+def _missing(file: RawFile, translator: type[MetadataTranslator], header: MutableMapping[str, Any], name: str) -> str:
+    """Say why a property has no value."""
+    try:
+        getattr(translator(header, filename=file.uri), f"to_{name}")()
+        reason = "the header says none"
+    except Exception as error:
+        # The same failure as before, which was passed over because the property might not have been needed.
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{file.uri}: translator {translator.name} finds no {name} in the header ({reason}), which must be there."

@@ -1,0 +1,311 @@
+"""Translators of headers, made from instrument descriptions."""
+
+from __future__ import annotations
+
+# The base class's types do not allow for what a header lacks, which its users do.
+# mypy: disable-error-code="override"
+
+__all__ = ["REQUIRED_PROPERTIES", "DescribedTranslator", "make_translator"]
+
+from collections.abc import Mapping
+from typing import Any
+
+import astropy.units as u
+from astro_metadata_translator import MetadataTranslator, cache_translation
+from astropy.coordinates import AltAz, Angle, EarthLocation, SkyCoord
+from astropy.time import Time, TimeDelta
+
+from .description import Detector, InstrumentDescription
+from .header_values import HeaderValues, same_value
+from .sources import NumberSource
+
+REQUIRED_PROPERTIES = frozenset({"exposure_id", "observation_id", "observation_type", "datetime_begin"})
+"""Properties without which there is no exposure record."""
+
+_OBSERVATION_TYPES = {
+    "object": "science",
+    "light": "science",
+    "light frame": "science",
+    "zero": "bias",
+    "bias frame": "bias",
+    "dark frame": "dark",
+    "flat frame": "flat",
+    "flat field": "flat",
+    "dome flat": "flat",
+    "domeflat": "flat",
+    "sky flat": "skyflat",
+}
+"""What usual values of IMAGETYP and OBSTYPE stand for; others are taken as they are, in lower case."""
+
+
+class DescribedTranslator(HeaderValues):
+    """Translates headers as an instrument description says; `make_translator` makes its subclasses.
+
+    What the description asks for and the header lacks is a `HeaderError`, so use it with ``pedantic=True``.
+    """
+
+    _sky_observation_types = ("science", "object", "skyflat")
+    _non_sky_observation_types = ("bias", "dark", "flat", "arc")
+
+    @classmethod
+    def can_translate(cls, header: Mapping[str, Any], filename: str | None = None) -> bool:
+        # Docstring inherited.
+        return all(
+            key in header and any(same_value(header[key], value) for value in values)
+            for key, values in cls.description.recognise.items()
+        )
+
+    def resource_root(self) -> tuple[str | None, str | None]:
+        # There are no corrections of our own.
+        return None, None
+
+    @classmethod
+    def observing_date_to_offset(cls, observing_date: Time) -> TimeDelta | None:
+        # Docstring inherited.
+        return TimeDelta(cls.description.day_obs_offset_hours * 3600, format="sec", scale="tai")
+
+    # The telescope
+
+    def to_instrument(self) -> str:
+        return self.description.name
+
+    def to_telescope(self) -> str | None:
+        return self._text("telescope")
+
+    @cache_translation
+    def to_location(self) -> EarthLocation | None:
+        place = self.description.location
+        if place is not None:
+            return EarthLocation.from_geodetic(place.longitude * u.deg, place.latitude * u.deg, place.height * u.m)
+        keys = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
+        if not self.are_keys_ok(keys):
+            return None
+        source = NumberSource(key=("OBSGEO-X",))
+        coordinates = [self._number("location", source.model_copy(update={"key": (key,)})) for key in keys]
+        return EarthLocation.from_geocentric(*coordinates, unit=u.m)
+
+    def to_temperature(self) -> None:
+        return None
+
+    def to_pressure(self) -> None:
+        return None
+
+    def to_relative_humidity(self) -> None:
+        return None
+
+    # The exposure
+
+    @cache_translation
+    def to_exposure_id(self) -> int | None:
+        if self._source("exposure_id") is not None:
+            return self._integer("exposure_id")
+        return int(self.to_datetime_begin().utc.strftime("%Y%m%d%H%M%S"))
+
+    def to_visit_id(self) -> int | None:
+        return self.to_exposure_id()
+
+    def to_observation_id(self) -> str | None:
+        return str(self.to_exposure_id()) if self._source("observation_id") is None else self._text("observation_id")
+
+    @cache_translation
+    def to_datetime_begin(self) -> Time:
+        return self._time("datetime_begin")
+
+    @cache_translation
+    def to_datetime_end(self) -> Time | None:
+        if self._source("datetime_end") is not None:
+            return self._time("datetime_end")
+        exposure_time = self.to_exposure_time()
+        return None if exposure_time is None else self.to_datetime_begin().tai + exposure_time
+
+    @cache_translation
+    def to_exposure_time(self) -> u.Quantity | None:
+        return self._seconds("exposure_time")
+
+    def to_dark_time(self) -> u.Quantity | None:
+        return self.to_exposure_time() if self._source("dark_time") is None else self._seconds("dark_time")
+
+    @cache_translation
+    def to_observing_day(self) -> int | None:
+        if self._source("observing_day") is None:
+            return super().to_observing_day()
+        return self._integer("observing_day")
+
+    @cache_translation
+    def to_observation_type(self) -> str | None:
+        text = self._text("observation_type")
+        if text is None or self._source("observation_type").map is not None:
+            return text
+        return _OBSERVATION_TYPES.get(text.casefold(), text.casefold())
+
+    def to_observation_reason(self) -> str | None:
+        if self._source("observation_reason") is None:
+            return super().to_observation_reason()
+        return self._text("observation_reason")
+
+    @cache_translation
+    def to_can_see_sky(self) -> bool | None:
+        source = self._source("can_see_sky")
+        return super().to_can_see_sky() if source is None else self._flag("can_see_sky", source)
+
+    def to_has_simulated_content(self) -> bool:
+        source = self._source("has_simulated_content")
+        return source is not None and bool(self._flag("has_simulated_content", source))
+
+    @cache_translation
+    def to_physical_filter(self) -> str | None:
+        source = self._source("physical_filter")
+        name = self._text("physical_filter", source)
+        names = [f.name for f in self.description.filters]
+        if name is not None and name not in names:
+            raise self._error("physical_filter", source, f"{name!r} is none of the filters, which are {names}")
+        return name
+
+    def to_object(self) -> str | None:
+        return self._text("object")
+
+    def to_science_program(self) -> str | None:
+        return self._text("science_program")
+
+    def to_exposure_group(self) -> str | None:
+        return super().to_exposure_group() if self._source("exposure_group") is None else self._text("exposure_group")
+
+    def to_observation_counter(self) -> int | None:
+        return self._integer("observation_counter") if self._source("observation_counter") else 0
+
+    def to_group_counter_start(self) -> int | None:
+        described = self._source("group_counter_start")
+        return self._integer("group_counter_start") if described else self.to_observation_counter()
+
+    def to_group_counter_end(self) -> int | None:
+        described = self._source("group_counter_end")
+        return self._integer("group_counter_end") if described else self.to_observation_counter()
+
+    # The pointing
+
+    def to_tracking_radec(self) -> SkyCoord | None:
+        if self._is_off_sky():
+            return None
+        source = self.description.properties.tracking_radec
+        ra = self._angle("tracking_radec.ra", source.ra, text_unit=u.hourangle)
+        dec = self._angle("tracking_radec.dec", source.dec)
+        if ra is None or dec is None:
+            return None
+        if abs(dec.deg) > 90:
+            raise self._error("tracking_radec.dec", source.dec, f"{dec.deg} degrees is not from -90 to 90")
+        if source.equinox is None:
+            return SkyCoord(ra, dec, frame=source.frame)
+        equinox = self._text("tracking_radec.equinox", source.equinox)
+        try:
+            return SkyCoord(ra, dec, frame=source.frame, equinox=_equinox(equinox))
+        except ValueError:
+            problem = f"{equinox!r} is no equinox such as J2000"
+            raise self._error("tracking_radec.equinox", source.equinox, problem) from None
+
+    def to_boresight_rotation_angle(self) -> Angle | None:
+        source = self._source("boresight_rotation_angle")
+        return None if source is None or self._is_off_sky() else self._angle("boresight_rotation_angle", source)
+
+    def to_boresight_rotation_coord(self) -> str:
+        return "unknown" if self._source("boresight_rotation_angle") is None else "sky"
+
+    def to_altaz_begin(self) -> AltAz | None:
+        source = self.description.properties.altaz_begin
+        if source is None or self._is_off_sky():
+            return None
+        alt = self._angle("altaz_begin.alt", source.alt)
+        az = self._angle("altaz_begin.az", source.az)
+        if alt is None or az is None:
+            return None
+        if abs(alt.deg) > 90:
+            raise self._error("altaz_begin.alt", source.alt, f"{alt.deg} degrees is not from -90 to 90")
+        return AltAz(az=az, alt=alt, obstime=self.to_datetime_begin(), location=self.to_location())
+
+    def to_boresight_airmass(self) -> float | None:
+        if self._is_off_sky():
+            return None
+        return self._number("boresight_airmass", self._source("boresight_airmass"))
+
+    def _is_off_sky(self) -> bool:
+        return self.to_can_see_sky() is False
+
+    # The detector
+
+    @cache_translation
+    def _detector(self) -> Detector | None:
+        """Find the detector; `None` if the header has none and need not."""
+        detectors = self.description.detectors
+        for prop, attribute in (("detector_num", "id"), ("detector_name", "name")):
+            source = self._source(prop)
+            if source is None:
+                continue
+            value = self._integer(prop) if prop == "detector_num" else self._text(prop)
+            if value is None:
+                return None
+            found = [one for one in detectors if same_value(getattr(one, attribute), value)]
+            if not found:
+                known = ", ".join(str(getattr(one, attribute)) for one in detectors)
+                raise self._error(prop, source, f"{value!r} is none of the detectors, which are {known}")
+            return found[0]
+        return detectors[0]
+
+    def to_detector_num(self) -> int | None:
+        detector = self._detector()
+        return None if detector is None else detector.id
+
+    def to_detector_name(self) -> str | None:
+        detector = self._detector()
+        return None if detector is None else detector.name
+
+    def to_detector_unique_name(self) -> str | None:
+        return self.to_detector_name()
+
+    def to_detector_serial(self) -> str | None:
+        return self.to_detector_name()
+
+    def to_detector_group(self) -> str | None:
+        detector = self._detector()
+        return None if detector is None else detector.raft
+
+    def to_detector_exposure_id(self) -> int | None:
+        exposure, detector = self.to_exposure_id(), self.to_detector_num()
+        return None if exposure is None or detector is None else exposure * self.description.detector_max + detector
+
+
+def make_translator(description: InstrumentDescription) -> type[DescribedTranslator]:
+    """Make the translator of an instrument's headers, and register it in this process.
+
+    Parameters
+    ----------
+    description : `InstrumentDescription`
+        The instrument.
+
+    Returns
+    -------
+    translator : `type` [`DescribedTranslator`]
+        The translator; the registered one if that is of the same description.
+    """
+    registered = MetadataTranslator.translators.get(description.name)
+    if registered is not None and issubclass(registered, DescribedTranslator):
+        if registered.description.stored_content() == description.stored_content():
+            return registered
+        # The description was changed, so that there is nothing to warn of.
+        del MetadataTranslator.translators[description.name]
+    return type(
+        f"{description.name}Translator",
+        (DescribedTranslator,),
+        {
+            "__doc__": f"Translates the headers of {description.name}.",
+            "__module__": __name__,
+            "name": description.name,
+            "supported_instrument": description.name,
+            "description": description,
+        },
+    )
+
+
+def _equinox(text: str | None) -> str | None:
+    try:
+        return f"J{float(text)}" if text is not None else None
+    except ValueError:
+        return text

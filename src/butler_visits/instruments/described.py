@@ -1,0 +1,87 @@
+"""Classes of instruments that have no package of their own: ``butler_visits.instruments.described.NAME``.
+
+A repository knows an instrument's class by its full name, and a new process has to find it by that and nothing else. So
+every name is a class here: Rubin's own, of an instrument that has one, where its package is installed; else one that
+knows the name only. What else there is to know of the instrument is stored in the repository.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DescribedInstrument", "described_class"]
+
+from functools import cache
+from typing import Any
+
+from lsst.daf.butler import DataId
+from lsst.pipe.base import Instrument
+
+from . import StandInInstrument, import_instrument_class, known_class_name
+
+
+class DescribedInstrument(StandInInstrument):
+    """Base of the instruments that are known from a description, or from the translator of their headers."""
+
+    camera_has_parity = True
+    """The camera says whether raws are mirrored; the description's camera is stored so."""
+
+    def register(self, registry: Any, *, update: bool = False) -> None:
+        """Insert the instrument's own record; filters and detectors are in its description.
+
+        Parameters
+        ----------
+        registry : `lsst.daf.butler.registry.Registry`
+            The repository's registry.
+        update : `bool`, optional
+            Whether a record that differs is updated.
+        """
+        from ..ingest.register import instrument_record
+
+        registry.syncDimensionData(
+            "instrument", instrument_record(self.getName(), class_name(self.getName())), update=update
+        )
+
+    def getRawFormatter(self, dataId: DataId) -> Any:
+        # Docstring inherited.
+        from ..ingest.formatter import RawFormatter
+
+        return RawFormatter
+
+
+@cache
+def described_class(name: str) -> type[DescribedInstrument]:
+    """Make the class of an instrument.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    cls : `type` [`DescribedInstrument`]
+        Its class, always the same one.
+    """
+    return type(name, (DescribedInstrument,), {"_name": name, "__module__": __name__, "__doc__": f"Instrument {name}."})
+
+
+def class_name(name: str) -> str:
+    """Return the full name of an instrument's class.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    class_name : `str`
+        The name that is registered.
+    """
+    return f"{__name__}.{name}"
+
+
+def __getattr__(name: str) -> type[Instrument]:
+    if not name[0].isalpha():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    rubin = known_class_name(name)
+    return (rubin and import_instrument_class(rubin)) or described_class(name)

@@ -1,0 +1,51 @@
+"""The demo works from nothing, and again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from lsst.daf.butler import Butler
+
+import butler_visits
+from command_line import without_rate
+
+PROJECT = Path(__file__).parents[1]
+
+
+def run(code: str, folder: Path) -> list[str]:
+    """Run code beside the demo's modules, and return the lines that it prints."""
+    # The commands are to be of the same package as this process's, wherever they are run.
+    path = os.pathsep.join([str(folder / "demo"), str(Path(butler_visits.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return without_rate(done.stdout).splitlines()
+
+
+def test_demo(tmp_path: Path) -> None:
+    """What it writes is beside its own folder."""
+    shutil.copytree(PROJECT / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("__pycache__"))
+    lines = run("import demo; demo.main()", tmp_path)
+    assert "131 visits: 131 new, 0 updated, 0 left as they are." in lines
+    assert "131 visits: 0 new, 0 updated, 131 left as they are." in lines
+    from_raws = lines[lines.index("From raw files: a few exposures of the camera's central raft") :]
+    assert "12 files: 12 ingested (108 raws, 12 new exposures), 0 there already, 0 failed." in from_raws
+    assert "9 visits: 9 new, 0 updated, 0 left as they are." in from_raws
+    assert {one.name for one in tmp_path.iterdir()} == {"demo", "demo-raws", "demo-repository"}
+
+    again = run("import demo; demo.from_raws()", tmp_path)
+    assert again == from_raws[: len(again)]
+    butler = Butler.from_config(tmp_path / "demo-raws" / "repository")
+    with butler.query() as query:
+        # Nine detectors of nine visits: of eight exposures, and of two of them together.
+        assert query.dimension_records("visit_detector_region").count() == 81
