@@ -12,12 +12,12 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 help:
 	@echo "make demo   build a simulated repository and define its visits; go from raw files to visits"
 	@echo "make test   run the tests"
-	@echo "make bench  measure the speed, in some ten minutes"
+	@echo "make bench  measure the speed, in some twenty minutes"
 	@echo "make lint   check the style (ruff)"
 	@echo "make types  check the types (mypy)"
 	@echo "make clean  remove what these commands made"
 	@echo "PYTHON=python3.13 chooses another Python, VENV=.venv-3.13 another virtual environment,"
-	@echo "TESTS='not killed' the tests (pytest -k)."
+	@echo "TESTS='not postgresql' the tests (pytest -k)."
 
 demo: $(VENV)/.installed
 	@$(BIN)/python demo/demo.py
@@ -25,8 +25,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto -k "$(TESTS)"
 
-bench: $(VENV)/.installed
-	PYTHONPATH=demo $(BIN)/python benchmarks/bench.py
+bench: $(VENV)/.installed-test
+	PYTHONPATH=demo:tests $(BIN)/python benchmarks/bench.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Measure butler-visits against the classic way and the floor; ``make bench`` runs this.
+"""Measure butler-visits against the classic way and the floor, on SQLite and on PostgreSQL; ``make bench`` runs this.
 
 Everything is measured in one run, in turns, and reported as ratios of medians: figures of two runs, let alone of two
 machines, cannot be compared.
@@ -7,101 +7,170 @@ machines, cannot be compared.
 from __future__ import annotations
 
 import argparse
-import gc
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler import Butler
 
-from butler_visits import DefineVisitsConfig, DefineVisitsTask
+from butler_visits import DefineVisitsConfig, DefineVisitsTask, WorkerPool
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.pointing import Pointings
 from butler_visits.regions.footprint import Footprint
-from classic import PADDING, ClassicTask, insert_floor
-from simulated_survey import INSTRUMENT, insert_exposures, make_repository, night
+from classic import PADDING, ClassicTask, floor_records, insert_floor
+from measure import median, report, spread, timed
+from postgres import Cluster, find_programs
+from repositories import Place
+from simulated_survey import INSTRUMENT, camera
+
+PARTS = ("runs", "one", "workers", "growth", "geometry", "help", "memory")
 
 
 def main() -> None:
-    """Run all benchmarks and print a table."""
+    """Run the benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--visits", type=int, default=400, help="visits of the speed comparison")
     parser.add_argument("--rounds", type=int, default=5, help="runs of which medians are taken")
-    parser.add_argument("--skip-memory", action="store_true", help="leave the slowest part out")
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, help="what to measure; the default is all")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        measure_runs(Path(folder), arguments.visits, arguments.rounds)
-        measure_one_exposure(Path(folder), arguments.rounds)
-        measure_geometry(arguments.rounds)
-        measure_help(arguments.rounds)
-        if not arguments.skip_memory:
-            measure_memory(Path(folder))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        places = [Place(folder / "sqlite", None)]
+        if (programs := find_programs()) is not None:
+            places.append(Place(folder / "postgresql", stack.enter_context(Cluster(programs))))
+        else:
+            print("PostgreSQL's server is not installed here, so it is left out.")
+        for place in places:
+            if "runs" in arguments.parts:
+                measure_runs(place, arguments.visits, arguments.rounds)
+            if "one" in arguments.parts:
+                measure_one_exposure(place, arguments.rounds)
+            if "workers" in arguments.parts:
+                measure_workers(place, arguments.visits, arguments.rounds)
+            if "growth" in arguments.parts:
+                measure_growth(place)
+        if "geometry" in arguments.parts:
+            measure_geometry(arguments.rounds)
+        if "help" in arguments.parts:
+            measure_help(arguments.rounds)
+        if "memory" in arguments.parts:
+            measure_memory(places[0])
 
 
-def report(what: str, ratio: str, details: str) -> None:
-    """Print a row of the table."""
-    print(f"{what:<44}{ratio:<34}{details}", flush=True)
-
-
-def measure_runs(folder: Path, n_visits: int, rounds: int) -> None:
+def measure_runs(place: Place, n_visits: int, rounds: int) -> None:
     """Compare a first and a second run."""
-    template, exposures = make_template(folder / "runs", n_visits)
-    records = floor_records(template, exposures)
+    template = place.template(n_visits)
+    exposures = template.exposures
+    with place.copy(template) as butler:
+        records = floor_records(butler, exposures)
     seconds: dict[str, list[float]] = {name: [] for name in ("floor", "ours", "ours again", "classic", "classic again")}
-    for round_ in range(rounds):
-        target = folder / f"floor{round_}"
-        butler = copy(template, target)
-        seconds["floor"].append(timed(partial(insert_floor, butler, records)))
-        shutil.rmtree(target)
-
-        butler = copy(template, target)
-        task = DefineVisitsTask(DefineVisitsConfig(), butler=butler)
-        seconds["ours"].append(timed(partial(task.run, exposures)))
-        seconds["ours again"].append(timed(partial(task.run, exposures)))
-        shutil.rmtree(target)
-
-        butler = copy(template, target)
-        classic = ClassicTask(butler, INSTRUMENT)
-        seconds["classic"].append(timed(partial(classic.run, exposures)))
-        seconds["classic again"].append(timed(partial(classic.run, exposures)))
-        shutil.rmtree(target)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    what = f"{n_visits} visits of 189 detectors"
-    report(f"{what}, first run", f"{medians['ours'] / medians['floor']:.2f} x floor", spread(seconds, "ours", "floor"))
-    report("", f"{medians['classic'] / medians['ours']:.1f} x faster than classic", spread(seconds, "classic"))
-    faster = f"{medians['classic again'] / medians['ours again']:.0f} x faster than classic"
-    report("  second run, nothing to do", faster, spread(seconds, "ours again", "classic again"))
+    for _ in range(rounds):
+        with place.copy(template) as butler:
+            seconds["floor"].append(timed(partial(insert_floor, butler, records)))
+        with place.copy(template) as butler:
+            task = make_task(butler)
+            seconds["ours"].append(timed(partial(task.run, exposures)))
+            seconds["ours again"].append(timed(partial(task.run, exposures)))
+        with place.copy(template) as butler:
+            classic = ClassicTask(butler, INSTRUMENT)
+            seconds["classic"].append(timed(partial(classic.run, exposures)))
+            seconds["classic again"].append(timed(partial(classic.run, exposures)))
+    ratio = median(seconds["ours"]) / median(seconds["floor"])
+    what = f"{n_visits} visits of 189 detectors, first run"
+    report(place.name, what, f"{ratio:.2f} x floor", spread(seconds, "ours", "floor"))
+    faster = median(seconds["classic"]) / median(seconds["ours"])
+    report("", "", f"{faster:.1f} x faster than classic", spread(seconds, "classic"))
+    faster = median(seconds["classic again"]) / median(seconds["ours again"])
+    again = spread(seconds, "ours again", "classic again")
+    report("", "second run, nothing to do", f"{faster:.0f} x faster than classic", again)
 
 
-def measure_one_exposure(folder: Path, rounds: int) -> None:
+def measure_one_exposure(place: Place, rounds: int) -> None:
     """Compare single new exposures, given to a task that exists."""
     count = 10 * rounds
-    template, exposures = make_template(folder / "one", 3 * count + 2)
-    butler = copy(template, folder / "one-copy")
-    task, classic = DefineVisitsTask(DefineVisitsConfig(), butler=butler), ClassicTask(butler, INSTRUMENT)
-    task.run([exposures.pop()])
-    classic.run([exposures.pop()])
-    seconds: dict[str, list[float]] = {"ours": [], "classic": [], "floor": []}
-    for _ in range(count):
-        seconds["ours"].append(timed(lambda: task.run([exposures.pop()])))
-        seconds["classic"].append(timed(lambda: classic.run([exposures.pop()])))
-        records = classic.records(exposures.pop())
-        seconds["floor"].append(timed(partial(insert_floor, butler, records)))
-    ratio = statistics.median(seconds["ours"]) / statistics.median(seconds["classic"])
-    report("one new exposure", f"{ratio:.2f} x classic", spread(seconds, "ours", "classic", "floor", unit="ms"))
+    template = place.template(3 * count + 2)
+    exposures = template.exposures
+    with place.copy(template) as butler:
+        task, classic = make_task(butler), ClassicTask(butler, INSTRUMENT)
+        task.run([exposures.pop()])
+        classic.run([exposures.pop()])
+        seconds: dict[str, list[float]] = {"ours": [], "classic": [], "floor": []}
+        for _ in range(count):
+            seconds["ours"].append(timed(lambda: task.run([exposures.pop()])))
+            seconds["classic"].append(timed(lambda: classic.run([exposures.pop()])))
+            records = classic.records(exposures.pop())
+            seconds["floor"].append(timed(partial(insert_floor, butler, records)))
+    ratio = median(seconds["ours"]) / median(seconds["classic"])
+    details = spread(seconds, "ours", "classic", "floor", unit="ms")
+    report(place.name, "one new exposure", f"{ratio:.2f} x classic", details)
+
+
+def measure_workers(place: Place, n_visits: int, rounds: int) -> None:
+    """Compare local pools of one and two workers, which run already, with each other and with a run in this process."""
+    template = place.template(n_visits)
+    seconds: dict[str, list[float]] = {"one": [], "two": [], "none": [], "one counts": [], "two count": []}
+    with WorkerPool(1) as one, WorkerPool(2) as two:
+        for _ in range(rounds):
+            for name, pool in {"one": one, "two": two, "none": None}.items():
+                with place.copy(template) as butler:
+                    task = make_task(butler)
+                    if pool is not None:
+                        # Each opens the repository, and the first time it starts.
+                        list(pool.map(count_up, [10_000_000] * 2))
+                    seconds[name].append(timed(partial(task.run, template.exposures, executor=pool)))
+            for name, pool in {"one counts": one, "two count": two}.items():
+                seconds[name].append(timed(partial(count_twice, pool)))
+    ratio = median(seconds["one"]) / median(seconds["two"])
+    what = f"{n_visits} visits of 189 detectors, two workers"
+    details = spread(seconds, "two", "one")
+    report(place.name, what, f"{ratio:.2f} x faster than one", details)
+    ratio = median(seconds["none"]) / median(seconds["two"])
+    report("", "", f"{ratio:.2f} x faster than none", spread(seconds, "none"))
+    ratio = median(seconds["one counts"]) / median(seconds["two count"])
+    report("", "  two workers that count only", f"{ratio:.2f} x faster than one", spread(seconds, "two count"))
+
+
+def count_twice(pool: WorkerPool) -> None:
+    """Let workers do something without a database."""
+    list(pool.map(count_up, [20_000_000] * 2))
+
+
+def count_up(number: int) -> int:
+    """Keep a core busy."""
+    return sum(range(number))
+
+
+def measure_growth(place: Place) -> None:
+    """See how time grows with the visits that are there, with a camera of nine detectors."""
+    step, steps = 1000, 10
+    template = place.template(step * steps, camera(rafts=1))
+    with place.copy(template) as butler:
+        task = make_task(butler)
+        parts = [template.exposures[step * i : step * (i + 1)] for i in range(steps)]
+        seconds = {"each thousand": [timed(partial(task.run, part)) for part in parts]}
+        first, last = seconds["each thousand"][0], seconds["each thousand"][-1]
+        again = timed(partial(task.run, template.exposures))
+    report(
+        place.name,
+        "10,000 visits of 9 detectors, the last thousand",
+        f"{last / first:.2f} x the first thousand",
+        f"last {last:.3g} s; first {first:.3g} s; {spread(seconds, *seconds)}; all again {again:.3g} s",
+    )
+    seconds = {name: [] for name in ("1,000 at once", "10,000 at once")}
+    for _ in range(3):
+        for name, part in zip(seconds, (parts[0], template.exposures), strict=True):
+            with place.copy(template) as butler:
+                seconds[name].append(timed(partial(make_task(butler).run, part)))
+    ratio = median(seconds["10,000 at once"]) / median(seconds["1,000 at once"])
+    report("", "10,000 visits of 9 detectors, at once", f"{ratio:.1f} x 1,000 visits", spread(seconds, *seconds))
 
 
 def measure_geometry(rounds: int) -> None:
     """Count detector regions, as encoded polygons, a second; no database."""
-    from simulated_survey import camera
-
     model = camera_from_mapping(camera(), "simulated survey")
     footprint = Footprint(model, PADDING, flip=False)
     rng = np.random.default_rng(1)
@@ -115,8 +184,8 @@ def measure_geometry(rounds: int) -> None:
             footprint.detector_polygons(part)
 
     seconds = {"lift": [timed(lift) for _ in range(rounds)]}
-    rate = n_pointings * len(footprint.detector_ids) / statistics.median(seconds["lift"])
-    report("pointings to polygon bytes", f"{rate:,.0f} detector regions/s", spread(seconds, "lift"))
+    rate = n_pointings * len(footprint.detector_ids) / median(seconds["lift"])
+    report("", "pointings to polygon bytes", f"{rate:,.0f} detector regions/s", spread(seconds, "lift"))
 
 
 def measure_help(rounds: int) -> None:
@@ -140,72 +209,29 @@ def measure_help(rounds: int) -> None:
             seconds[name].append(timed(partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)))
     # The first one filled the disk's cache.
     seconds = {name: values[1:] for name, values in seconds.items()}
-    ratio = statistics.median(seconds["define-visits --help"]) / statistics.median(seconds["butler --help"])
-    report("butler define-visits --help", f"{ratio:.2f} x butler --help", spread(seconds, *seconds))
+    ratio = median(seconds["define-visits --help"]) / median(seconds["butler --help"])
+    report("", "butler define-visits --help", f"{ratio:.2f} x butler --help", spread(seconds, *seconds))
 
 
-def measure_memory(folder: Path) -> None:
+def measure_memory(place: Place) -> None:
     """Compare the peak memory of few and of many visits, beyond the list of exposures."""
     peaks = {}
     for n_visits in (500, 5000):
-        target = folder / f"memory{n_visits}"
-        make_template(target, n_visits)
+        template = place.template(n_visits)
         output = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("peak_memory.py")), str(target)],
+            [sys.executable, str(Path(__file__).with_name("peak_memory.py")), str(template.folder)],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
         peaks[n_visits] = int(output.split()[-1])
-        shutil.rmtree(target)
     few, many = (peak / 1024 for peak in peaks.values())
-    report("peak memory, 5,000 visits", f"{many / few:.2f} x 500 visits", f"{many:.0f} MiB, {few:.0f} MiB")
+    report(place.name, "peak memory, 5,000 visits", f"{many / few:.2f} x 500 visits", f"{many:.0f} MiB, {few:.0f} MiB")
 
 
-def make_template(target: Path, n_visits: int) -> tuple[Path, list[DimensionRecord]]:
-    """Make a repository with exposures on the sky, and return them."""
-    butler = make_repository(target)
-    rows = [row for row in night(2 * n_visits + 100) if row["observation_type"] == "science"][:n_visits]
-    assert len(rows) == n_visits
-    insert_exposures(butler, rows)
-    with butler.query() as query:
-        return target, list(query.dimension_records("exposure").where(instrument=INSTRUMENT))
-
-
-def floor_records(template: Path, exposures: list[DimensionRecord]) -> dict[str, list[DimensionRecord]]:
-    """Make all records that a first run inserts."""
-    butler = Butler.from_config(template)
-    classic = ClassicTask(butler, INSTRUMENT)
-    system = butler.dimensions["visit_system"].RecordClass(instrument=INSTRUMENT, id=0, name="one-to-one")
-    records: dict[str, list[DimensionRecord]] = {"visit_system": [system]}
-    for exposure in exposures:
-        for element, made in classic.records(exposure).items():
-            records.setdefault(element, []).extend(made)
-    return records
-
-
-def copy(template: Path, target: Path) -> Butler:
-    """Open a fresh copy of a repository."""
-    shutil.copytree(template, target)
-    return Butler.from_config(target, writeable=True)
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Return how many seconds a call takes."""
-    gc.collect()
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def spread(seconds: dict[str, list[float]], *names: str, unit: str = "s") -> str:
-    """Say the median and the range of some measurements."""
-    factor = {"s": 1, "ms": 1000}[unit]
-    return "; ".join(
-        f"{name} {factor * statistics.median(values):.3g} {unit} "
-        f"({factor * min(values):.3g} to {factor * max(values):.3g})"
-        for name, values in ((name, seconds[name]) for name in names)
-    )
+def make_task(butler: Butler) -> DefineVisitsTask:
+    """Make a task with the default config."""
+    return DefineVisitsTask(DefineVisitsConfig(), butler=butler)
 
 
 if __name__ == "__main__":

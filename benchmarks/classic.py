@@ -20,6 +20,7 @@ from butler_visits import Camera, VisitDefinitionData, VisitSystem
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.geometry import field_angle_to_sky
 from butler_visits.records import visit_record
+from simulated_survey import INSTRUMENT
 
 PADDING = 250
 
@@ -99,6 +100,17 @@ class ClassicTask:
         if ref.id not in self._cameras:
             self._cameras[ref.id] = camera_from_mapping(self.butler.get(ref), str(ref.id))
         return self._cameras[ref.id]
+
+
+def floor_records(butler: Butler, exposures: Iterable[DimensionRecord]) -> Records:
+    """Make all records that a first run inserts."""
+    classic = ClassicTask(butler, INSTRUMENT)
+    system = butler.dimensions["visit_system"].RecordClass(instrument=INSTRUMENT, id=0, name="one-to-one")
+    records: dict[str, list[DimensionRecord]] = {"visit_system": [system]}
+    for exposure in exposures:
+        for element, made in classic.records(exposure).items():
+            records.setdefault(element, []).extend(made)
+    return records
 
 
 def insert_floor(butler: Butler, records: Records) -> None:

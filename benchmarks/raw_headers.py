@@ -23,9 +23,9 @@ from astropy.io import fits
 from lsst.daf.butler import Butler, DatasetRef, DatasetType, DimensionRecord, FileDataset
 from lsst.daf.butler.formatters.json import JsonFormatter
 
-from bench import report
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
 from butler_visits.raws import read_raw_files
+from measure import report
 from peak_memory import status
 from simulated_survey import INSTRUMENT, camera, insert_exposures, make_repository, night
 
@@ -88,7 +88,8 @@ def measure_disk(folder: Path, count: int) -> None:
     seconds, n_bytes = time.perf_counter() - start, bytes_read() - before
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
     report(
-        f"headers of {count} raws of {megabytes / count:.0f} MB, disk",
+        "disk",
+        f"headers of {count} raws of {megabytes / count:.0f} MB",
         f"{n_bytes / count / BLOCK:.1f} blocks a file",
         f"{n_bytes / 1e6:.0f} of {megabytes:,.0f} MB; {count / seconds:.0f} files/s; "
         f"peak memory {status('VmHWM') / 1024 - peak:.0f} MiB",
@@ -106,6 +107,7 @@ def measure_visits(folder: Path, count: int) -> None:
         seconds = time.perf_counter() - start
         assert len(plan.visits) == count and not plan.failures
         report(
+            "disk",
             f"plan of {count} visits, {algorithm}",
             f"{count / seconds:.0f} visits/s",
             f"{(bytes_read() - before) / count / BLOCK:.1f} blocks a visit, SQLite's included; "
@@ -119,7 +121,7 @@ def measure_store(folder: Path, count: int) -> None:
         boto3 = importlib.import_module("boto3")
         importlib.import_module("moto.server")
     except ImportError as error:
-        report(f"headers of {count} raws, S3", "not measured", f"{error}; pip install 'moto[s3,server]'")
+        report("S3", f"headers of {count} raws", "not measured", f"{error}; pip install 'moto[s3,server]'")
         return
     with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -145,7 +147,8 @@ def measure_store(folder: Path, count: int) -> None:
         assert len(plan.visits) == count and not plan.failures
         n_bytes, n_requests = (b - a for a, b in zip(before, sent(endpoint), strict=True))
         report(
-            f"plan of {count} visits, all-raw-wcs, S3",
+            "S3",
+            f"plan of {count} visits, all-raw-wcs",
             f"{n_bytes / count / BLOCK:.1f} blocks a file",
             f"{n_bytes / 1e6:.1f} of {sum(path.stat().st_size for path in paths) / 1e6:,.0f} MB; "
             f"{n_requests / count:.1f} requests a file; {count / seconds:.0f} files/s, the server on the same machine",

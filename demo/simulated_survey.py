@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from lsst.daf.butler import Butler, CollectionType, DatasetType, DimensionConfig, Timespan
+from lsst.daf.butler import Butler, CollectionType, Config, DatasetType, DimensionConfig, Timespan
 from lsst.resources import ResourcePath, ResourcePathExpression
 
 INSTRUMENT: Final = "SimCam"
@@ -107,8 +107,9 @@ def make_repository(
     *,
     universe: int | None = None,
     camera: Mapping[str, Any] = FULL_CAMERA,
+    database: str | None = None,
 ) -> Butler:
-    """Create an SQLite repository with the instrument and its camera in it.
+    """Create a repository with the instrument and its camera in it.
 
     Parameters
     ----------
@@ -118,19 +119,38 @@ def make_repository(
         Version of the dimension universe, 0 to 8. Default is the Butler's.
     camera : `~collections.abc.Mapping`, optional
         The camera, as `camera` returns it.
+    database : `str`, optional
+        URL of an empty database. Default is an SQLite file in the repository.
 
     Returns
     -------
     butler : `lsst.daf.butler.Butler`
         A writeable Butler for the repository.
     """
+    config = None
+    if database is not None:
+        config = Config()
+        config["registry", "db"] = database
     dimension_config = None
     if universe is not None:
         dimension_config = DimensionConfig(
             ResourcePath(f"resource://lsst.daf.butler/configs/old_dimensions/daf_butler_universe{universe}.yaml")
         )
-    butler = Butler.from_config(Butler.makeRepo(root, dimensionConfig=dimension_config), writeable=True)
+    butler = Butler.from_config(Butler.makeRepo(root, config, dimensionConfig=dimension_config), writeable=True)
+    register_instrument(butler, camera)
+    return butler
 
+
+def register_instrument(butler: Butler, camera: Mapping[str, Any] = FULL_CAMERA) -> None:
+    """Register the instrument in a repository, and store its camera.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        Writeable Butler of a repository.
+    camera : `~collections.abc.Mapping`, optional
+        The camera, as `camera` returns it.
+    """
     _insert(
         butler,
         "instrument",
@@ -179,7 +199,6 @@ def make_repository(
     butler.collections.register(CALIB_COLLECTION, CollectionType.CALIBRATION)
     ref = butler.put(dict(camera), dataset_type, instrument=INSTRUMENT, run=CAMERA_RUN)
     butler.registry.certify(CALIB_COLLECTION, [ref], Timespan(None, None))
-    return butler
 
 
 def night(n: int = 150, *, seed: int = 1, first_day: datetime.date = datetime.date(2026, 4, 1)) -> list[dict[str, Any]]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
 
+from postgres import Cluster, find_programs
 from simulated_survey import camera, make_repository
 
 GOLDEN = Path(os.environ.get("BUTLER_VISITS_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
 """Real repositories with Rubin's own visits; they are no part of the project."""
+
+DATABASES = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
@@ -39,28 +43,95 @@ def copy_golden(golden: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def _survey_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int | None], Path]:
-    made: dict[int | None, Path] = {}
+def postgres() -> Iterator[Cluster]:
+    """Return a PostgreSQL cluster of this process's own, or skip."""
+    if (programs := find_programs()) is None:
+        pytest.skip("no PostgreSQL server is installed here")
+    with Cluster(programs) as cluster:
+        yield cluster
 
-    def template(universe: int | None) -> Path:
-        if universe not in made:
-            made[universe] = tmp_path_factory.mktemp("template") / "repository"
-            make_repository(made[universe], universe=universe, camera=camera(rafts=1))
-        return made[universe]
 
-    return template
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that make surveys with either database, or with the one that they are marked for."""
+    if "database" in metafunc.fixturenames:
+        only = [name for name in DATABASES if metafunc.definition.get_closest_marker(f"{name}_only")]
+        metafunc.parametrize("database", only or DATABASES, indirect=True)
 
 
 @pytest.fixture
-def make_survey(_survey_templates: Callable[[int | None], Path], tmp_path: Path) -> Callable[..., Butler]:
+def database(request: pytest.FixtureRequest) -> str:
+    """Return the database that a test's repositories are in: ``sqlite`` or ``postgresql``."""
+    return str(request.param)
+
+
+class _SurveyTemplates:
+    """Makes each kind of survey repository once, and as many copies of it as tests ask for.
+
+    Parameters
+    ----------
+    folders : `pytest.TempPathFactory`
+        Makes the folders.
+    postgres : `~collections.abc.Callable`
+        Returns the PostgreSQL cluster, which is only started when a test asks for it.
+    """
+
+    def __init__(self, folders: pytest.TempPathFactory, postgres: Callable[[], Cluster]) -> None:
+        self._folders = folders
+        self._postgres = cache(postgres)
+        self._made: dict[tuple[str, int | None], tuple[Path, str | None]] = {}
+
+    def copy(self, target: Path, database: str, universe: int | None) -> str | None:
+        """Copy a survey repository, and return the name of its PostgreSQL database if it has one."""
+        if (database, universe) not in self._made:
+            self._made[database, universe] = self._make(database, universe)
+        folder, template = self._made[database, universe]
+        shutil.copytree(folder, target)
+        if template is None:
+            return None
+        name = self._postgres().create_database(template)
+        config = target / "butler.yaml"
+        config.write_text(config.read_text().replace(self._postgres().url(template), self._postgres().url(name)))
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove the PostgreSQL database of a copy."""
+        self._postgres().drop_database(name)
+
+    def _make(self, database: str, universe: int | None) -> tuple[Path, str | None]:
+        folder = self._folders.mktemp("template") / "repository"
+        name = self._postgres().create_database() if database == "postgresql" else None
+        url = None if name is None else self._postgres().url(name)
+        # Only a database that nobody is connected to can be copied.
+        make_repository(folder, universe=universe, camera=camera(rafts=1), database=url).close()
+        return folder, name
+
+
+@pytest.fixture(scope="session")
+def _survey_templates(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> _SurveyTemplates:
+    return _SurveyTemplates(tmp_path_factory, lambda: request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def make_survey(_survey_templates: _SurveyTemplates, tmp_path: Path, database: str) -> Iterator[Callable[..., Butler]]:
     """Return a function that makes a repository of the simulated survey with nine detectors and no exposures."""
-    count = 0
+    made: list[tuple[Butler, str | None]] = []
 
     def make(universe: int | None = None) -> Butler:
-        nonlocal count
-        count += 1
-        target = tmp_path / f"survey{count}"
-        shutil.copytree(_survey_templates(universe), target)
-        return Butler.from_config(target, writeable=True)
+        target = tmp_path / f"survey{len(made) + 1}"
+        name = _survey_templates.copy(target, database, universe)
+        butler = Butler.from_config(target, writeable=True)
+        made.append((butler, name))
+        return butler
 
-    return make
+    yield make
+    for butler, name in made:
+        if name is not None:
+            butler.close()
+            _survey_templates.drop(name)
+
+
+@pytest.fixture
+def importing_children(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Let the server of forks that starts child processes import the modules beside this one."""
+    folders = [str(Path(__file__).parent), str(request.config.rootpath / "demo"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,10 @@ import numpy.typing as npt
 import pytest
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import ConvexPolygon
+from sqlalchemy import text
 
 from butler_visits import DefineVisitsConfig
-from visit_tables import root
+from visit_tables import connect
 
 Rows = dict[tuple[int, ...], dict[str, Any]]
 Tables = dict[str, Rows]
@@ -52,9 +51,9 @@ def read_tables(butler: Butler) -> Tables:
         if table in butler.dimensions.elements.names
     }
     # From universe 6 on the Butler's queries leave out the rows of exposures of another day than their visit's.
-    with closing(sqlite3.connect(root(butler) / "gen3.sqlite3")) as connection:
-        connection.row_factory = sqlite3.Row
-        tables["visit_definition"] = [dict(row) for row in connection.execute("SELECT * FROM visit_definition")]
+    with connect(butler) as connection:
+        rows = connection.execute(text("SELECT * FROM visit_definition"))
+        tables["visit_definition"] = [dict(row) for row in rows.mappings()]
     return {table: index_rows(table, rows) for table, rows in tables.items()}
 
 

@@ -16,6 +16,9 @@ from command_line import PROGRAMS, define_visits, lines, run_program, without_ra
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
 from visit_tables import add_exposures, data_ids, delete_rows, exposure, make_task, root, stored, tables
 
+# The command line calls the library, which is tested with both.
+pytestmark = pytest.mark.sqlite_only
+
 EXPOSURES = [exposure(1), exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
 UNCHANGED = "3 visits: 0 new, 0 updated, 3 left as they are."
 

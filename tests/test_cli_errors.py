@@ -59,6 +59,7 @@ def test_broken_repository_config(butler: Butler, content: str) -> None:
     assert str(root(butler)) in failure(root(butler), INSTRUMENT)
 
 
+@pytest.mark.sqlite_only  # It is about SQLite's file.
 @pytest.mark.parametrize("content", [None, b"", b"garbage " * 1000])
 def test_broken_database(butler: Butler, content: bytes | None) -> None:
     database = root(butler) / "gen3.sqlite3"

@@ -18,6 +18,9 @@ from command_line import define_visits, lines, run_program, without_rate
 from simulated_survey import INSTRUMENT
 from visit_tables import DAY, add_exposures, data_ids, exposure, make_read_only, make_task, root, stored, tables
 
+# The command line calls the library, which is tested with both.
+pytestmark = pytest.mark.sqlite_only
+
 EXPOSURES = [exposure(1, target_name=None), *(exposure(n, seq_start=2, seq_end=3) for n in (2, 3)), exposure(4)]
 DARK = exposure(5, observation_type="dark", tracking_ra=None)
 LEFT_OUT = "Left out 1 exposure not on the sky: 1 dark."

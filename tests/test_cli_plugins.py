@@ -15,6 +15,9 @@ from command_line import PROGRAMS, run_program
 from simulated_survey import INSTRUMENT
 from visit_tables import add_exposures, exposure, root, stored
 
+# It is about programs, which do not know what the database is.
+pytestmark = pytest.mark.sqlite_only
+
 EXPOSURES = [exposure(1, target_name="M 31"), exposure(2, target_name="M 33"), exposure(3, target_name="M 31")]
 
 

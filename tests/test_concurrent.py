@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -47,6 +48,7 @@ print(result.n_visits, result.n_new, result.n_skipped)
 """
 
 
+@pytest.mark.sqlite_only  # test_many_writers.py does as much in both.
 @pytest.mark.parametrize("incremental", [False, True])
 def test_two_processes(make_survey: Callable[..., Butler], incremental: bool) -> None:
     butler, alone = make_survey(), make_survey()
@@ -80,15 +82,20 @@ class OvertakenConfig(ComputeVisitRegionsFromSingleRawWcsTask.ConfigClass):
 
 @registerConfigurable("overtaken", ComputeVisitRegionsTask.registry)
 class OvertakenTask(ComputeVisitRegionsFromSingleRawWcsTask):
-    """Computes regions while another writer comes first: before the plan is made, or before it is written."""
+    """Computes regions while another writer comes first: before the plan is made, or before it is written.
+
+    For each plan the next of the other writers comes, until there are no more.
+    """
 
     ConfigClass = OvertakenConfig
+    other_writers: ClassVar[Iterator[Callable[[], Any]]] = iter(())
     other_writer: ClassVar[Callable[[], Any] | None] = None
     early: ClassVar[bool] = False
 
     def compute_all(
         self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None
     ) -> list[VisitRegions]:
+        type(self).other_writer = next(self.other_writers, None)
         if self.early:
             self.let_other_write()
         return [
@@ -109,13 +116,13 @@ class OvertakenTask(ComputeVisitRegionsFromSingleRawWcsTask):
 
 
 def overtaken_task(
-    butler: Butler, other_writer: Callable[[], Any], *, early: bool = False, **region_fields: Any
+    butler: Butler, *other_writers: Callable[[], Any], early: bool = False, **region_fields: Any
 ) -> DefineVisitsTask:
     config = DefineVisitsConfig()
     config.groupExposures.name = "by-group-metadata"
     config.computeVisitRegions.name = "overtaken"
     config.computeVisitRegions["overtaken"].update(**region_fields)
-    OvertakenTask.other_writer, OvertakenTask.early = other_writer, early
+    OvertakenTask.other_writers, OvertakenTask.early = iter(other_writers), early
     return DefineVisitsTask(config, butler=butler)
 
 
@@ -189,3 +196,18 @@ def test_overtaken_with_a_new_exposure(make_survey: Callable[..., Butler], early
     assert {row.exposure for row in stored(butler, "visit_definition")} == {snap["id"] for snap in SNAPS}
     (visit,) = stored(butler, "visit")
     assert visit.exposure_time == sum(snap["exposure_time"] for snap in SNAPS)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_overtaken_again_and_again(make_survey: Callable[..., Butler], on_error: str) -> None:
+    """Even a writer that others overtake at each attempt, however many there are, finishes in the end."""
+    butler, alone = make_survey(), make_survey()
+    exposures = [exposure(number) for number in range(1, 31)]
+    given = data_ids(add_exposures(butler, exposures))
+    first = make_task(other(butler), "by-group-metadata")
+    task = overtaken_task(butler, *(partial(first.run, [one]) for one in given[:5] + given[10:]))
+    result = task.run(given, on_error=on_error)
+    assert (result.n_visits, result.n_failed) == (30, 0)
+    assert next(OvertakenTask.other_writers, None) is None
+    make_task(alone, "by-group-metadata").run(data_ids(add_exposures(alone, exposures)))
+    assert tables(butler) == tables(alone)

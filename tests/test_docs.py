@@ -22,15 +22,18 @@ from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
 from visit_tables import root, stored
 
+# The examples are the same with either database.
+pytestmark = pytest.mark.sqlite_only
+
 PROJECT: Final = Path(__file__).parents[1]
-DOCUMENTS: Final = ("README.md", "docs/design.md")
+DOCUMENTS: Final = ("README.md", "docs/design.md", "docs/postgresql.md")
 """The documents whose examples and links are checked.
 
 They may rely on this: REPO is a repository of INSTRUMENT with a night of exposures, and camera.yaml is its camera;
 RAW.fits and raws/ are files of MyCam, which mycam.yaml describes, and log.csv a table of its exposures. A
 Python example that begins with ``# NAME.py`` is a file of that name, and if the comment goes on with ``for: COMMAND``,
 the command is run beside it; any other is run as it is. Of all other examples the ``butler`` commands are run, beside
-the files before them.
+the files before them. Those of docs/postgresql.md are run in test_postgresql_page.py, one after the other.
 """
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -62,7 +65,7 @@ YAML: Final = [example for example in EXAMPLES if example.language == "yaml"]
 COMMANDS: Final = [
     (example, command)
     for example in EXAMPLES
-    if example.language in ("", "bash", "sh", "console")
+    if example.language in ("", "bash", "sh", "console") and example.document != "docs/postgresql.md"
     for command in _COMMAND.findall(example.text)
 ]
 

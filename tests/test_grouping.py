@@ -191,7 +191,7 @@ def count_selects(table: str = "") -> Iterator[list[str]]:
     found: list[str] = []
 
     def listen(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        source = rf'(FROM|JOIN)\s+\(*"?{table}\b' if table else ""
+        source = rf'(FROM|JOIN)\s+\(*(public\.)?"?{table}\b' if table else ""
         if statement.lstrip().startswith(("SELECT", "WITH")) and re.search(source, statement):
             found.append(statement)
 

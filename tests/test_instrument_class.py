@@ -19,6 +19,9 @@ from simulated_survey import CALIB_COLLECTION, CAMERA_RUN, CCD_SIZE, INSTRUMENT,
 from simulated_survey import insert_exposures as insert_exposures_of
 from visit_tables import add_exposures, data_ids, exposure, make_task, root, stored
 
+# It is about classes, which do not know what the database is.
+pytestmark = pytest.mark.sqlite_only
+
 CENTRAL_CCD = 4
 DEFAULT_PADDING = 250
 

@@ -319,6 +319,7 @@ def test_subclasses(butler: Butler) -> None:
 # Logging
 
 
+@pytest.mark.sqlite_only
 def test_log_of_this_project_alone(butler: Butler) -> None:
     """What is below INFO is shown of our loggers if one asks for them, and of no others."""
     add_exposures(butler, SNAPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +13,13 @@ from lsst.daf.butler import Butler, DataCoordinate, DataIdValueError
 from lsst.pex.config import Config, FieldValidationError
 from lsst.pipe.base import Task
 
-from butler_visits import ComputeVisitRegionsTask, DefineVisitsConfig, DefineVisitsTask, GroupExposuresTask
+from butler_visits import (
+    ComputeVisitRegionsTask,
+    DefineVisitsConfig,
+    DefineVisitsTask,
+    DefinitionError,
+    GroupExposuresTask,
+)
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
 from visit_tables import (
     DAY,
@@ -320,3 +327,19 @@ def test_day_and_names(butler: Butler, given: list[dict[str, Any]]) -> None:
     assert visit.zenith_angle == (SNAPS[0]["zenith_angle"] + SNAPS[1]["zenith_angle"]) / 2
     assert visit.azimuth == pytest.approx(102.5, abs=1e-12)
     assert visit.timespan.nsec == (SNAPS[0]["timespan"].nsec[0], SNAPS[1]["timespan"].nsec[1])
+
+
+def test_in_a_transaction(butler: Butler, given: list[dict[str, Any]]) -> None:
+    """In a transaction of the caller's, too, visits are whole or not there, whatever the database refuses."""
+    first, second, third = (data_id["exposure"] for data_id in given)
+    taken = SNAPS[0]["obs_id"]
+    with butler.transaction():
+        make_task(butler, "by-group-metadata").run(data_ids(add_exposures(butler, [exposure(4, group=taken)])))
+        with pytest.raises(DefinitionError, match=f"{second}.*{taken}"):
+            make_task(butler).run(given)
+    written = {visit.id for visit in stored(butler, "visit")}
+    assert len(written) == 3
+    assert written > {first, third}
+    assert {row.visit for row in stored(butler, "visit_definition")} == written
+    regions = Counter(record.visit for record in stored(butler, "visit_detector_region"))
+    assert regions == dict.fromkeys(written, N_DETECTORS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
+import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord, Timespan
 from lsst.sphgeom import Region
+from sqlalchemy import Connection, Engine, text
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
 from simulated_survey import INSTRUMENT, NS_PER_S
@@ -112,19 +113,49 @@ def root(butler: Butler) -> Path:
     return Path(butler._config.configDir.ospath)
 
 
+def engine(butler: Butler) -> Engine:
+    """Return SQLAlchemy's engine of a repository."""
+    return butler._registry._db._engine
+
+
+def connect(butler: Butler) -> AbstractContextManager[Connection]:
+    """Begin a transaction of one's own, behind the Butler's back."""
+    return engine(butler).begin()
+
+
+def wait_for_servers(butler: Butler) -> None:
+    """Wait until PostgreSQL has done what processes asked of it that have been killed since."""
+    if engine(butler).dialect.name != "postgresql":
+        return
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    with engine(butler).connect() as connection:
+        while connection.execute(others).scalar():
+            connection.rollback()
+            time.sleep(0.01)
+
+
 def delete_rows(butler: Butler, table: str, **where: int) -> None:
     """Delete rows behind the Butler's back."""
     conditions = " AND ".join(f"{name} = {value}" for name, value in where.items())
-    with closing(sqlite3.connect(root(butler) / "gen3.sqlite3")) as connection, connection:
-        deleted = connection.execute(f"DELETE FROM {table} WHERE {conditions}").rowcount
+    with connect(butler) as connection:
+        deleted = connection.execute(text(f"DELETE FROM {table} WHERE {conditions}")).rowcount
     assert deleted > 0
 
 
 def make_read_only(butler: Butler) -> None:
-    """Make SQLite take the database for read-only, also for root: by a write version that it does not know."""
-    with (root(butler) / "gen3.sqlite3").open("r+b") as database:
-        database.seek(18)
-        database.write(b"\x03")
+    """Let nobody write into the database who opens it from now on, also not root."""
+    if engine(butler).dialect.name == "postgresql":
+        with connect(butler) as connection:
+            database = engine(butler).url.database
+            connection.execute(text(f"ALTER DATABASE {database} SET default_transaction_read_only = on"))
+        return
+    # SQLite takes it for read-only by a write version that it does not know.
+    with (root(butler) / "gen3.sqlite3").open("r+b") as database_file:
+        database_file.seek(18)
+        database_file.write(b"\x03")
 
 
 def _values(record: DimensionRecord) -> tuple[Any, ...]:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
         CameraFileError,
         CameraFitError,
         CameraLookupError,
+        DatabaseError,
         DefinitionError,
         IngestError,
         RawFileError,
         VisitsError,
+        WorkerError,
     )
     from .grouping import (
         GroupExposuresByCounterConfig,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     )
     from .task import DefineVisitsTask
     from .visit_plan import VisitPlan
+    from .worker_pool import WorkerPool
 
 __all__ = [
     "Action",
@@ -63,6 +66,7 @@ __all__ = [
     "ComputeVisitRegionsFromSingleRawWcsConfig",
     "ComputeVisitRegionsFromSingleRawWcsTask",
     "ComputeVisitRegionsTask",
+    "DatabaseError",
     "DefineVisitsConfig",
     "DefineVisitsTask",
     "DefinitionError",
@@ -87,6 +91,8 @@ __all__ = [
     "VisitRegions",
     "VisitSystem",
     "VisitsError",
+    "WorkerError",
+    "WorkerPool",
     "ingest_raws",
     "ingest_table",
     "read_description",
@@ -106,6 +112,7 @@ _HOMES = {
     "ComputeVisitRegionsFromSingleRawWcsConfig": "regions",
     "ComputeVisitRegionsFromSingleRawWcsTask": "regions",
     "ComputeVisitRegionsTask": "regions",
+    "DatabaseError": "errors",
     "DefineVisitsConfig": "config",
     "DefineVisitsTask": "task",
     "DefinitionError": "errors",
@@ -130,6 +137,8 @@ _HOMES = {
     "VisitRegions": "regions",
     "VisitSystem": "definition",
     "VisitsError": "errors",
+    "WorkerError": "errors",
+    "WorkerPool": "worker_pool",
     "ingest_raws": "ingest",
     "ingest_table": "ingest",
     "read_description": "ingest",

@@ -6,12 +6,14 @@ __all__ = [
     "CameraFileError",
     "CameraFitError",
     "CameraLookupError",
+    "DatabaseError",
     "DefinitionError",
     "DescriptionError",
     "HeaderError",
     "IngestError",
     "RawFileError",
     "VisitsError",
+    "WorkerError",
 ]
 
 
@@ -35,6 +37,10 @@ class CameraLookupError(VisitsError, LookupError):
     """No camera geometry was found for an exposure."""
 
 
+class DatabaseError(VisitsError, RuntimeError):
+    """A database that cannot be reached, or fails again and again for no fault of what was asked of it."""
+
+
 class RawFileError(VisitsError, RuntimeError):
     """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""
 
@@ -49,3 +55,7 @@ class HeaderError(VisitsError, ValueError):
 
 class IngestError(VisitsError, RuntimeError):
     """A file or a row of a table of which no exposure can be made."""
+
+
+class WorkerError(VisitsError, RuntimeError):
+    """Visits that were not defined because the workers died that were to do it."""

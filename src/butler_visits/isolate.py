@@ -7,7 +7,7 @@ __all__ = ["FAILURES", "isolate", "reason_of"]
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from .errors import VisitsError
+from .errors import DatabaseError, VisitsError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -34,11 +34,19 @@ def isolate(
         What the calls returned, in the order of the items.
     failed : `list` [`tuple` [`object`, `Exception`]]
         The items that it fails for, each with the error. For k of n items about k log n calls are made.
+
+    Raises
+    ------
+    DatabaseError
+        If the database fails.
     """
     if not items:
         return [], []
     try:
         return call(items), []
+    except DatabaseError:
+        # It fails for every item alike.
+        raise
     except FAILURES as error:
         if len(items) == 1:
             return [], [(items[0], error)]

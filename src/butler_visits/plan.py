@@ -9,7 +9,9 @@ __all__ = [
     "Options",
     "PlannedVisit",
     "compare_records",
+    "conflict_line",
     "conflict_message",
+    "listed",
 ]
 
 import dataclasses
@@ -221,24 +223,40 @@ def _compare_regions(stored: Region | None, computed: Region, tolerance: float) 
     return Difference("region", stored, computed, distance)
 
 
-def conflict_message(conflicts: Sequence[PlannedVisit]) -> str:
+def conflict_line(visit: PlannedVisit) -> str:
+    """Say how a visit is in conflict with what is stored.
+
+    Parameters
+    ----------
+    visit : `PlannedVisit`
+        The visit.
+
+    Returns
+    -------
+    line : `str`
+        A line with its fields and both values.
+    """
+    definition = visit.definition
+    return (
+        f"Visit {definition.id} ({definition.name}) of {definition.instrument} is in conflict with what the repository "
+        f"has: {visit.reason}."
+    )
+
+
+def conflict_message(conflicts: Sequence[str]) -> str:
     """Say what is in conflict, and what can be done.
 
     Parameters
     ----------
-    conflicts : `~collections.abc.Sequence` [`PlannedVisit`]
-        The visits that differ from what is stored.
+    conflicts : `~collections.abc.Sequence` [`str`]
+        A line for each visit that differs from what is stored.
 
     Returns
     -------
     message : `str`
-        Text that names each visit (up to ten of them) with its fields and both values.
+        Text with up to ten of the lines.
     """
-    lines = [
-        f"Visit {visit.definition.id} ({visit.definition.name}) of {visit.definition.instrument} is in conflict with "
-        f"what the repository has: {visit.reason}."
-        for visit in conflicts[:_LISTED_CONFLICTS]
-    ]
+    lines = list(conflicts[:_LISTED_CONFLICTS])
     if len(conflicts) > _LISTED_CONFLICTS:
         others = len(conflicts) - _LISTED_CONFLICTS
         lines.append("So is 1 more visit." if others == 1 else f"So are {others} more visits.")
@@ -247,6 +265,25 @@ def conflict_message(conflicts: Sequence[PlannedVisit]) -> str:
         "were added, --skip-conflicting leaves it as it is; --dry-run shows all conflicts and writes nothing."
     )
     return "\n".join(lines)
+
+
+def listed(visits: Sequence[PlannedVisit]) -> str:
+    """Name visits in a message.
+
+    Parameters
+    ----------
+    visits : `~collections.abc.Sequence` [`PlannedVisit`]
+        The visits, at least one.
+
+    Returns
+    -------
+    text : `str`
+        Text to be put into a sentence.
+    """
+    first, last = visits[0].definition, visits[-1].definition
+    if len(visits) == 1:
+        return f"visit {first.id} ({first.name})"
+    return f"the {len(visits)} visits from {first.id} to {last.id}"
 
 
 def _kind(region: Region | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 __all__ = ["DefineVisitsTask", "RunOptions"]
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
@@ -19,10 +21,12 @@ from . import registry
 from .batches import batches_of_families
 from .config import DefineVisitsConfig
 from .definition import VisitDefinitionData
+from .distribute import distribute, distributed_chunk_size
 from .errors import DefinitionError
 from .grouping import GroupExposuresTask
 from .isolate import isolate, reason_of
-from .plan import Action, Failure, Options, PlannedVisit, conflict_message
+from .outcome import Outcome
+from .plan import Action, Failure, Options, PlannedVisit, conflict_message, listed
 from .planning import plan_visits
 from .regions import ComputeVisitRegionsTask
 from .selection import Selection, Selector, as_list
@@ -33,7 +37,7 @@ _Item = TypeVar("_Item", VisitDefinitionData, PlannedVisit)
 _PROGRESS = Progress("butler_visits.defineVisits")
 
 _ATTEMPTS = 10
-"""How often a chunk is planned anew because another process wrote some of its visits first."""
+"""How often visits are planned anew, because another process wrote some of them first, before they are halved."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -97,6 +101,7 @@ class DefineVisitsTask(Task):
         prefilter: bool = False,
         check_detector_regions: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
+        executor: Executor | None = None,
     ) -> Struct:
         """Define the visits of exposures: `plan` and `apply` them, chunk by chunk.
 
@@ -119,6 +124,9 @@ class DefineVisitsTask(Task):
             Add the detector regions that existing visits lack.
         on_error : `str`, optional
             ``raise`` stops at exposures that cannot be handled; ``skip`` reports them and defines all others.
+        executor : `~concurrent.futures.Executor`, optional
+            Workers that compute and write the chunks, such as a `~butler_visits.WorkerPool` or what
+            ``get_executor()`` of a Dask client returns. Each opens the repository itself.
 
         Returns
         -------
@@ -131,10 +139,10 @@ class DefineVisitsTask(Task):
         Raises
         ------
         lsst.daf.butler.registry.ConflictingDefinitionError
-            If a visit is stored otherwise. All others of its chunk have been written.
+            If a visit is stored otherwise. The others of its chunk have been written; with an executor, all others.
         RuntimeError
-            If the exposures are of several instruments, if one that is not on the sky is not to be ignored, or if
-            no valid visit can be made of some.
+            If the exposures are of several instruments, if one that is not on the sky is not to be ignored, if
+            no valid visit can be made of some, or if the workers of an executor died.
         LookupError
             If there is no camera geometry for an exposure.
         lsst.daf.butler.DataIdValueError
@@ -154,8 +162,31 @@ class DefineVisitsTask(Task):
             check_detector_regions=check_detector_regions,
             on_error=on_error,
         )
-        selection = self._selector.select(as_list(dataIds), options)
-        return self._write(selection.visits, lambda chunk: self._define(chunk, options), selection, options)
+        given = as_list(dataIds)
+        selection = registry.try_again(self.butler, lambda: self._selector.select(given, options))
+        if executor is None:
+            outcomes = self._one_by_one(self._define, selection.visits, options)
+        else:
+            size = distributed_chunk_size(len(selection.visits), self.config.chunkSize)
+            outcomes = distribute(self, batches_of_families(selection.visits, size, _exposure_ids), options, executor)
+        return self._write(selection.visits, outcomes, selection)
+
+    def define_chunk(self, visits: Sequence[VisitDefinitionData], options: Options) -> Outcome:
+        """Define visits that are written together; this is what a worker does.
+
+        Parameters
+        ----------
+        visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
+            The visits.
+        options : `~butler_visits.plan.Options`
+            What was asked for.
+
+        Returns
+        -------
+        outcome : `~butler_visits.outcome.Outcome`
+            What became of them.
+        """
+        return self._do(self._define, visits, options)
 
     @timeMethod
     def plan(
@@ -179,7 +210,8 @@ class DefineVisitsTask(Task):
             As `run` does.
         """
         asked = self._options(**options)
-        selection = self._selector.select(as_list(dataIds), asked)
+        given = as_list(dataIds)
+        selection = registry.try_again(self.butler, lambda: self._selector.select(given, asked))
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
             planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
@@ -208,7 +240,7 @@ class DefineVisitsTask(Task):
         """
         self._require_writeable()
         left_out = Selection(n_filtered=plan.n_filtered, off_sky_types=plan.off_sky_types, failures=list(plan.failures))
-        return self._write(plan.visits, lambda chunk: self._apply(chunk, plan.options), left_out, plan.options)
+        return self._write(plan.visits, self._one_by_one(self._apply, plan.visits, plan.options), left_out)
 
     def _require_writeable(self) -> None:
         if not self.butler.isWriteable():
@@ -233,64 +265,61 @@ class DefineVisitsTask(Task):
             **others,
         )
 
-    def _write(
-        self,
-        items: Sequence[_Item],
-        write: Callable[[Sequence[_Item]], list[PlannedVisit]],
-        selection: Selection,
-        options: Options,
-    ) -> Struct:
-        """Write visits chunk by chunk, and count them."""
-        result = Struct(
-            n_visits=0,
-            n_skipped=0,
-            n_new=0,
-            n_fully_updated=0,
-            n_partially_updated=0,
-            n_filtered=selection.n_filtered,
-            n_off_sky=sum(selection.off_sky_types.values()),
-            n_failed=0,
-            off_sky_types=selection.off_sky_types,
-            failures=selection.failures,
-        )
+    def _write(self, items: Sequence[_Item], outcomes: Generator[Outcome], selection: Selection) -> Struct:
+        """Let visits be written chunk by chunk, and count them."""
         if items:
             first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
             if first.instrument not in self._with_visit_systems:
                 systems = self.groupExposures.getVisitSystems()
-                registry.sync_visit_systems(self.butler, first.instrument, systems)
+                registry.try_again(
+                    self.butler, lambda: registry.sync_visit_systems(self.butler, first.instrument, systems)
+                )
                 self._with_visit_systems.add(first.instrument)
+        total = Outcome()
         bar: ProgressBar[None]
-        with _PROGRESS.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar:
-            for chunk in batches_of_families(items, self.config.chunkSize, _exposure_ids):
-                planned = self._attempt(write, chunk, options, result.failures)
-                self._count(planned, options, result)
-                bar.update(len(chunk))
-        result.n_failed = len(result.failures)
-        self.log.verbose(
-            "%d visits: %d new, %d fully and %d partially updated, %d left as they are; ignored %d exposures with "
-            "visits and %d that are not on the sky; %d failed.",
-            result.n_visits,
-            result.n_new,
-            result.n_fully_updated,
-            result.n_partially_updated,
-            result.n_skipped,
-            result.n_filtered,
-            result.n_off_sky,
-            result.n_failed,
-        )
+        with _PROGRESS.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar, closing(outcomes):
+            for outcome in outcomes:
+                total.add(outcome)
+                bar.update(outcome.n_given)
+        if total.conflicts:
+            raise ConflictingDefinitionError(conflict_message(total.conflicts))
+        result = total.to_struct(selection)
+        self.log.verbose("Defined: %s", result)
         return result
 
-    @staticmethod
+    def _one_by_one(
+        self, write: Callable[[Sequence[_Item], Options], list[PlannedVisit]], items: Sequence[_Item], options: Options
+    ) -> Generator[Outcome]:
+        """Write visits in this process, and end with the first chunk that has a conflict."""
+        for chunk in batches_of_families(items, self.config.chunkSize, _exposure_ids):
+            outcome = self._do(write, chunk, options)
+            yield outcome
+            if outcome.conflicts:
+                break
+
+    def _do(
+        self, write: Callable[[Sequence[_Item], Options], list[PlannedVisit]], chunk: Sequence[_Item], options: Options
+    ) -> Outcome:
+        """Write a chunk of visits, and sum up what became of them."""
+        failures: list[Failure] = []
+        planned = self._attempt(lambda some: write(some, options), chunk, options, failures)
+        return Outcome.of(planned, failures, options)
+
     def _attempt(
+        self,
         call: Callable[[Sequence[_Item]], list[PlannedVisit]],
         items: Sequence[_Item],
         options: Options,
         failures: list[Failure],
     ) -> list[PlannedVisit]:
         """Do something with visits or, if failures are to be skipped, with all those it does not fail for."""
+
+        def patiently(some: Sequence[_Item]) -> list[PlannedVisit]:
+            return registry.try_again(self.butler, lambda: call(some))
+
         if not options.skip_errors:
-            return call(items)
-        planned, failed = isolate(call, items)
+            return patiently(items)
+        planned, failed = isolate(patiently, items)
         for item, error in failed:
             failures.append(Failure(tuple(sorted(_exposure_ids(item))), reason_of(error)))
         return planned
@@ -322,63 +351,41 @@ class DefineVisitsTask(Task):
                     visits = self._selector.complete(visits, options.collections)
                 again = self._plan(visits, options)
                 if isinstance(error, IntegrityError) and [v.to_write for v in again] == [v.to_write for v in planned]:
-                    return self._apply_refused(again, options, error)
+                    registry.check_detectors(self.butler, planned)
+                    said = " ".join(str(error.orig).split()).rstrip(".")
+                    reason = (
+                        f"The database refuses {listed(planned)}: {said}. Another visit may have the name, or an "
+                        "exposure may not be registered."
+                    )
+                    break
                 planned = again
                 continue
             for visit in planned:
                 if visit.only_checks and visit.definition.id not in joined:
                     visit.action = Action.UNCHANGED
             return list(planned)
-        ids = f"{planned[0].definition.id} to {planned[-1].definition.id}"
-        raise DefinitionError(f"Visits {ids} could not be written: others wrote some of them {_ATTEMPTS} times.") from (
-            refused
-        )
+        else:
+            # Others are busy with the same visits. The fewer are written at once, the rarer they are in the way.
+            reason = f"Others wrote some of {listed(planned)} {_ATTEMPTS} times; try again when they are done."
+        if len(planned) == 1 or options.skip_errors:
+            # For skip_errors the halving is the caller's.
+            raise DefinitionError(reason) from refused
+        return self._apply_halves(planned, options)
 
-    def _apply_refused(
-        self, planned: Sequence[PlannedVisit], options: Options, error: IntegrityError
-    ) -> list[PlannedVisit]:
-        """Write visits of which the database refuses some, and say which."""
-        registry.check_detectors(self.butler, planned)
-        if len(planned) == 1:
-            visit = planned[0].definition
-            raise DefinitionError(
-                f"The database refuses visit {visit.id} ({visit.name}): {error.orig}. Another visit may have its name, "
-                "or one of its exposures may not be registered."
-            ) from error
-        if options.skip_errors:
-            # The halving is the caller's.
-            raise DefinitionError(f"The database refuses one of {len(planned)} visits: {error.orig}.") from error
+    def _apply_halves(self, planned: Sequence[PlannedVisit], options: Options) -> list[PlannedVisit]:
+        """Write visits that cannot be written together, and say which cannot be written at all."""
         half = len(planned) // 2
         written: list[PlannedVisit] = []
         refused: list[DefinitionError] = []
         for part in (planned[:half], planned[half:]):
             try:
                 written += self._apply(part, options)
-            except DefinitionError as part_error:
+            except DefinitionError as error:
                 # The others of the chunk are written all the same.
-                refused.append(part_error)
+                refused.append(error)
         if refused:
             raise refused[0]
         return written
-
-    @staticmethod
-    def _count(planned: Sequence[PlannedVisit], options: Options, result: Struct) -> None:
-        """Count visits in the result, and complain of those in conflict."""
-        conflicts = [visit for visit in planned if visit.action is Action.CONFLICT]
-        result.n_visits += len(planned) - len(conflicts)
-        result.n_new += sum(visit.is_new for visit in planned)
-        result.n_fully_updated += sum(visit.fully_updated for visit in planned)
-        result.n_partially_updated += sum(visit.partially_updated for visit in planned)
-        result.n_skipped += sum(visit.action in (Action.UNCHANGED, Action.SKIPPED) for visit in planned)
-        if conflicts and not options.skip_errors:
-            raise ConflictingDefinitionError(conflict_message(conflicts))
-        result.failures += [
-            Failure(
-                tuple(exposure.id for exposure in visit.definition.exposures),
-                f"Visit {visit.definition.id} is in conflict with what the repository has: {visit.reason}.",
-            )
-            for visit in conflicts
-        ]
 
 
 def _exposure_ids(item: VisitDefinitionData | PlannedVisit) -> set[int]:

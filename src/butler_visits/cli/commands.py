@@ -90,6 +90,19 @@ instrument_of_repo_argument = MWArgumentDecorator(
     metavar="FILE",
     help="Write a table of the visits and what is done to them; .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable).",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine that compute and write the visits.",
+)
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Let the workers of a Dask cluster compute and write the visits; ADDRESS is its scheduler's, such as "
+    "tcp://host:8786.",
+)
 @options_file_option()
 def define_visits(**kwargs: Any) -> None:
     """Define visits from the exposures of a data repository.

@@ -22,6 +22,7 @@ from ..task import DefineVisitsTask
 from ..visit_plan import VisitPlan
 from .errors import errors_as_messages, open_repository
 from .tables import check_table_name, write_table
+from .workers import workers
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def run(
     where: str,
     dry_run: bool,
     output: str | None,
+    processes: int,
+    dask: str | None,
     collections: Sequence[str],
     **options: Any,
 ) -> None:
@@ -41,7 +44,7 @@ def run(
 
     Parameters
     ----------
-    repo, instrument, config_file, config, where, dry_run, output
+    repo, instrument, config_file, config, where, dry_run, output, processes, dask
         As given on the command line.
     collections, **options
         Options of `DefineVisitsTask.run`.
@@ -53,6 +56,10 @@ def run(
     """
     if options["prefilter"] and (options["update_records"] or options["incremental"]):
         raise click.UsageError("--prefilter drops the visits that --update-records and --incremental are to update.")
+    if processes > 1 and dask:
+        raise click.UsageError("--processes starts workers on this machine, --dask takes a cluster's; give one.")
+    if (dry_run or output) and (processes > 1 or dask):
+        raise click.UsageError("--dry-run and --output plan in this process, without --processes or --dask.")
     if output:
         check_table_name(output)
     set_log_level()
@@ -76,7 +83,8 @@ def run(
                 return
             result = task.apply(plan)
         else:
-            result = task.run(exposures, **options)
+            with workers(processes, dask) as executor:
+                result = task.run(exposures, executor=executor, **options)
     echo_result(result, len(exposures), name, where, time.monotonic() - start)
 
 

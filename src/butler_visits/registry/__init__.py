@@ -12,6 +12,7 @@ from .reading import (
     resolve_instrument,
     select_exposures,
 )
+from .retry import try_again
 from .writing import StaleError, check_detectors, register_run, sync_visit_systems, write_visits
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "resolve_instrument",
     "select_exposures",
     "sync_visit_systems",
+    "try_again",
     "write_visits",
 ]

@@ -14,6 +14,7 @@ from lsst.sphgeom import Region
 from ..definition import VisitSystem
 from ..errors import DefinitionError
 from ..records import definition_records, detector_region_records, membership_records, visit_system_records
+from .database import lock_visits
 from .reading import fetch_detectors, fetch_visits
 
 if TYPE_CHECKING:
@@ -108,11 +109,13 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
             inserted["visit_system_membership"] += membership_records(definition, universe)
         regions = visit.detector_regions_to_write()
         target["visit_detector_region"] += detector_region_records(definition, regions, universe)
-    with butler.registry.transaction():
+    # In a transaction of the caller's, only what is written here may be undone if it is refused.
+    with butler.registry.transaction(savepoint=True):
         if seen := {visit.definition.id: visit.stored for visit in written if not visit.is_new}:
-            # The transaction holds the lock, so what is there now stays.
+            # What is there now stays. Locks come before inserts in every writer, lest two wait for each other.
+            lock_visits(butler, written[0].definition.instrument, seen)
             stored = fetch_visits(butler, written[0].definition.instrument, seen)
-            if changed := [visit for visit, record in seen.items() if stored.get(visit) != record]:
+            if changed := [visit for visit, record in seen.items() if not _same(stored.get(visit), record)]:
                 raise StaleError(f"Visit {changed[0]} has changed since it was planned.")
         for element in ("visit", "visit_definition", "visit_system_membership", "visit_detector_region"):
             if inserted[element]:
@@ -154,10 +157,19 @@ def check_detectors(butler: Butler, planned: Sequence[PlannedVisit]) -> None:
         )
 
 
+def _same(a: DimensionRecord | None, b: DimensionRecord | None) -> bool:
+    """Tell whether two records are equal; what is not a number, as PostgreSQL stores it, is equal to itself."""
+    if a is None or b is None:
+        return a is b
+    pairs = ((getattr(a, name), getattr(b, name)) for name in a.fields.names)
+    return all(x == y or (x != x and y != y) for x, y in pairs)
+
+
 def _exposure_regions(planned: Sequence[PlannedVisit]) -> list[tuple[int, int, Region]]:
     """List the exposures of written visits with their detectors' regions.
 
-    An exposure that has a visit of its own among the planned ones has the regions of that.
+    An exposure that has a visit of its own among the planned ones has the regions of that. Like all rows, these are
+    written in one order.
     """
     own = {visit.definition.exposures[0].id: visit for visit in planned if len(visit.definition.exposures) == 1}
     found: dict[int, PlannedVisit] = {}
@@ -167,6 +179,6 @@ def _exposure_regions(planned: Sequence[PlannedVisit]) -> list[tuple[int, int, R
                 found[exposure.id] = own.get(exposure.id, visit)
     return [
         (exposure, detector, region)
-        for exposure, visit in found.items()
-        for detector, region in visit.regions.detectors().items()
+        for exposure, visit in sorted(found.items(), key=lambda item: item[0])
+        for detector, region in sorted(visit.regions.detectors().items(), key=lambda item: item[0])
     ]

@@ -1,0 +1,62 @@
+"""The database behind a Butler, for the little that the Butler's own methods cannot do."""
+
+from __future__ import annotations
+
+__all__ = ["database_of", "lock_visits"]
+
+from collections.abc import Iterable
+from typing import cast
+
+import sqlalchemy
+from lsst.daf.butler import Butler
+from lsst.daf.butler.direct_butler import DirectButler
+from lsst.daf.butler.registry.interfaces import Database
+
+from ..batches import batches
+
+_BATCH = 10_000
+"""Values in one statement's list: PostgreSQL takes 65,535."""
+
+
+def database_of(butler: Butler) -> Database:
+    """Return the database of a repository's registry.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository. Only Butlers that hold a database themselves can write.
+
+    Returns
+    -------
+    database : `lsst.daf.butler.registry.interfaces.Database`
+        The Butler's own connection to it.
+    """
+    # The Butler has no public way to it.
+    return cast(DirectButler, butler)._registry._db
+
+
+def lock_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> None:
+    """Keep everybody else from changing visits until the transaction ends, and wait for those who are changing them.
+
+    SQLite has locked the whole database when the transaction began, so SQLAlchemy leaves the lock out of the statement.
+    PostgreSQL locks a row only when it is written, so that somebody else could change it between our look at it and our
+    writing, and lose the change. Locking rows leaves other visits to other writers, which locking the table would not.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, in a transaction.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits.
+    """
+    database = database_of(butler)
+    table = sqlalchemy.table(
+        "visit", sqlalchemy.column("instrument"), sqlalchemy.column("id"), schema=database.namespace
+    )
+    # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
+    for batch in batches(sorted(visits), _BATCH):
+        rows = sqlalchemy.select(table.c.id).where(table.c.instrument == instrument, table.c.id.in_(batch))
+        with database.query(rows.order_by(table.c.id).with_for_update()):
+            pass

@@ -1,0 +1,105 @@
+"""Try again what the database could not do just now."""
+
+from __future__ import annotations
+
+__all__ = ["try_again"]
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from lsst.daf.butler import Butler
+from sqlalchemy.exc import DBAPIError
+
+from ..errors import DatabaseError
+from .database import database_of
+
+_T = TypeVar("_T")
+
+_LOG = logging.getLogger(__name__)
+
+_WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0)
+"""Seconds before each further attempt, together less than a minute: enough for a database that is started anew."""
+
+_TEMPORARY = {
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "53300",  # too_many_connections
+    "55P03",  # lock_not_available
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P05",  # idle_session_timeout
+}
+"""Codes of PostgreSQL's errors that say nothing about what was asked for."""
+
+
+def try_again(butler: Butler, call: Callable[[], _T]) -> _T:
+    """Call a function, again and with growing waits where the database says that it may go better another time.
+
+    That is where a connection was lost, where the server shuts down or starts, or where two transactions were in each
+    other's way. A locked SQLite database is none of these: the Butler waits for it.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    call : `~collections.abc.Callable`
+        What to do. It may be done twice: a connection can be lost after the database has stored all.
+
+    Returns
+    -------
+    result : `object`
+        What the function returns.
+
+    Raises
+    ------
+    DatabaseError
+        If it has not gone better in a minute.
+    """
+    for wait in _WAITS:
+        try:
+            return call()
+        except Exception as error:  # Not SQLAlchemy's alone: the Butler talks to the driver itself to begin.
+            # A transaction of the caller's is lost with all that was done in it, which cannot be done again here.
+            if not _is_temporary(error) or database_of(butler).isInTransaction():
+                raise
+            _LOG.warning("The database failed (%s); trying again in up to %g s.", _first_line(error), wait)
+        # Writers that were in each other's way must not meet again.
+        time.sleep(random.uniform(0.5, 1.0) * wait)
+    try:
+        return call()
+    except Exception as error:
+        if not _is_temporary(error):
+            raise
+        roots = [str(root) for root in butler.get_datastore_roots().values() if root is not None]
+        raise DatabaseError(
+            f"Repository {', '.join(roots)}: its database ({database_of(butler)}) failed {len(_WAITS) + 1} times, at "
+            f"last with: {_first_line(error)}. Each visit is stored whole or not at all, so it can be done again when "
+            "the database is back."
+        ) from error
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Tell whether an error may not come again."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        cause: BaseException = error.orig or error
+    else:
+        cause = error
+    # The names that psycopg and psycopg2 have for it; SQLite's errors have none.
+    for name in ("sqlstate", "pgcode"):
+        if hasattr(cause, name):
+            code = getattr(cause, name)
+            # Without a code an error is not the server's: no connection could be made, or it broke.
+            unreachable = code is None and type(cause).__name__ == "OperationalError"
+            return unreachable or code in _TEMPORARY or str(code).startswith("08")
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,267 @@
+"""Visits that workers define are the same that one process defines."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Butler
+from lsst.daf.butler.registry import ConflictingDefinitionError
+
+import trouble_regions  # noqa: F401
+from butler_visits import DefineVisitsConfig, DefineVisitsTask, VisitDefinitionData, WorkerError, WorkerPool
+from butler_visits.distribute import distributed_chunk_size
+from simulated_survey import insert_exposures, night
+from visit_tables import add_exposures, counts, data_ids, exposure, make_task, records, root, stored, tables
+
+NIGHT = [one for one in night(100) if one["observation_type"] == "science"]
+EXPOSURES = [
+    *(exposure(number) for number in range(1, 21)),
+    *(exposure(number, seq_start=21, seq_end=23) for number in range(21, 24)),
+    *(exposure(number) for number in range(24, 30)),
+]
+BAD = 10
+"""Index of the exposure that there is trouble with."""
+
+GIVEN = data_ids(one["id"] for one in EXPOSURES)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(2) as pool:
+        yield pool
+
+
+def trouble_task(butler: Butler, **fields: Any) -> DefineVisitsTask:
+    """Make a task that is in trouble with one exposure; chunks have three visits."""
+    config = DefineVisitsConfig()
+    config.chunkSize = 3
+    config.computeVisitRegions.name = "worker-trouble"
+    config.computeVisitRegions.active.update(**fields)
+    return DefineVisitsTask(config, butler=butler)
+
+
+@pytest.fixture
+def pair(make_survey: Callable[..., Butler]) -> tuple[Butler, Butler]:
+    """Return two repositories with the same exposures: one for workers, one for this process."""
+    butlers = make_survey(), make_survey()
+    for butler in butlers:
+        add_exposures(butler, EXPOSURES)
+    return butlers
+
+
+@pytest.mark.parametrize(("grouping", "universe"), [("by-group-metadata", 5), ("one-to-one-and-by-counter", 8)])
+def test_same_as_alone(make_survey: Callable[..., Butler], pool: WorkerPool, grouping: str, universe: int) -> None:
+    butler, alone = make_survey(universe), make_survey(universe)
+    for one in (butler, alone):
+        insert_exposures(one, NIGHT)
+    given = data_ids(one["id"] for one in NIGHT)
+    expected = make_task(alone, grouping).run(given)
+    result = make_task(butler, grouping, chunkSize=4).run(given, executor=pool)
+    assert result == expected
+    assert result.n_new > 60
+    assert tables(butler) == tables(alone)
+    again = make_task(butler, grouping, chunkSize=4).run(records(butler, [one["id"] for one in NIGHT]), executor=pool)
+    assert counts(again) == {"n_visits": result.n_new, "n_skipped": result.n_new}
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [ThreadPoolExecutor, lambda n: ProcessPoolExecutor(n, mp_context=get_context("spawn"))],
+    ids=["threads", "processes"],
+)
+def test_any_executor(pair: tuple[Butler, Butler], executor: Callable[[int], Executor]) -> None:
+    butler, alone = pair
+    with executor(2) as workers:
+        result = make_task(butler, chunkSize=4).run(GIVEN, executor=workers)
+    assert result == make_task(alone).run(GIVEN)
+    assert tables(butler) == tables(alone)
+
+
+class Recorder(ThreadPoolExecutor):
+    """Keeps the chunks that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.chunks: list[list[VisitDefinitionData]] = []
+        self.n_running: list[int] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.chunks.append(pickle.loads(args[1]))
+        future = super().submit(fn, *args, **kwargs)
+        self.n_running.append(self._work_queue.qsize())
+        return future
+
+
+@pytest.mark.sqlite_only  # It is about chunks.
+def test_groups_are_not_split(make_survey: Callable[..., Butler]) -> None:
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    with Recorder() as recorder:
+        make_task(butler, "one-to-one-and-by-counter", chunkSize=1).run(GIVEN, executor=recorder)
+    chunks = [{one.id for visit in chunk for one in visit.exposures} for chunk in recorder.chunks]
+    assert len(chunks) == 27
+    assert sorted(one for chunk in chunks for one in chunk) == [one["id"] for one in EXPOSURES]
+    assert sum(map(len, recorder.chunks)) == 30
+
+
+@pytest.mark.sqlite_only  # It is about chunks.
+def test_chunks_wait_for_others(make_survey: Callable[..., Butler], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("butler_visits.distribute._WINDOW", 4)
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    with Recorder() as recorder:
+        assert make_task(butler, chunkSize=1).run(GIVEN, executor=recorder).n_new == len(EXPOSURES)
+    assert len(recorder.chunks) == len(EXPOSURES)
+    assert max(recorder.n_running) <= 4
+
+
+@pytest.mark.parametrize(
+    ("n_visits", "limit", "size"),
+    [(1, 500, 25), (400, 500, 25), (10_000, 500, 157), (2_000_000, 500, 500), (10_000, 3, 3)],
+)
+def test_chunk_size(n_visits: int, limit: int, size: int) -> None:
+    assert distributed_chunk_size(n_visits, limit) == size
+
+
+CHANGED = [{**EXPOSURES[index], "target_name": "M 31"} for index in (2, 11, 25)]
+
+
+@pytest.mark.parametrize("option", ["update_records", "incremental", "skip_conflicting", "prefilter"])
+def test_options(pair: tuple[Butler, Butler], pool: WorkerPool, option: str) -> None:
+    """Visits that are there, changed, incomplete and new."""
+    results = []
+    for butler, executor in zip(pair, (pool, None), strict=True):
+        task = make_task(butler, "by-group-metadata", chunkSize=2)
+        task.run(GIVEN[:21] + GIVEN[24:27])
+        add_exposures(butler, CHANGED, replace=True)
+        # Of the snaps only the first is in its visit; without incremental that would be a conflict.
+        given = GIVEN if option == "incremental" else GIVEN[:20] + GIVEN[24:]
+        results.append(task.run(given, executor=executor, **{option: True}))
+    assert results[0] == results[1]
+    assert results[0].n_new > 0
+    assert tables(pair[0]) == tables(pair[1])
+
+
+def test_collections(pair: tuple[Butler, Butler], pool: WorkerPool) -> None:
+    """The workers' Butlers have the collections of the given one, and what is asked for goes before."""
+    butler = Butler.from_config(root(pair[0]), writeable=True, collections=["none"])
+    butler.collections.register("none")
+    assert make_task(butler, chunkSize=4).run(GIVEN[:8], executor=pool).n_new == 8
+    assert make_task(butler, chunkSize=4).run(GIVEN, collections=("none",), executor=pool).n_new == len(GIVEN) - 8
+
+
+def test_conflicts(pair: tuple[Butler, Butler], pool: WorkerPool) -> None:
+    butler, _ = pair
+    task = make_task(butler, chunkSize=2)
+    task.run(GIVEN[:26])
+    add_exposures(butler, CHANGED, replace=True)
+    with pytest.raises(ConflictingDefinitionError) as caught:
+        task.run(GIVEN, executor=pool)
+    lines = str(caught.value).splitlines()
+    assert sorted(int(line.split()[1]) for line in lines[:-1]) == [one["id"] for one in CHANGED]
+    assert all("target_name is stored as" in line for line in lines[:-1])
+    assert len(stored(butler, "visit")) == len(EXPOSURES)
+
+
+def test_failures(pair: tuple[Butler, Butler], pool: WorkerPool) -> None:
+    results = []
+    for butler, executor in zip(pair, (pool, None), strict=True):
+        make_task(butler).run(GIVEN[:5])
+        add_exposures(butler, CHANGED[:1], replace=True)
+        task = trouble_task(butler, fails=EXPOSURES[BAD]["target_name"])
+        results.append(task.run([*GIVEN, *data_ids([7])], on_error="skip", executor=executor))
+    assert results[0] == results[1]
+    assert results[0].n_failed == 3
+    assert {failure.exposures for failure in results[0].failures} == {
+        (7,),
+        (EXPOSURES[2]["id"],),
+        (EXPOSURES[BAD]["id"],),
+    }
+    assert tables(pair[0]) == tables(pair[1])
+
+
+def test_error(pair: tuple[Butler, Butler], pool: WorkerPool) -> None:
+    """An error stops the run, with nothing half written and nobody writing any more."""
+    task = trouble_task(pair[0], fails=EXPOSURES[BAD]["target_name"])
+    with pytest.raises(ValueError, match="no region for"):
+        task.run(GIVEN, executor=pool)
+    visits = {visit.id for visit in stored(pair[0], "visit")}
+    assert visits.isdisjoint(one["id"] for one in EXPOSURES[BAD - 1 : BAD + 2])
+    again = make_task(pair[0]).run(GIVEN, executor=pool)
+    assert (again.n_new, again.n_skipped) == (len(GIVEN) - len(visits), len(visits))
+
+
+class FailingExecutor(Executor):
+    """An executor without the packages that it takes."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(ModuleNotFoundError("No module named 'butler_visits'"))
+        return future
+
+
+@pytest.mark.sqlite_only  # Nothing is written.
+def test_failing_executor(make_survey: Callable[..., Butler]) -> None:
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    with pytest.raises(WorkerError, match=r"FailingExecutor failed: ModuleNotFoundError: .* need the same packages"):
+        make_task(butler).run(GIVEN, executor=FailingExecutor())
+
+
+# Workers that die
+
+
+@pytest.fixture
+def deaths(tmp_path: Path) -> Path:
+    file = tmp_path / "deaths"
+    file.touch()
+    return file
+
+
+def test_killed_worker(pair: tuple[Butler, Butler], pool: WorkerPool, deaths: Path) -> None:
+    """A worker that is killed in the middle of writing has its chunk done by another."""
+    butler, alone = pair
+    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=2, deaths=str(deaths))
+    result = task.run(GIVEN, executor=pool)
+    assert len(set(deaths.read_text().splitlines())) == 2
+    assert result == make_task(alone).run(GIVEN)
+    assert tables(butler) == tables(alone)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_deadly_chunk(pair: tuple[Butler, Butler], pool: WorkerPool, deaths: Path, skip: bool) -> None:
+    """A chunk that is the end of every worker is given up, and all others are defined."""
+    butler, _ = pair
+    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=99, deaths=str(deaths))
+    lost = [one["id"] for one in EXPOSURES[9:12]]
+    if skip:
+        result = task.run(GIVEN, on_error="skip", executor=pool)
+        assert [failure.exposures for failure in result.failures] == [(one,) for one in lost]
+        assert "exit status -9" in result.failures[0].reason
+        assert (result.n_new, result.n_failed) == (len(GIVEN) - 3, 3)
+    else:
+        with pytest.raises(WorkerError, match=f"Exposures {', '.join(map(str, lost))}: the workers died") as caught:
+            task.run(GIVEN, executor=pool)
+        assert "All other visits are done." in str(caught.value)
+    assert len(deaths.read_text().splitlines()) == 3
+    assert {visit.id for visit in stored(butler, "visit")} == {one["id"] for one in EXPOSURES} - set(lost)
+
+
+def test_executor_that_breaks(pair: tuple[Butler, Butler], deaths: Path) -> None:
+    """The standard library's executor takes no more work after a death; what is defined is whole."""
+    butler, alone = pair
+    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=99, deaths=str(deaths))
+    with (
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor,
+        pytest.raises(WorkerError, match="ProcessPoolExecutor takes no more work since"),
+    ):
+        task.run(GIVEN, executor=executor)
+    make_task(butler).run(GIVEN)
+    make_task(alone).run(GIVEN)
+    assert tables(butler) == tables(alone)

@@ -1,0 +1,227 @@
+"""Many processes define the same and overlapping exposures at once, while more of them arrive."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from lsst.daf.butler import Butler
+from sqlalchemy import text
+
+from butler_visits import DatabaseError, DefineVisitsTask
+from butler_visits.registry import try_again
+from postgres import Cluster
+from simulated_survey import INSTRUMENT
+from visit_tables import add_exposures, connect, data_ids, engine, exposure, make_task, root, tables
+
+pytestmark = pytest.mark.usefixtures("importing_children")
+
+WRITERS = 8
+GROUPINGS = ("by-group-metadata", "one-to-one-and-by-counter")
+
+
+class Job(NamedTuple):
+    """What a writer does in a round."""
+
+    grouping: str
+    arriving: Sequence[dict[str, Any]]
+    """Exposures that it registers first."""
+
+    given: Sequence[int]
+    incremental: bool
+
+
+def do_jobs(repository: Path, jobs: Connection) -> None:
+    """Do jobs in a child process, and answer each with nothing or with the error that stopped it."""
+    butler = Butler.from_config(repository, writeable=True)
+    # Small chunks, so that writers that begin at one time are in each other's way again and again.
+    tasks = {grouping: make_task(butler, grouping, chunkSize=3) for grouping in GROUPINGS}
+    jobs.send("ready")
+    while (job := jobs.recv()) is not None:
+        try:
+            do(job, tasks[job.grouping])
+        except Exception as error:
+            jobs.send(error)
+        else:
+            jobs.send(None)
+
+
+def do(job: Job, task: DefineVisitsTask) -> None:
+    if job.arriving:
+        registry = task.butler.registry
+        rows = [{"instrument": INSTRUMENT, **one} for one in job.arriving]
+        # Whoever registers exposures has the same trouble with the database.
+        try_again(task.butler, lambda: registry.insertDimensionData("exposure", *rows, skip_existing=True))
+    # A visit that more snaps have come to meanwhile is otherwise a conflict for a run that does not know them.
+    options = {"incremental": True} if job.incremental else {"skip_conflicting": True}
+    result = task.run(data_ids(job.given), **options)
+    assert result.n_visits > 0
+
+
+class Writer:
+    """A process that does jobs."""
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = repository
+        self._process: BaseProcess
+        self._jobs: Connection
+        self.start()
+
+    def start(self) -> None:
+        # Children are forks of a server that has imported everything, so they start at once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(
+            ["butler_visits.task", "lsst.daf.butler.direct_butler", "psycopg", "visit_tables"]
+        )
+        self._jobs, child_end = context.Pipe()
+        self._process = context.Process(target=do_jobs, args=(self._repository, child_end))
+        self._process.start()
+        child_end.close()
+        assert self.answer() == "ready"
+
+    def send(self, job: Job | None) -> None:
+        self._jobs.send(job)
+
+    def answer(self) -> Any:
+        assert self._jobs.poll(120), "a writer hangs"
+        return self._jobs.recv()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._jobs.close()
+
+    def end(self) -> None:
+        if self._process.is_alive():
+            self.send(None)
+            self._process.join(10)
+        self.kill()
+
+
+@contextmanager
+def writers(butler: Butler) -> Iterator[list[Writer]]:
+    started = [Writer(root(butler)) for _ in range(WRITERS)]
+    try:
+        yield started
+    finally:
+        for writer in started:
+            writer.end()
+
+
+def exposures_of(number: int) -> list[dict[str, Any]]:
+    """Describe the exposures of a round: a single one, two snaps and three."""
+    first = 6 * number + 1
+    groups = [(first, first), (first + 1, first + 2), (first + 3, first + 5)]
+    return [exposure(snap, seq_start=start, seq_end=end) for start, end in groups for snap in range(start, end + 1)]
+
+
+def make_jobs(butler: Butler, number: int, rng: random.Random) -> list[Job]:
+    """Register some exposures of a round, and think of jobs that define all of its visits, most of them often."""
+    grouping = GROUPINGS[number % 2]
+    exposures = rng.sample(exposures_of(number), 6)
+    late, early = exposures[:3], exposures[3:]
+    # Groups and days are the telescope's to register.
+    for element, key in (("group", "name"), ("day_obs", "id")):
+        known = [{"instrument": INSTRUMENT, key: value} for value in {one[element] for one in exposures}]
+        butler.registry.insertDimensionData(element, *known, skip_existing=True)
+    ids = add_exposures(butler, early)
+    jobs = [Job(grouping, [one], [one["id"]], True) for one in late]
+    jobs.append(Job(grouping, [], ids, True))
+    while len(jobs) < WRITERS:
+        jobs.append(Job(grouping, [], rng.sample(ids, rng.randint(1, 3)), rng.random() < 0.5))
+    rng.shuffle(jobs)
+    return jobs
+
+
+def assert_whole(butler: Butler, alone: Butler, rounds: int) -> None:
+    """Check that all visits are as an undisturbed writer defines them, who knows all exposures."""
+    for number in range(rounds):
+        ids = add_exposures(alone, exposures_of(number))
+        make_task(alone, GROUPINGS[number % 2]).run(data_ids(ids))
+    assert tables(butler) == tables(alone)
+
+
+ROUNDS = 50
+
+
+def test_rounds(make_survey: Callable[..., Butler]) -> None:
+    butler = make_survey()
+    rng = random.Random(1)
+    with writers(butler) as all_writers:
+        for number in range(ROUNDS):
+            jobs = make_jobs(butler, number, rng)
+            for writer, job in zip(all_writers, jobs, strict=True):
+                writer.send(job)
+            assert [writer.answer() for writer in all_writers] == [None] * WRITERS
+    assert_whole(butler, make_survey(), ROUNDS)
+
+
+KILLS = 8
+
+
+def test_killed(make_survey: Callable[..., Butler]) -> None:
+    """A process that is killed disturbs nobody, and another can do its job again."""
+    butler = make_survey()
+    rng = random.Random(2)
+    duration = 0.5
+    with writers(butler) as all_writers:
+        for number in range(KILLS):
+            jobs = make_jobs(butler, number, rng)
+            begin = time.monotonic()
+            for writer, job in zip(all_writers, jobs, strict=True):
+                writer.send(job)
+            time.sleep(rng.uniform(0, duration))
+            victims = rng.sample(range(WRITERS), 2)
+            for victim in victims:
+                all_writers[victim].kill()
+            survivors = [writer for i, writer in enumerate(all_writers) if i not in victims]
+            assert [writer.answer() for writer in survivors] == [None] * len(survivors)
+            duration = time.monotonic() - begin
+            for victim in victims:
+                all_writers[victim].start()
+                all_writers[victim].send(jobs[victim])
+                assert all_writers[victim].answer() is None
+    assert_whole(butler, make_survey(), KILLS)
+
+
+ROUNDS_WITH_CUTS = 12
+CUTS = 8
+
+
+@pytest.mark.postgresql_only
+@pytest.mark.parametrize("level", ["read committed", "serializable"])
+def test_connections_cut(make_survey: Callable[..., Butler], postgres: Cluster, level: str) -> None:
+    """Runs whose connections are cut go on, or say that the database fails, and can be done again."""
+    butler = make_survey()
+    database = engine(butler).url.database
+    with connect(butler) as connection:
+        connection.execute(text(f"ALTER DATABASE {database} SET default_transaction_isolation = '{level}'"))
+    rng = random.Random(3)
+    cut = 0
+    with writers(butler) as all_writers:
+        for number in range(ROUNDS_WITH_CUTS):
+            jobs = make_jobs(butler, number, rng)
+            for writer, job in zip(all_writers, jobs, strict=True):
+                writer.send(job)
+            for _ in range(CUTS):
+                time.sleep(rng.uniform(0, 0.05))
+                cut += postgres.execute(
+                    "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE "
+                    f"datname = '{database}' AND state <> 'idle' ORDER BY random() LIMIT 1) AS one"
+                )
+            for writer, job in zip(all_writers, jobs, strict=True):
+                if (answer := writer.answer()) is not None:
+                    assert isinstance(answer, DatabaseError), answer
+                    assert str(root(butler)) in str(answer)
+                    writer.send(job)
+                    assert writer.answer() is None
+    assert cut > ROUNDS_WITH_CUTS
+    assert_whole(butler, make_survey(), ROUNDS_WITH_CUTS)
