@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 help:
 	@echo "make demo   build a simulated repository and define its visits; go from raw files to visits"
 	@echo "make test   run the tests"
-	@echo "make bench  measure the speed, in some twenty minutes"
+	@echo "make bench  measure the speed, in some twenty-five minutes"
 	@echo "make lint   check the style (ruff)"
 	@echo "make types  check the types (mypy)"
 	@echo "make clean  remove what these commands made"

@@ -24,7 +24,7 @@ from butler_visits.regions.footprint import Footprint
 from classic import PADDING, ClassicTask, floor_records, insert_floor
 from measure import median, report, spread, timed
 from postgres import Cluster, find_programs
-from repositories import Place
+from repositories import Place, size
 from simulated_survey import INSTRUMENT, camera
 
 PARTS = ("runs", "one", "workers", "growth", "geometry", "help", "memory")
@@ -67,6 +67,7 @@ def measure_runs(place: Place, n_visits: int, rounds: int) -> None:
     exposures = template.exposures
     with place.copy(template) as butler:
         records = floor_records(butler, exposures)
+        empty = size(butler)
     seconds: dict[str, list[float]] = {name: [] for name in ("floor", "ours", "ours again", "classic", "classic again")}
     for _ in range(rounds):
         with place.copy(template) as butler:
@@ -75,6 +76,7 @@ def measure_runs(place: Place, n_visits: int, rounds: int) -> None:
             task = make_task(butler)
             seconds["ours"].append(timed(partial(task.run, exposures)))
             seconds["ours again"].append(timed(partial(task.run, exposures)))
+            grown = size(butler) - empty
         with place.copy(template) as butler:
             classic = ClassicTask(butler, INSTRUMENT)
             seconds["classic"].append(timed(partial(classic.run, exposures)))
@@ -87,6 +89,7 @@ def measure_runs(place: Place, n_visits: int, rounds: int) -> None:
     faster = median(seconds["classic again"]) / median(seconds["ours again"])
     again = spread(seconds, "ours again", "classic again")
     report("", "second run, nothing to do", f"{faster:.0f} x faster than classic", again)
+    report("", "the database's growth", f"{grown / n_visits / 1024:.0f} KiB a visit", "")
 
 
 def measure_one_exposure(place: Place, rounds: int) -> None:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import sqlalchemy
 from lsst.daf.butler import Butler, DimensionRecord
 
+from butler_visits.registry.database import database_of
 from postgres import Cluster
 from simulated_survey import FULL_CAMERA, INSTRUMENT, insert_exposures, make_repository, night
 
@@ -89,3 +91,14 @@ class Place:
             shutil.rmtree(folder)
             if self._cluster is not None and database is not None:
                 self._cluster.drop_database(database)
+
+
+def size(butler: Butler) -> int:
+    """Return how many bytes a repository's database has."""
+    question = {
+        "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+        "postgresql": "SELECT pg_database_size(current_database())",
+    }
+    engine = database_of(butler)._engine
+    with engine.connect() as connection:
+        return int(connection.execute(sqlalchemy.text(question[engine.dialect.name])).scalar_one())
