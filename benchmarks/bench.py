@@ -122,7 +122,7 @@ def measure_workers(place: Place, n_visits: int, rounds: int) -> None:
                 with place.copy(template) as butler:
                     task = make_task(butler)
                     if pool is not None:
-                        # Each opens the repository, and the first time it starts.
+                        # So that all have started. Opening the repository is a part of each run, as it is for users.
                         list(pool.map(count_up, [10_000_000] * 2))
                     seconds[name].append(timed(partial(task.run, template.exposures, executor=pool)))
             for name, pool in {"one counts": one, "two count": two}.items():
