@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
+from sqlalchemy import event
 
-from visit_tables import add_exposures, data_ids, exposure, make_task, root, stored
+from visit_tables import add_exposures, data_ids, engine, exposure, make_task, root, stored
 
 SQLITE_WAITS = 5.0
 """Seconds that SQLite in Python waits of its own."""
@@ -49,3 +50,15 @@ def test_locked_database_is_waited_for(make_survey: Callable[..., Butler], what:
     assert time.monotonic() - start > SQLITE_WAITS
     assert (len(result) if what == "plan" else result.n_new) == 2
     assert len(stored(butler, "visit")) == (2 if what == "run" else 0)
+
+
+@pytest.mark.sqlite_only
+def test_longer_than_the_butler_waits(make_survey: Callable[..., Butler], caplog: pytest.LogCaptureFixture) -> None:
+    """What the Butler gives up after five minutes, which are less here, is tried again."""
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, [exposure(1), exposure(2)]))
+    engine(butler).dispose()
+    event.listen(engine(butler), "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 100"))
+    with locked(root(butler), 1.0):
+        assert make_task(butler).run(given).n_new == 2
+    assert "The database failed (database is locked)" in caplog.text

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler
+from lsst.daf.butler.progress import Progress, ProgressBar, ProgressHandler
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 import trouble_regions  # noqa: F401
-from butler_visits import DefineVisitsConfig, DefineVisitsTask, VisitDefinitionData, WorkerError, WorkerPool
+from butler_visits import (
+    DefineVisitsConfig,
+    DefineVisitsTask,
+    VisitDefinitionData,
+    VisitsError,
+    WorkerError,
+    WorkerPool,
+)
 from butler_visits.distribute import distributed_chunk_size
 from simulated_survey import insert_exposures, night
 from visit_tables import add_exposures, counts, data_ids, exposure, make_task, records, root, stored, tables
@@ -121,6 +131,46 @@ def test_chunks_wait_for_others(make_survey: Callable[..., Butler], monkeypatch:
     assert max(recorder.n_running) <= 4
 
 
+class Bar(ProgressBar[Any]):
+    """Keeps what is told of progress."""
+
+    def __init__(self) -> None:
+        self.updates: list[int] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def update(self, n: int = 1) -> None:
+        self.updates.append(n)
+
+
+class Bars(ProgressHandler):
+    """Makes a bar."""
+
+    def __init__(self) -> None:
+        self.bar = Bar()
+
+    def get_progress_bar(self, *_: Any, **__: Any) -> Any:
+        return nullcontext(self.bar)
+
+
+@pytest.mark.sqlite_only  # It is about what is told.
+def test_progress(make_survey: Callable[..., Butler], caplog: pytest.LogCaptureFixture) -> None:
+    """It is told of each chunk when it is done."""
+    # Bars are shown to those who see such messages.
+    caplog.set_level(logging.INFO, "butler_visits")
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    bars = Bars()
+    Progress.set_handler(bars)
+    try:
+        with ThreadPoolExecutor(1) as executor:
+            make_task(butler, chunkSize=8).run(GIVEN, executor=executor)
+    finally:
+        Progress.set_handler(None)
+    assert sorted(bars.bar.updates) == [5, 8, 8, 8]
+
+
 @pytest.mark.parametrize(
     ("n_visits", "limit", "size"),
     [(1, 500, 25), (400, 500, 25), (10_000, 500, 157), (2_000_000, 500, 500), (10_000, 3, 3)],
@@ -197,6 +247,37 @@ def test_error(pair: tuple[Butler, Butler], pool: WorkerPool) -> None:
     assert (again.n_new, again.n_skipped) == (len(GIVEN) - len(visits), len(visits))
 
 
+@pytest.mark.parametrize(
+    ("error", "arrives"),
+    [
+        ("PickyError", VisitsError),
+        ("SystemExit", SystemExit),
+        ("BrokenExecutor", BrokenExecutor),
+    ],
+)
+@pytest.mark.sqlite_only  # It is about what is sent back.
+def test_errors_of_algorithms(
+    make_survey: Callable[..., Butler], pool: WorkerPool, error: str, arrives: type[BaseException]
+) -> None:
+    """Whatever an algorithm raises arrives as what it is, or as what of it can be sent, and no worker dies of it."""
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    task = trouble_task(butler, fails=EXPOSURES[BAD]["target_name"], error=error)
+    with pytest.raises(arrives, match="no region for") as caught:
+        task.run(GIVEN, executor=pool)
+    assert type(caught.value) is arrives
+    assert "in compute_all" in caught.value.__notes__[0]
+
+
+def test_in_transaction(pair: tuple[Butler, Butler], pool: WorkerPool) -> None:
+    """Workers would wait for ever for the transaction that waits for them."""
+    butler, _ = pair
+    with butler.transaction(), pytest.raises(WorkerError, match="in a transaction"):
+        make_task(butler).run(GIVEN, executor=pool)
+    assert not stored(butler, "visit")
+    assert make_task(butler).run(GIVEN, executor=pool).n_new == len(EXPOSURES)
+
+
 class FailingExecutor(Executor):
     """An executor without the packages that it takes."""
 
@@ -212,6 +293,28 @@ def test_failing_executor(make_survey: Callable[..., Butler]) -> None:
     add_exposures(butler, EXPOSURES)
     with pytest.raises(WorkerError, match=r"FailingExecutor failed: ModuleNotFoundError: .* need the same packages"):
         make_task(butler).run(GIVEN, executor=FailingExecutor())
+
+
+class ForgetfulExecutor(FailingExecutor):
+    """Fails once, and then never says anything again, as Dask's may when its scheduler is lost."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.submitted += 1
+        return super().submit(fn) if self.submitted == 1 else Future()
+
+
+@pytest.mark.sqlite_only  # Nothing is written.
+def test_forgetful_executor(make_survey: Callable[..., Butler]) -> None:
+    """What is cancelled is not waited for."""
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    executor = ForgetfulExecutor()
+    with pytest.raises(WorkerError, match="ForgetfulExecutor failed"):
+        make_task(butler, chunkSize=1).run(GIVEN, executor=executor)
+    assert executor.submitted == len(EXPOSURES)
 
 
 # Workers that die
@@ -251,6 +354,25 @@ def test_deadly_chunk(pair: tuple[Butler, Butler], pool: WorkerPool, deaths: Pat
         assert "All other visits are done." in str(caught.value)
     assert len(deaths.read_text().splitlines()) == 3
     assert {visit.id for visit in stored(butler, "visit")} == {one["id"] for one in EXPOSURES} - set(lost)
+
+
+@pytest.mark.sqlite_only  # It is about what is told.
+def test_deadly_chunk_and_conflicts(make_survey: Callable[..., Butler], pool: WorkerPool, deaths: Path) -> None:
+    """All that is not done is told."""
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    make_task(butler).run(GIVEN[:5])
+    add_exposures(butler, CHANGED, replace=True)
+    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=99, deaths=str(deaths))
+    with pytest.raises(WorkerError) as caught:
+        task.run(GIVEN, executor=pool)
+    lines = str(caught.value).splitlines()
+    assert f"{EXPOSURES[BAD]['id']}, " in lines[0]
+    assert "the workers died" in lines[0]
+    assert f"Visit {CHANGED[0]['id']} " in lines[1]
+    assert "target_name is stored as" in lines[1]
+    assert lines[-1] == "All other visits are done."
+    assert len(stored(butler, "visit")) == len(EXPOSURES) - 3
 
 
 def test_executor_that_breaks(pair: tuple[Butler, Butler], deaths: Path) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +16,9 @@ import pytest
 from lsst.daf.butler import Butler
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask, WorkerError
-from command_line import define_visits, lines
+from command_line import PROGRAMS, define_visits, lines
 from simulated_survey import INSTRUMENT
-from visit_tables import add_exposures, data_ids, exposure, make_task, root, stored, tables
+from visit_tables import N_DETECTORS, add_exposures, data_ids, exposure, make_task, root, stored, tables
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed here")
 dask = pytest.importorskip("dask")
@@ -114,3 +120,56 @@ def test_no_scheduler(make_survey: Callable[..., Butler], address: str) -> None:
         result = define_visits(root(make_survey()), INSTRUMENT, "--dask", address)
     assert result.exit_code == 1
     assert f"The Dask scheduler at {address} cannot be reached" in result.stderr
+
+
+CONFIG = """
+import trouble_regions
+
+config.computeVisitRegions = "worker-trouble"
+config.computeVisitRegions.active.seconds = 0.1
+config.chunkSize = 1
+"""
+
+
+@pytest.mark.sqlite_only
+def test_lost_scheduler(make_survey: Callable[..., Butler], tmp_path: Path) -> None:
+    """A scheduler that is killed ends the run soon, with a message and what is defined whole."""
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES)
+    config, where = tmp_path / "config.py", tmp_path / "scheduler.json"
+    config.write_text(CONFIG)
+    folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""), *filter(None, sys.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    with ExitStack() as stack:
+
+        def start(*arguments: object, **pipes: Any) -> subprocess.Popen[str]:
+            command = [sys.executable, *map(str, arguments)]
+            process = stack.enter_context(subprocess.Popen(command, env=environment, text=True, **pipes))
+            stack.callback(process.kill)
+            return process
+
+        def wait_until(done: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + 60
+            while not done():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        options = ["--scheduler-file", where, "--no-dashboard"]
+        scheduler = start("-m", "dask", "scheduler", *options, "--host", "127.0.0.1", "--port", 0, **silent)
+        wait_until(where.exists)
+        address = json.loads(where.read_text())["address"]
+        start("-m", "dask", "worker", *options, "--no-nanny", "--nthreads", 2, **silent)
+        command = ["define-visits", root(butler), INSTRUMENT, "--dask", address, "-C", config]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        program = start("-c", PROGRAMS["butler-visits"], *command, **pipes)
+        wait_until(lambda: len(stored(butler, "visit")) >= 3 or program.poll() is not None)
+        scheduler.kill()
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 1
+    assert f"Error: The connection to the Dask scheduler at {address} is lost." in said
+    assert "Traceback" not in said
+    visits = {visit.id for visit in stored(butler, "visit")}
+    assert 0 < len(visits) < len(EXPOSURES)
+    assert len(stored(butler, "visit_detector_region")) == len(visits) * N_DETECTORS
+    assert make_task(butler).run(GIVEN).n_skipped == len(visits)

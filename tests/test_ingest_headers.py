@@ -17,7 +17,7 @@ from lsst.daf.butler import Butler, DimensionRecord
 from butler_visits import DefineVisitsTask
 from butler_visits.camera.store import write_camera
 from butler_visits.ingest import ingest_raws
-from example_raws import make_repository
+from ingest_helpers import make_empty
 from simulated_survey import camera
 
 _STRUCTURE = ("NAXIS", "TTYPE", "TFORM", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL")
@@ -145,14 +145,17 @@ def write_header(header: Any, path: Path) -> None:
     fits.PrimaryHDU(np.zeros((4, 5), dtype=np.int16), cards).writeto(path, output_verify="silentfix")
 
 
-@pytest.fixture(scope="module")
-def ingested(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Butler, dict[str, Any]]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ingested(
+    golden: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Butler, dict[str, Any]]:
     """Ingest all real headers into one repository."""
     folder = tmp_path_factory.mktemp("headers")
     headers = {path.stem: read_test_file(path) for path in sorted((golden / "headers").glob("*.yaml"))}
     for name, header in headers.items():
         write_header(header, folder / f"{name}.fits")
-    butler = make_repository(folder / "repository")
+    cluster = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    butler = make_empty(folder / "repository", cluster)
     result = ingest_raws(butler, [folder])
     assert (result.n_files, result.n_ingested, result.n_exposures, result.failures) == (6, 6, 6, [])
     return butler, headers

@@ -17,19 +17,24 @@ from lsst.resources import ResourcePath
 from butler_visits.errors import IngestError
 from butler_visits.ingest import ingest_raws, register_instrument
 from example_raws import make_repository
-from ingest_helpers import DESCRIPTION, RUN, files_in, records, science, stored, summary
+from ingest_helpers import DESCRIPTION, RUN, cluster_of, files_in, make_empty, records, science, stored, summary
 from simulated_raws import describe, raw_header, write_raws
 from simulated_survey import FILTERS, INSTRUMENT
 
 MakeSurvey = Callable[..., Butler]
 
 
+both = pytest.mark.usefixtures("database")
+"""For tests that run with both databases: those of what is written, not of what is read from headers and tables."""
+
+
 @pytest.fixture
-def butler(tmp_path: Path) -> Butler:
+def butler(tmp_path: Path, request: pytest.FixtureRequest) -> Butler:
     """Create an empty repository."""
-    return make_repository(tmp_path / "repository")
+    return make_empty(tmp_path / "repository", cluster_of(request))
 
 
+@both
 def test_everything_is_there(butler: Butler, tmp_path: Path) -> None:
     exposures = science(5)
     files = write_raws(tmp_path / "raw", exposures, detectors=(3, 4))
@@ -56,6 +61,7 @@ def test_everything_is_there(butler: Butler, tmp_path: Path) -> None:
     assert set(refs) == set(expected)
 
 
+@both
 def test_running_twice_changes_nothing(butler: Butler, tmp_path: Path) -> None:
     write_raws(tmp_path / "raw", science(4))
     ingest_raws(butler, [tmp_path / "raw"], instrument=DESCRIPTION)
@@ -84,6 +90,7 @@ def test_batches(butler: Butler, tmp_path: Path, batch_size: int) -> None:
     assert summary(result) == (9, 9, 0, 0, 9, 3)
 
 
+@both
 def test_several_detectors_in_one_file(butler: Butler, tmp_path: Path) -> None:
     exposures = science(2)
     files = write_raws(tmp_path / "raw", exposures, detectors=(0, 5, 7), in_one_file=True)
@@ -143,6 +150,7 @@ def test_transfer_modes(butler: Butler, tmp_path: Path, transfer: Any) -> None:
     assert stored(butler) == before
 
 
+@both
 def test_moved_files_of_a_killed_process_are_removed(butler: Butler, tmp_path: Path) -> None:
     files = write_raws(tmp_path / "raw", science(2))
     # What is left when a process is killed after it has written, and before it has removed.
@@ -172,6 +180,7 @@ def test_moving_a_symbolic_link_leaves_its_file(butler: Butler, tmp_path: Path) 
     assert there
 
 
+@both
 def test_output_run(butler: Butler, tmp_path: Path) -> None:
     write_raws(tmp_path / "raw", science(2))
     ingest_raws(butler, [tmp_path / "raw"], instrument=DESCRIPTION, output_run="mine/raws")
@@ -217,6 +226,7 @@ def change(file: Path, **cards: Any) -> None:
         fits.setval(file, key, value=value)
 
 
+@both
 def test_conflict_with_the_repository(butler: Butler, tmp_path: Path) -> None:
     first, second = write_raws(tmp_path / "raw", science(2))
     ingest_raws(butler, [first, second], instrument=DESCRIPTION)
@@ -252,6 +262,7 @@ def test_files_of_an_exposure_must_agree(butler: Butler, tmp_path: Path) -> None
     assert summary(result) == (3, 2, 0, 1, 2, 1)
 
 
+@both
 def test_names_of_exposures_must_differ(butler: Butler, tmp_path: Path) -> None:
     files = write_raws(tmp_path / "raw", science(4))
     change(files[2], OBSID=science(4)[0]["obs_id"])
@@ -265,6 +276,7 @@ def test_names_of_exposures_must_differ(butler: Butler, tmp_path: Path) -> None:
         ingest_raws(butler, [files[2]], instrument=DESCRIPTION)
 
 
+@both
 def test_text_that_is_too_long(butler: Butler, tmp_path: Path) -> None:
     first, second = write_raws(tmp_path / "raw", science(2))
     change(first, OBJECT="x" * 66)
@@ -278,6 +290,7 @@ def test_text_that_is_too_long(butler: Butler, tmp_path: Path) -> None:
     assert ingest_raws(butler, [first], instrument=DESCRIPTION).n_skipped == 1
 
 
+@both
 def test_two_instruments_at_once(butler: Butler, tmp_path: Path) -> None:
     other = type(DESCRIPTION).from_mapping(
         {**describe(), "name": "OtherCam", "recognise": {"INSTRUME": "OtherCam"}}, "the other"

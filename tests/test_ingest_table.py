@@ -21,7 +21,7 @@ from butler_visits import DefineVisitsTask
 from butler_visits.errors import IngestError
 from butler_visits.ingest import ingest_table
 from example_raws import make_repository
-from ingest_helpers import DESCRIPTION, records, summary
+from ingest_helpers import DESCRIPTION, cluster_of, make_empty, records, summary
 from simulated_survey import INSTRUMENT, night
 
 SURVEY = [one for one in night(40) if one["observation_type"] == "science"]
@@ -35,10 +35,14 @@ MJDS = [61131.96875, 61131.96945023148, 61132.00208333333]
 LEAP_SECONDS = 37
 
 
+both = pytest.mark.usefixtures("database")
+"""For tests that run with both databases: those of what is written, not of what is read from headers and tables."""
+
+
 @pytest.fixture
-def butler(tmp_path: Path) -> Butler:
+def butler(tmp_path: Path, request: pytest.FixtureRequest) -> Butler:
     """Create an empty repository."""
-    return make_repository(tmp_path / "repository")
+    return make_empty(tmp_path / "repository", cluster_of(request))
 
 
 def survey_table() -> Table:
@@ -99,6 +103,7 @@ def begins(butler: Butler) -> list[float]:
     return [(record.timespan.nsec[0] - first) / 1e9 for record in records(butler, "exposure")]
 
 
+@both
 def test_defaults(butler: Butler) -> None:
     ingest_table(butler, small(), "NewCam")
     first, *_, last = records(butler, "exposure")
@@ -292,6 +297,30 @@ def test_bad_rows_can_be_skipped(butler: Butler) -> None:
     ]
 
 
+@both
+def test_texts_that_no_database_takes(butler: Butler) -> None:
+    table = small(target_name=["a", "b\0c", "d"], group=["e", "f", "\ud800"])
+    result = ingest_table(butler, table, "NewCam", on_error="skip")
+    assert summary(result) == (3, 1, 0, 2, 0, 1)
+    assert [str(one) for one in result.failures] == [
+        "The table, row 2, column target_name: 'b\\x00c' is no text; expected Unicode without NUL characters.",
+        "The table, row 3, column group: '\\ud800' is no text; expected Unicode without NUL characters.",
+    ]
+    with pytest.raises(IngestError, match=r"row 1, column observation_reason: 'x.x00y' is no text"):
+        ingest_table(butler, small(), "NewCam", constants={"observation_reason": "x\0y"})
+    assert [record.id for record in records(butler, "exposure")] == [1]
+
+
+@both
+def test_a_second_run(butler: Butler) -> None:
+    table, n = survey_table(), len(SURVEY)
+    assert summary(ingest_table(butler, table, DESCRIPTION, time_scale="tai")) == (n, n, 0, 0, 0, n)
+    before = [record.toDict() for record in records(butler, "exposure")]
+    assert summary(ingest_table(butler, table, INSTRUMENT, time_scale="tai", batch_size=7)) == (n, 0, n, 0, 0, 0)
+    assert [record.toDict() for record in records(butler, "exposure")] == before
+    assert [record.id for record in records(butler, "exposure")] == [one["id"] for one in SURVEY]
+
+
 def test_names_that_are_wrong(butler: Butler) -> None:
     with pytest.raises(
         IngestError, match="'exposure' is nothing that exposures are made of; expected one of exposure_id"
@@ -316,6 +345,7 @@ def test_files_that_are_no_tables(butler: Butler, tmp_path: Path) -> None:
             ingest_table(butler, tmp_path / name, "NewCam")
 
 
+@both
 def test_conflicts(butler: Butler) -> None:
     ingest_table(butler, small(target_name=["a", "b", "c"]), "NewCam")
     changed = small(target_name=["a", "x", "c"])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from lsst.daf.butler import Butler, Config
 from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 from butler_visits import DatabaseError
 from butler_visits.registry import retry
@@ -148,6 +152,93 @@ def test_server_that_is_started_anew_and_one_that_is_gone(
     assert "Traceback" not in result.stderr
 
 
+def test_server_that_is_gone_when_a_worker_opens_the_repository(
+    own_cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    butler = make_repository(
+        tmp_path / "repository", camera=camera(rafts=1), database=own_cluster.url(own_cluster.create_database())
+    )
+    given = data_ids(add_exposures(butler, triple(0)))
+    starters: list[threading.Thread] = []
+
+    class Stopping(ThreadPoolExecutor):
+        """Stops the server before its worker begins, and starts it after a first attempt to reach it."""
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            own_cluster.stop()
+            starters.append(in_thread(self.start_later))
+            return super().submit(fn, *args, **kwargs)
+
+        def start_later(self) -> None:
+            while "The database failed" not in caplog.text:
+                time.sleep(0.05)
+            own_cluster.start()
+
+    with Stopping(1) as executor:
+        assert make_task(butler).run(given, executor=executor).n_new == 3
+    assert len(starters) == 1
+    starters[0].join()
+
+
+def test_workers_that_end_leave_no_connections(make_survey: Callable[..., Butler], postgres: Cluster) -> None:
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, triple(0)))
+    database = engine(butler).url.database
+    connections = f"SELECT FROM pg_stat_activity WHERE datname = '{database}'"
+    gc.disable()
+    try:
+        before = postgres.execute(connections)
+        with ThreadPoolExecutor(3) as executor:
+            assert make_task(butler, chunkSize=1).run(given, executor=executor).n_new == 3
+        deadline = time.monotonic() + 20
+        while postgres.execute(connections) > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_database_that_is_removed(postgres: Cluster, tmp_path: Path, on_error: str) -> None:
+    """Nobody waits for what does not come back."""
+    name = postgres.create_database()
+    butler = make_repository(tmp_path / "repository", camera=camera(rafts=1), database=postgres.url(name))
+    given = data_ids(add_exposures(butler, triple(0)))
+    postgres.drop_database(name)
+    start = time.monotonic()
+    with pytest.raises(OperationalError, match=f'"{name}" does not exist'):
+        make_task(butler).run(given, on_error=on_error)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ('role "x" does not exist', False),
+        ('role "x" is not permitted to log in', False),
+        ('password authentication failed for user "x"', False),
+        ("fe_sendauth: no password supplied", False),
+        ('no pg_hba.conf entry for host "127.0.0.1", user "x", database "y"', False),
+        ('permission denied for database "y"', False),
+        ("sorry, too many clients already", True),
+        ("the database system is starting up", True),
+        ("No such file or directory", True),
+    ],
+)
+def test_connection_that_is_refused(monkeypatch: pytest.MonkeyPatch, said: str, again: bool) -> None:
+    """Such errors have no code, so it is the words that tell whether another time they may not come."""
+    monkeypatch.setattr(retry, "_WAITS", (0.0,))
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise psycopg.OperationalError(f"connection to server failed: FATAL:  {said}")
+
+    with pytest.raises(DatabaseError if again else psycopg.OperationalError, match=said):
+        retry.try_again(None, call)
+    assert len(calls) == (2 if again else 1)
+
+
 # Writers in each other's way
 
 
@@ -181,18 +272,23 @@ def test_update_between_look_and_write(make_survey: Callable[..., Butler], level
     assert tables(butler) == tables(alone)
 
 
-def test_deadlock(make_survey: Callable[..., Butler], caplog: pytest.LogCaptureFixture) -> None:
+def test_deadlock(make_survey: Callable[..., Butler], postgres: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     """One that somebody else makes, by locking visits in another order, is got out of."""
     butler = make_survey()
     first, second = data_ids(add_exposures(butler, [exposure(1), exposure(2)]))
     make_task(butler).run([first, second])
     add_exposures(butler, [exposure(number, target_name="M 31") for number in (1, 2)], replace=True)
     lock = "SELECT FROM visit WHERE id = {} FOR UPDATE"
+    waiting = f"FROM pg_stat_activity WHERE datname = '{engine(butler).url.database}' AND wait_event_type = 'Lock'"
     with connect(butler) as connection:
+        # The run looks for a deadlock after a second; this connection leaves it to it.
+        connection.execute(text("SET deadlock_timeout = '1min'"))
         connection.execute(text(lock.format(second["exposure"])))
         run = in_thread(lambda: make_task(butler.clone()).run([first, second], update_records=True))
-        # It has the first visit, waits for the second, and looks for a deadlock after a second.
-        time.sleep(0.6)
+        while not postgres.execute(f"SELECT {waiting}"):
+            assert run.is_alive()
+            time.sleep(0.02)
+        # It has the first visit and waits for the second.
         connection.execute(text(lock.format(first["exposure"])))
     run.join()
     assert "deadlock detected" in caplog.text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, wait
 
 import pytest
 
-from butler_visits import WorkerPool
+from butler_visits import VisitsError, WorkerPool
 
 
 class PickyError(Exception):
@@ -20,13 +21,17 @@ class PickyError(Exception):
         super().__init__(f"{what}: {why}")
 
 
+class PickyVisitsError(VisitsError, PickyError):
+    """The same, of a kind that the command line knows."""
+
+
 def sleep_and_return(seconds: float, value: int) -> int:
     time.sleep(seconds)
     return value
 
 
-def be_picky() -> None:
-    raise PickyError("worker", "no reason")
+def be_picky(kind: type[PickyError]) -> None:
+    raise kind("worker", "no reason")
 
 
 def die(signal_number: int) -> None:
@@ -59,8 +64,24 @@ def test_error(pool: WorkerPool) -> None:
 
 
 def test_error_that_cannot_be_sent(pool: WorkerPool) -> None:
-    with pytest.raises(RuntimeError, match="PickyError: worker: no reason"):
-        pool.submit(be_picky).result()
+    with pytest.raises(RuntimeError) as caught:
+        pool.submit(be_picky, PickyError).result()
+    assert str(caught.value) == "PickyError: worker: no reason"
+    assert "in be_picky" in caught.value.__notes__[0]
+
+
+def test_error_of_which_only_the_base_can_be_sent(pool: WorkerPool) -> None:
+    with pytest.raises(VisitsError) as caught:
+        pool.submit(be_picky, PickyVisitsError).result()
+    assert type(caught.value) is VisitsError
+    assert str(caught.value) == "worker: no reason"
+    assert "in be_picky" in caught.value.__notes__[0]
+
+
+def test_exit(pool: WorkerPool) -> None:
+    """A call cannot end its process."""
+    with pytest.raises(SystemExit, match="3"):
+        pool.submit(sys.exit, 3).result()
 
 
 def test_result_that_cannot_be_sent(pool: WorkerPool) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lsst.pex.config import Field, registerConfigurable
 from sqlalchemy import event
@@ -18,14 +19,31 @@ from butler_visits import (
     ComputeVisitRegionsTask,
     VisitDefinitionData,
     VisitRegions,
+    VisitsError,
 )
 from visit_tables import engine
+
+
+class PickyError(VisitsError):
+    """An error that can be pickled, but not unpickled."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+ERRORS: Final[Mapping[str, Callable[[str], BaseException]]] = {
+    "ValueError": ValueError,
+    "PickyError": lambda text: PickyError(text, "no reason"),
+    "SystemExit": SystemExit,
+    "BrokenExecutor": BrokenExecutor,
+}
 
 
 class WorkerTroubleConfig(ComputeVisitRegionsFromSingleRawWcsConfig):
     """Config of `WorkerTroubleTask`."""
 
     fails = Field[str]("The target whose visits fail.", default="")
+    error = Field[str]("What they fail with.", default="ValueError")
     dies = Field[str]("The target whose visits are the end of the process, in the middle of writing.", default="")
     times = Field[int]("How often they are.", default=1)
     deaths = Field[str]("A file with a line for each death.", default="")
@@ -44,7 +62,7 @@ class WorkerTroubleTask(ComputeVisitRegionsFromSingleRawWcsTask):
         time.sleep(self.config.seconds)
         targets = {exposure.target_name for visit in visits for exposure in visit.exposures}
         if self.config.fails in targets:
-            raise ValueError(f"no region for {self.config.fails}")
+            raise ERRORS[self.config.error](f"no region for {self.config.fails}")
         if self.config.dies in targets:
             deaths = Path(self.config.deaths)
             if len(deaths.read_text().splitlines()) < self.config.times:

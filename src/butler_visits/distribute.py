@@ -8,16 +8,18 @@ import pickle
 import sys
 import threading
 import uuid
+import weakref
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .definition import VisitDefinitionData
 from .errors import WorkerError
 from .isolate import reason_of
 from .outcome import Outcome
 from .plan import Failure, Options
+from .registry import try_again
 from .worker_pool import portable_error
 
 if TYPE_CHECKING:
@@ -42,15 +44,48 @@ _SMALLEST = 25
 
 _LISTED_EXPOSURES = 10
 
-
-class _Opened(threading.local):
-    """The task of a thread, with the repository open. A Butler must not be used by two threads at once."""
-
-    pickled: bytes = b""
-    task: DefineVisitsTask | None = None
+_PATIENCE = 5.0
+"""Seconds after which it is asked whether Dask's scheduler is still there."""
 
 
-_OPENED = _Opened()
+class _OpenTask:
+    """A task with the repository open, which is closed with the last reference to this, for the database's sake."""
+
+    def __init__(self, pickled: bytes) -> None:
+        self.pickled = pickled
+        self.task: DefineVisitsTask = try_again(None, lambda: pickle.loads(pickled))
+        # Without it a Butler would keep its connections until garbage is collected. The end of a process closes all.
+        weakref.finalize(self, self.task.butler.close).atexit = False
+
+
+class _OfThread(threading.local):
+    """What each thread has of its own. A Butler must not be used by two threads at once."""
+
+    opened: _OpenTask | None = None
+
+
+_THREAD = _OfThread()
+
+
+class _Scheduler:
+    """Dask's scheduler, if an executor has one. When it is lost, Dask fails some of the futures and forgets others."""
+
+    def __init__(self, executor: Executor) -> None:
+        client = getattr(executor, "_client", None)
+        distributed = sys.modules.get("distributed")
+        self._client: Any = client if distributed is not None and isinstance(client, distributed.Client) else None
+        if self._client is not None:
+            self._address = self._client.scheduler.address
+            self._connection = self._client.scheduler_comm
+
+    def check(self) -> None:
+        """Raise a `WorkerError` if the scheduler is lost, or was lost and has been found again."""
+        client = self._client
+        if client is not None and (client.status != "running" or client.scheduler_comm is not self._connection):
+            raise WorkerError(
+                f"The connection to the Dask scheduler at {self._address} is lost. What is defined is whole, "
+                "and workers may still finish what they have begun. Once there is a scheduler again, run it again."
+            )
 
 
 def distributed_chunk_size(n_visits: int, limit: int) -> int:
@@ -90,35 +125,37 @@ def distribute(
     Yields
     ------
     outcome : `Outcome`
-        What became of a chunk, in the order in which they are done.
+        What became of a chunk, in the order in which they are done. If its workers died again and again, that is said
+        there too.
 
     Raises
     ------
     WorkerError
-        If the workers died that were to define a chunk, unless failures are skipped; all others are defined. Also if
-        the executor fails.
+        If the executor fails, or Dask's scheduler is lost.
     Exception
         What happened to a worker. Chunks that are waiting for one are not begun any more.
     """
     pickled = pickle.dumps(task)
     source = iter(chunks)
-    running: dict[Future[Outcome | Exception], tuple[_Chunk, int]] = {}
+    scheduler = _Scheduler(executor)
+    running: dict[Future[Outcome | BaseException], tuple[_Chunk, int]] = {}
     # A death can be blamed on chunks that were only near, so these are done one by one when all others are done.
     suspects: list[tuple[_Chunk, int]] = []
-    undone: list[str] = []
     try:
         while True:
             for chunk in islice(source, _WINDOW - len(running)):
-                running[_submit(executor, pickled, chunk, options)] = chunk, 1
+                running[_submit(executor, scheduler, pickled, chunk, options)] = chunk, 1
             if not running and suspects:
                 chunk, attempt = suspects.pop()
-                running[_submit(executor, pickled, chunk, options)] = chunk, attempt
+                running[_submit(executor, scheduler, pickled, chunk, options)] = chunk, attempt
             if not running:
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            if not (done := wait(running, _PATIENCE, FIRST_COMPLETED).done):
+                scheduler.check()
+            for future in done:
                 chunk, attempt = running.pop(future)
                 try:
-                    outcome = _result(future, executor)
+                    outcome = _result(future, executor, scheduler)
                 except _dead_worker_errors() as error:
                     if attempt < (_ATTEMPTS if isinstance(error, BrokenExecutor) else _DASK_ATTEMPTS):
                         suspects.append((chunk, attempt + 1))
@@ -127,22 +164,25 @@ def distribute(
                     if options.skip_errors:
                         outcome.failures = [Failure(_exposures([visit]), _died(error)) for visit in chunk]
                     else:
-                        undone.append(f"{_listed(chunk)}: {_died(error)}")
+                        outcome.undone = [f"{_listed(chunk)}: {_died(error)}"]
+                # Outside of the try, for an algorithm can raise what an executor raises.
+                if isinstance(outcome, BaseException):
+                    raise outcome
                 yield outcome
     except Exception:
-        for future in running:
-            future.cancel()
-        # Nothing should be written behind the caller's back; of Dask's workers nobody knows when they are done.
-        wait(running)
+        # Nothing should be written behind the caller's back; of Dask's workers nobody knows when they are done. What is
+        # cancelled never begins, and is not waited for: once the scheduler is gone, Dask does not tell of it.
+        wait([future for future in running if not future.cancel()])
         raise
     finally:
         for future in running:
             future.cancel()
-    if undone:
-        raise WorkerError("\n".join(undone) + "\nAll other visits are done.")
 
 
-def _submit(executor: Executor, task: bytes, chunk: _Chunk, options: Options) -> Future[Outcome | Exception]:
+def _submit(
+    executor: Executor, scheduler: _Scheduler, task: bytes, chunk: _Chunk, options: Options
+) -> Future[Outcome | BaseException]:
+    scheduler.check()
     try:
         return executor.submit(_define, task, pickle.dumps(chunk), options, uuid.uuid4().hex)
     except BrokenExecutor as error:
@@ -150,46 +190,46 @@ def _submit(executor: Executor, task: bytes, chunk: _Chunk, options: Options) ->
             f"A worker died, and {type(executor).__name__} takes no more work since. What is defined is whole; run it "
             "again for the rest. A butler_visits.WorkerPool survives the death of a worker."
         ) from error
+    except Exception:
+        scheduler.check()
+        raise
 
 
-def _define(task: bytes, chunk: bytes, options: Options, key: str) -> Outcome | Exception:
+def _define(task: bytes, chunk: bytes, options: Options, key: str) -> Outcome | BaseException:
     """Define the visits of a chunk, or return the error; this is what a worker does.
 
     The key is for Dask, which takes two equal calls for one and makes it once.
     """
     try:
         return _opened(task).define_chunk(pickle.loads(chunk), options)
-    except Exception as error:
-        # What is raised by a future is the executor's own.
+    except BaseException as error:
+        # What is raised by a future is the executor's own. What would end the worker is to end the caller instead.
         return portable_error(error)
 
 
 def _opened(task: bytes) -> DefineVisitsTask:
     """Return the task, opening its repository unless this thread has done so already."""
-    if _OPENED.task is None or _OPENED.pickled != task:
-        if _OPENED.task is not None:
-            _OPENED.task.butler.close()
-            _OPENED.task = None
-        _OPENED.task = pickle.loads(task)
-        _OPENED.pickled = task
+    if _THREAD.opened is None or _THREAD.opened.pickled != task:
+        _THREAD.opened = None
+        _THREAD.opened = _OpenTask(task)
     # Records can be unpickled only now that their dimension universe is known in this process.
-    return _OPENED.task
+    return _THREAD.opened.task
 
 
-def _result(future: Future[Outcome | Exception], executor: Executor) -> Outcome:
+def _result(
+    future: Future[Outcome | BaseException], executor: Executor, scheduler: _Scheduler
+) -> Outcome | BaseException:
     try:
-        outcome = future.result()
+        return future.result()
     except _dead_worker_errors():
         raise
     except Exception as error:
+        scheduler.check()
         reason = " ".join(reason_of(error).split()).rstrip(".: ")
         raise WorkerError(
             f"{type(executor).__name__} failed: {reason}. Workers, and Dask's scheduler, need the same "
             "packages as this machine. What is defined is whole; run it again for the rest."
         ) from error
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def _dead_worker_errors() -> tuple[type[Exception], ...]:

@@ -58,4 +58,4 @@ class IngestError(VisitsError, RuntimeError):
 
 
 class WorkerError(VisitsError, RuntimeError):
-    """Visits that were not defined because the workers died that were to do it."""
+    """Visits that workers could not define, because they died or cannot be reached, or must not for a transaction."""

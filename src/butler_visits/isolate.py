@@ -56,12 +56,12 @@ def isolate(
     return results + more_results, failed + more_failed
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Say what went wrong.
 
     Parameters
     ----------
-    error : `Exception`
+    error : `BaseException`
         The error.
 
     Returns

@@ -9,9 +9,11 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pipe.base import Struct
 
-from .plan import Action, Failure, Options, PlannedVisit, conflict_line
+from .errors import WorkerError
+from .plan import Action, Failure, Options, PlannedVisit, conflict_line, conflict_message
 from .selection import Selection
 
 
@@ -35,6 +37,9 @@ class Outcome:
 
     failures: list[Failure] = dataclasses.field(default_factory=list)
     """Exposures whose visit could not be defined."""
+
+    undone: list[str] = dataclasses.field(default_factory=list)
+    """A line for each chunk that is given up because all its workers died, unless failures are to be skipped."""
 
     @classmethod
     def of(cls, planned: Sequence[PlannedVisit], failures: Iterable[Failure], options: Options) -> Self:
@@ -87,6 +92,23 @@ class Outcome:
         for field in dataclasses.fields(self):
             # In place, because lists grow.
             setattr(self, field.name, operator.iadd(getattr(self, field.name), getattr(other, field.name)))
+
+    def check(self) -> None:
+        """Raise an error if there are visits that are not done, unless failures are to be skipped.
+
+        Raises
+        ------
+        WorkerError
+            If chunks are given up; conflicts are in the message too.
+        lsst.daf.butler.registry.ConflictingDefinitionError
+            If there are conflicts only.
+        """
+        # Workers finish in any order.
+        conflicts = [conflict_message(sorted(self.conflicts))] if self.conflicts else []
+        if self.undone:
+            raise WorkerError("\n".join([*sorted(self.undone), *conflicts, "All other visits are done."]))
+        if conflicts:
+            raise ConflictingDefinitionError(*conflicts)
 
     def to_struct(self, selection: Selection) -> Struct:
         """Make what a run returns.

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
 from lsst.daf.butler.progress import Progress, ProgressBar
-from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pex.config import Config
 from lsst.pipe.base import Struct, Task
 from lsst.utils.timer import timeMethod
@@ -22,11 +21,11 @@ from .batches import batches_of_families
 from .config import DefineVisitsConfig
 from .definition import VisitDefinitionData
 from .distribute import distribute, distributed_chunk_size
-from .errors import DefinitionError
+from .errors import DefinitionError, WorkerError
 from .grouping import GroupExposuresTask
 from .isolate import isolate, reason_of
 from .outcome import Outcome
-from .plan import Action, Failure, Options, PlannedVisit, conflict_message, listed
+from .plan import Action, Failure, Options, PlannedVisit, listed
 from .planning import plan_visits
 from .regions import ComputeVisitRegionsTask
 from .selection import Selection, Selector, as_list
@@ -126,7 +125,8 @@ class DefineVisitsTask(Task):
             ``raise`` stops at exposures that cannot be handled; ``skip`` reports them and defines all others.
         executor : `~concurrent.futures.Executor`, optional
             Workers that compute and write the chunks, such as a `~butler_visits.WorkerPool` or what
-            ``get_executor()`` of a Dask client returns. Each opens the repository itself.
+            ``get_executor()`` of a Dask client returns. Each opens the repository itself, so the Butler must not be in
+            a transaction.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class DefineVisitsTask(Task):
             If a visit is stored otherwise. The others of its chunk have been written; with an executor, all others.
         RuntimeError
             If the exposures are of several instruments, if one that is not on the sky is not to be ignored, if
-            no valid visit can be made of some, or if the workers of an executor died.
+            no valid visit can be made of some, if the workers of an executor died, or if there is one in a transaction.
         LookupError
             If there is no camera geometry for an exposure.
         lsst.daf.butler.DataIdValueError
@@ -153,6 +153,11 @@ class DefineVisitsTask(Task):
             If a record is not of the ``exposure`` dimension.
         """
         self._require_writeable()
+        if executor is not None and registry.in_transaction(self.butler):
+            raise WorkerError(
+                "Workers cannot define visits while the Butler is in a transaction: they have connections of their "
+                "own, which wait for it or do not see what it has written. Leave it, or call run without executor."
+            )
         options = self._options(
             collections=collections,
             update_records=update_records,
@@ -281,8 +286,7 @@ class DefineVisitsTask(Task):
             for outcome in outcomes:
                 total.add(outcome)
                 bar.update(outcome.n_given)
-        if total.conflicts:
-            raise ConflictingDefinitionError(conflict_message(total.conflicts))
+        total.check()
         result = total.to_struct(selection)
         self.log.verbose("Defined: %s", result)
         return result

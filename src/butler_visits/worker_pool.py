@@ -17,6 +17,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from .isolate import reason_of
+
 _PRELOADED = ["butler_visits.task", "lsst.daf.butler.direct_butler"]
 """What takes a second or two to import, and is imported once for all processes."""
 
@@ -116,7 +118,8 @@ class WorkerPool(Executor):
 
     def _start(self) -> _Worker:
         ours, its = self._context.Pipe()
-        # A daemon cannot outlive this process, however that ends.
+        # A daemon ends when this process exits. If this is killed, the worker reads the end of its pipe, of whose other
+        # end nobody else has a copy, as soon as it has nothing to do.
         process = self._context.Process(target=_work, args=(its, *self._at_start), daemon=True)
         process.start()
         its.close()
@@ -137,28 +140,48 @@ def _work(connection: Connection, initializer: Callable[..., object] | None, ini
         try:
             fn, args, kwargs = pickle.loads(call)
             answer = pickle.dumps((True, fn(*args, **kwargs)))
-        except Exception as error:
-            # Whatever it is, it is the caller's to handle.
+        except BaseException as error:
+            # Whatever it is, it is the caller's to handle, also what would end this process.
             answer = pickle.dumps((False, portable_error(error)))
         connection.send_bytes(answer)
 
 
-def portable_error(error: Exception) -> Exception:
+def portable_error(error: BaseException) -> BaseException:
     """Make an error that says in another process what happened in this one.
 
     Parameters
     ----------
-    error : `Exception`
+    error : `BaseException`
         The error.
 
     Returns
     -------
-    error : `Exception`
-        The same error, with its traceback as a note, or a `RuntimeError` that says the same if it cannot be pickled.
+    error : `BaseException`
+        The same error, with its traceback as a note. If it cannot be pickled, one that says the same, of the next of
+        its base classes of which one can be made, or a `RuntimeError`.
     """
     error.add_note(f"It happened in a worker:\n{traceback.format_exc()}")
+    if _is_portable(error):
+        return error
+    for kind in type(error).__mro__[1:]:
+        # These say nothing; a handler that expects them will do with any other.
+        if issubclass(kind, BaseException) and kind not in (Exception, BaseException):
+            try:
+                other = kind(reason_of(error))
+            except Exception:
+                continue
+            other.__notes__ = error.__notes__
+            if _is_portable(other):
+                return other
+    other = RuntimeError(reason_of(error))
+    other.__notes__ = error.__notes__
+    return other
+
+
+def _is_portable(error: BaseException) -> bool:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        # A class decides for itself how it is pickled.
+        return False
+    return True

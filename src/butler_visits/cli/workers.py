@@ -15,6 +15,9 @@ from lsst.daf.butler.cli.cliLog import CliLog
 
 from ..worker_pool import WorkerPool
 
+_DASK_LOGGERS = ("distributed", "tornado", "asyncio")
+"""Where the threads of Dask's client report what happens to them."""
+
 
 @contextmanager
 def workers(processes: int, dask: str | None) -> Iterator[Executor | None]:
@@ -64,7 +67,26 @@ def _dask_workers(address: str) -> Iterator[Executor]:
         client = Client(address)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"The Dask scheduler at {address} cannot be reached: {error}") from error
-    with client:
+    with _without_tracebacks(), client:
         if not client.scheduler_info()["workers"]:
             click.echo(f"The Dask scheduler at {address} has no workers yet; waiting for them.", err=True)
         yield client.get_executor()
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Leave out the tracebacks with which Dask's threads report that the scheduler is lost."""
+
+    def shorten(record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        return bool(record.getMessage())
+
+    # A logger's filter is not asked about what goes to those below it.
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(_DASK_LOGGERS)]
+    for logger in loggers:
+        logger.addFilter(shorten)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(shorten)

@@ -142,9 +142,18 @@ class Column:
             ) from None
 
 
-def text(column: Column, rows: range) -> list[str | None]:
+def text(column: Column, rows: range) -> list[str | IngestError | None]:
     """Return texts; numbers are written out."""
-    return [None if value is None else str(value) for value in column.elements(rows)]
+
+    def convert(value: Any) -> str:
+        result = str(value)
+        # PostgreSQL takes no NUL, and no database what is not Unicode.
+        if "\0" in result:
+            raise ValueError
+        result.encode()
+        return result
+
+    return _convert(column, rows, convert, "no text; expected Unicode without NUL characters")
 
 
 def integer(

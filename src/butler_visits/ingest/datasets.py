@@ -30,10 +30,11 @@ from ..batches import batches
 from ..errors import IngestError
 from ..instruments import load_instrument
 from ..raws.datasets import DATASET_TYPE
-from ..registry import StaleError, register_run
+from ..registry import StaleError, lock_exposures, register_run
 from .formatter import RawFormatter
 from .insert import ExposurePlan, insert_exposures
 from .records import ExposureValues
+from .transfer import gone_error, ingest_files
 from .translate import DetectorValues
 
 _LOG = logging.getLogger(__name__)
@@ -116,13 +117,15 @@ class RawWriter:
         sqlalchemy.exc.IntegrityError, StaleError
             If another process has written some of it since it was planned, or the database refuses it.
         IngestError
-            If a detector has the name of another one.
+            If a detector has the name of another one, or a file is not there any more.
         """
         butler = self._butler
         datasets: dict[str, list[FileDataset]] = defaultdict(list)
         written: list[int] = []
         with butler.transaction():
-            # The transaction holds the lock, so what is there now stays.
+            insert_exposures(butler, plan, [one for file in files for one in file.detectors])
+            # SQLite has locked all; in PostgreSQL others could store the same datasets while files are transferred.
+            lock_exposures(butler, self._name, {file.exposure.id for file in files})
             present = self._present(files)
             for file in files:
                 exposure = file.exposure.id
@@ -134,10 +137,9 @@ class RawWriter:
                     datasets[self._mode(path)].append(FileDataset(path, refs, formatter=RawFormatter))
             if self._transfer == "move":
                 self._check_movable([file for file, n_new in zip(files, written, strict=True) if n_new])
-            insert_exposures(butler, plan, [one for file in files for one in file.detectors])
             try:
                 for mode, some in datasets.items():
-                    butler.ingest(*some, transfer=mode)
+                    ingest_files(butler, some, mode)
             except ConflictingDefinitionError as error:
                 raise StaleError(str(error)) from error
         if self._transfer == "move":
@@ -191,6 +193,9 @@ class RawWriter:
         others: dict[Raw, ResourcePath] = {}
         for file in files:
             own = ResourcePath(file.uri)
+            if self._transfer == "move" and not own.exists():
+                # Another process has moved it.
+                continue
             refs = [present[file.exposure.id, detector.id] for detector in file.detectors]
             stored = [uri for ref in refs if ref in uris and (uri := uris[ref].primaryURI) is not None]
             different = [uri for uri in stored if not _is_same_file(uri, own)]
@@ -253,7 +258,10 @@ class RawWriter:
             return self._transfer
         if not path.isLocal or os.path.islink(path.ospath):
             return "copy"
-        device = os.stat(path.ospath).st_dev
+        try:
+            device = os.stat(path.ospath).st_dev
+        except FileNotFoundError as error:
+            raise gone_error(str(path)) from error
         local = [root for root in self._roots if root.isLocal]
         same = len(local) == len(self._roots) and all(os.stat(root.ospath).st_dev == device for root in local)
         return "hardlink" if same else "copy"

@@ -21,14 +21,14 @@ from sqlalchemy.exc import IntegrityError
 from ..batches import batches
 from ..errors import IngestError
 from ..plan import Difference
-from ..registry import StaleError, fetch_detector_names, fetch_exposures
+from ..registry import StaleError, fetch_detector_names, fetch_exposures, try_again
 from .records import ExposureValues, compare_exposures, exposure_record
 from .translate import DetectorValues
 
 _R = TypeVar("_R")
 
 _ATTEMPTS = 3
-"""How often exposures are planned anew because another process wrote some of them first."""
+"""How often exposures are planned anew though no other process wrote any of them meanwhile."""
 
 _IDS = 10_000
 """Values in one query's list: PostgreSQL takes 65,535 in a statement."""
@@ -141,6 +141,9 @@ def conflict_error(
 def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[DetectorValues] = ()) -> None:
     """Write the new exposures, and before them what they need; to be called in a transaction.
 
+    Everybody writes the kinds of rows in one order, and each kind in the order of its keys, so that two writers cannot
+    wait for each other.
+
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
@@ -168,7 +171,7 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
     rows = {
         "physical_filter": [
             {"instrument": name, "name": physical_filter, "band": band}
-            for physical_filter, band in bands.items()
+            for physical_filter, band in sorted(bands.items())
             if physical_filter not in filters
         ],
         "detector": list(_new_detectors(butler, name, detectors)),
@@ -177,10 +180,10 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
         days = {one.fields["day_obs"]: one.day_offset for one in plan.new}
         rows["day_obs"] = [
             {"instrument": name, "id": day, "timespan": Timespan.from_day_obs(day, offset)}
-            for day, offset in days.items()
+            for day, offset in sorted(days.items())
         ]
-        groups = dict.fromkeys(one.fields["group"] for one in plan.new)
-        rows["group"] = [{"instrument": name, "name": group} for group in groups]
+        groups = {one.fields["group"] for one in plan.new}
+        rows["group"] = [{"instrument": name, "name": group} for group in sorted(groups)]
     for element, new in rows.items():
         if new:
             butler.registry.insertDimensionData(element, *new, skip_existing=True)
@@ -252,7 +255,10 @@ def plan_and_write(
     exposures: Sequence[ExposureValues],
     write: Callable[[ExposurePlan], _R],
 ) -> tuple[ExposurePlan, _R]:
-    """Plan exposures and write them; once more if another process writes some of them at the same time.
+    """Plan exposures and write them, again if another process writes some of them meanwhile or the database fails.
+
+    A connection can be lost after the database has stored all and before it could say so. Then what is planned again is
+    there already.
 
     Parameters
     ----------
@@ -263,7 +269,7 @@ def plan_and_write(
     exposures : `~collections.abc.Sequence` [`ExposureValues`]
         The exposures.
     write : `~collections.abc.Callable`
-        Writes a plan in one transaction.
+        Writes a plan in one transaction. It may be called several times.
 
     Returns
     -------
@@ -276,12 +282,26 @@ def plan_and_write(
     ------
     IngestError
         If the database refuses exposures.
+    DatabaseError
+        If it fails again and again.
     """
-    for attempt in range(_ATTEMPTS):
+    return try_again(butler, lambda: _plan_and_write(butler, instrument, exposures, write))
+
+
+def _plan_and_write(
+    butler: Butler,
+    instrument: Mapping[str, Any],
+    exposures: Sequence[ExposureValues],
+    write: Callable[[ExposurePlan], _R],
+) -> tuple[ExposurePlan, _R]:
+    attempts, n_new = 0, -1
+    while True:
         plan = plan_exposures(butler, instrument, exposures)
+        # Others may be first any number of times, but each time fewer are left.
+        attempts = attempts + 1 if len(plan.new) == n_new else 1
+        n_new = len(plan.new)
         try:
             return plan, write(plan)
         except (IntegrityError, StaleError) as error:
-            if attempt + 1 == _ATTEMPTS:
+            if attempts == _ATTEMPTS:
                 raise _refused_error(exposures, error) from error
-    raise AssertionError("There is at least one attempt.")

@@ -18,6 +18,7 @@ from ..batches import batches
 from ..errors import IngestError
 from ..isolate import FAILURES, isolate, reason_of
 from ..raws import read_raw_files
+from ..registry import try_again
 from .choice import band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
 from .description import InstrumentDescription
@@ -25,6 +26,7 @@ from .files import find_raw_files
 from .insert import ExposurePlan, plan_and_write
 from .records import observation_values
 from .result import IngestFailure, IngestResult
+from .transfer import gone_error
 from .translate import TranslatedFile, known_sites, translate_file
 
 _PROGRESS = Progress("butler_visits.ingest")
@@ -161,7 +163,7 @@ class _Ingest:
             for uri, file in zip(some, read_raw_files(some, threads=self._threads), strict=True):
                 try:
                     if isinstance(file, Exception):
-                        raise file
+                        raise gone_error(uri) if self._is_moved(uri) else file
                     one = translate_file(file, self._choice.translator)
                     fields = self._choice.accept(uri, one.translator)
                 except FAILURES as error:
@@ -178,6 +180,10 @@ class _Ingest:
                         raws[self._instruments[translator]["name"]].append(Raw(one.uri, value, one.detectors))
         return raws
 
+    def _is_moved(self, uri: str) -> bool:
+        """Tell whether a file is not there any more because another process may have moved it."""
+        return self._transfer == "move" and not ResourcePath(uri).exists()
+
     def _write(self, name: str, raws: Sequence[Raw]) -> None:
         """Write files of an instrument, and count them."""
         writer = self._writer(name)
@@ -187,7 +193,7 @@ class _Ingest:
         else:
             outcomes = self._write_together(writer, raws)
         there = [raw for raw, outcome in outcomes if outcome == 0]
-        others = writer.elsewhere(there)
+        others = try_again(self._butler, lambda: writer.elsewhere(there))
         for raw, outcome in outcomes:
             if isinstance(outcome, Exception):
                 self._fail(raw.uri, outcome)
@@ -204,7 +210,9 @@ class _Ingest:
     def _writer(self, name: str) -> RawWriter:
         if name not in self._writers:
             fields = next(fields for fields in self._instruments.values() if fields["name"] == name)
-            self._writers[name] = RawWriter(self._butler, fields, self._transfer, self._output_run)
+            self._writers[name] = try_again(
+                self._butler, lambda: RawWriter(self._butler, fields, self._transfer, self._output_run)
+            )
         return self._writers[name]
 
     def _write_together(self, writer: RawWriter, raws: Sequence[Raw]) -> list[tuple[Raw, int | Exception]]:

@@ -1,5 +1,6 @@
 """All reading and writing of dimension records, in bulk; the only room that writes."""
 
+from .database import lock_exposures
 from .reading import (
     fetch_detector_names,
     fetch_detectors,
@@ -12,7 +13,7 @@ from .reading import (
     resolve_instrument,
     select_exposures,
 )
-from .retry import try_again
+from .retry import in_transaction, try_again
 from .writing import StaleError, check_detectors, register_run, sync_visit_systems, write_visits
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "fetch_instrument",
     "fetch_visits",
     "fetch_visits_of_exposures",
+    "in_transaction",
+    "lock_exposures",
     "register_run",
     "resolve_instrument",
     "select_exposures",

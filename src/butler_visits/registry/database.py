@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["database_of", "lock_visits"]
+__all__ = ["database_of", "lock_exposures", "lock_visits"]
 
 from collections.abc import Iterable
 from typing import cast
@@ -51,12 +51,33 @@ def lock_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> None:
     visits : `~collections.abc.Iterable` [`int`]
         Ids of the visits.
     """
+    _lock(butler, "visit", instrument, visits, shares_key=False)
+
+
+def lock_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> None:
+    """Let nobody else write datasets of exposures until the transaction ends, and wait for those who are writing them.
+
+    As `lock_visits`, but whoever only refers to the exposures, as visits do, is not kept from it.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, in a transaction.
+    instrument : `str`
+        Name of the instrument.
+    exposures : `~collections.abc.Iterable` [`int`]
+        Ids of the exposures. Those that are not there cannot be locked.
+    """
+    _lock(butler, "exposure", instrument, exposures, shares_key=True)
+
+
+def _lock(butler: Butler, element: str, instrument: str, ids: Iterable[int], *, shares_key: bool) -> None:
     database = database_of(butler)
     table = sqlalchemy.table(
-        "visit", sqlalchemy.column("instrument"), sqlalchemy.column("id"), schema=database.namespace
+        element, sqlalchemy.column("instrument"), sqlalchemy.column("id"), schema=database.namespace
     )
     # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
-    for batch in batches(sorted(visits), _BATCH):
+    for batch in batches(sorted(ids), _BATCH):
         rows = sqlalchemy.select(table.c.id).where(table.c.instrument == instrument, table.c.id.in_(batch))
-        with database.query(rows.order_by(table.c.id).with_for_update()):
+        with database.query(rows.order_by(table.c.id).with_for_update(key_share=shares_key)):
             pass

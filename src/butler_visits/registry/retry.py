@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["try_again"]
+__all__ = ["in_transaction", "try_again"]
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,7 +22,10 @@ _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 
 _WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0)
-"""Seconds before each further attempt, together less than a minute: enough for a database that is started anew."""
+"""Seconds before each further attempt, together less than a minute: enough for a database that is started anew.
+
+For SQLite's lock each attempt waits five minutes of its own. The Butler sets it so, and SQLite takes no turns.
+"""
 
 _TEMPORARY = {
     "40001",  # serialization_failure
@@ -35,17 +39,46 @@ _TEMPORARY = {
 }
 """Codes of PostgreSQL's errors that say nothing about what was asked for."""
 
+_REFUSED = (
+    "authentication failed",
+    "does not exist",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "not permitted to log in",
+    "permission denied",
+)
+"""What PostgreSQL says to those who will not get a connection another time either; there is no code then.
 
-def try_again(butler: Butler, call: Callable[[], _T]) -> _T:
-    """Call a function, again and with growing waits where the database says that it may go better another time.
+A server that says it in another language has them wait for nothing.
+"""
 
-    That is where a connection was lost, where the server shuts down or starts, or where two transactions were in each
-    other's way. A locked SQLite database is none of these: the Butler waits for it.
+
+def in_transaction(butler: Butler) -> bool:
+    """Tell whether a Butler is in a transaction.
 
     Parameters
     ----------
     butler : `lsst.daf.butler.Butler`
         The repository.
+
+    Returns
+    -------
+    is_in_transaction : `bool`
+        Whether it is.
+    """
+    return database_of(butler).isInTransaction()
+
+
+def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
+    """Call a function, again and with growing waits where the database says that it may go better another time.
+
+    That is where a connection was lost, where the server shuts down or starts, where two transactions were in each
+    other's way, or where SQLite has waited long enough for others.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler` or `None`
+        The repository; `None` if it is being opened.
     call : `~collections.abc.Callable`
         What to do. It may be done twice: a connection can be lost after the database has stored all.
 
@@ -57,14 +90,14 @@ def try_again(butler: Butler, call: Callable[[], _T]) -> _T:
     Raises
     ------
     DatabaseError
-        If it has not gone better in a minute.
+        If it has not gone better the last time.
     """
     for wait in _WAITS:
         try:
             return call()
         except Exception as error:  # Not SQLAlchemy's alone: the Butler talks to the driver itself to begin.
             # A transaction of the caller's is lost with all that was done in it, which cannot be done again here.
-            if not _is_temporary(error) or database_of(butler).isInTransaction():
+            if not _is_temporary(error) or (butler is not None and in_transaction(butler)):
                 raise
             _LOG.warning("The database failed (%s); trying again in up to %g s.", _first_line(error), wait)
         # Writers that were in each other's way must not meet again.
@@ -74,12 +107,17 @@ def try_again(butler: Butler, call: Callable[[], _T]) -> _T:
     except Exception as error:
         if not _is_temporary(error):
             raise
-        roots = [str(root) for root in butler.get_datastore_roots().values() if root is not None]
         raise DatabaseError(
-            f"Repository {', '.join(roots)}: its database ({database_of(butler)}) failed {len(_WAITS) + 1} times, at "
-            f"last with: {_first_line(error)}. Each visit is stored whole or not at all, so it can be done again when "
-            "the database is back."
+            f"{_database(butler)} failed {len(_WAITS) + 1} times, at last with: {_first_line(error)}. Each visit is "
+            "stored whole or not at all, so it can be done again when the database is back."
         ) from error
+
+
+def _database(butler: Butler | None) -> str:
+    if butler is None:
+        return "The repository's database"
+    roots = [str(root) for root in butler.get_datastore_roots().values() if root is not None]
+    return f"Repository {', '.join(roots)}: its database ({database_of(butler)})"
 
 
 def _is_temporary(error: Exception) -> bool:
@@ -90,13 +128,18 @@ def _is_temporary(error: Exception) -> bool:
         cause: BaseException = error.orig or error
     else:
         cause = error
-    # The names that psycopg and psycopg2 have for it; SQLite's errors have none.
+    if isinstance(cause, sqlite3.Error):
+        # The lower byte is what the others are kinds of. An error of Python's own has no code.
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    # The names that psycopg and psycopg2 have for it.
     for name in ("sqlstate", "pgcode"):
         if hasattr(cause, name):
             code = getattr(cause, name)
             # Without a code an error is not the server's: no connection could be made, or it broke.
-            unreachable = code is None and type(cause).__name__ == "OperationalError"
-            return unreachable or code in _TEMPORARY or str(code).startswith("08")
+            if code is None:
+                operational = any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__)
+                return operational and not any(words in str(cause) for words in _REFUSED)
+            return code in _TEMPORARY or code.startswith("08")
     return False
 
 
