@@ -15,11 +15,14 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar, ProgressHandler
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.pex.config import registerConfigurable
 
 import trouble_regions  # noqa: F401
 from butler_visits import (
     DefineVisitsConfig,
     DefineVisitsTask,
+    GroupExposuresOneToOneTask,
+    GroupExposuresTask,
     VisitDefinitionData,
     VisitsError,
     WorkerError,
@@ -91,6 +94,20 @@ def test_any_executor(pair: tuple[Butler, Butler], executor: Callable[[int], Exe
         result = make_task(butler, chunkSize=4).run(GIVEN, executor=workers)
     assert result == make_task(alone).run(GIVEN)
     assert tables(butler) == tables(alone)
+
+
+def test_algorithms_that_workers_do_not_know(pair: tuple[Butler, Butler]) -> None:
+    """What is registered in this process and not chosen is nothing to the workers."""
+
+    @registerConfigurable("tests-only-here", GroupExposuresTask.registry)
+    class OnlyHereTask(GroupExposuresOneToOneTask):
+        pass
+
+    butler, alone = pair
+    task = make_task(butler, chunkSize=4)
+    assert "tests-only-here" in task.config.groupExposures
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
+        assert task.run(GIVEN, executor=workers).n_new == make_task(alone).run(GIVEN).n_new > 0
 
 
 class Recorder(ThreadPoolExecutor):

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 __all__ = ["DefineVisitsConfig"]
 
+import re
+from typing import Any
+
 from lsst.pex.config import Config, Field, RangeField
 
 from .grouping import GroupExposuresTask
 from .regions import ComputeVisitRegionsTask
+
+_SETTING = re.compile(r"config\.(?P<field>groupExposures|computeVisitRegions)\[(?P<name>'[^']*'|\"[^\"]*\")\]")
+"""How a line of a saved config begins that sets a field of an algorithm."""
 
 
 class DefineVisitsConfig(Config):
@@ -39,3 +45,17 @@ class DefineVisitsConfig(Config):
         default=500,
         min=1,
     )
+
+    def __reduce__(self) -> Any:
+        """Pickle the settings of the chosen algorithms only.
+
+        A saved config has the settings of all algorithms that are registered in this process. A worker's process need
+        not know any but the chosen ones.
+        """
+        load, (cls, saved) = super().__reduce__()
+        lines = [line for line in saved.decode().splitlines(keepends=True) if self._is_needed(line)]
+        return load, (cls, "".join(lines).encode())
+
+    def _is_needed(self, line: str) -> bool:
+        setting = _SETTING.match(line)
+        return setting is None or setting["name"][1:-1] == getattr(self, setting["field"]).name
