@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .camera import Camera
     from .camera.store import write_camera
+    from .check import CheckReport, Finding, check_visits, repair_visits
     from .config import DefineVisitsConfig
     from .definition import VisitDefinitionData, VisitSystem
     from .errors import (
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         VisitsError,
         WorkerError,
     )
+    from .export import Outline, coverage_moc, ds9_regions, obscore_table, read_outlines
     from .grouping import (
         GroupExposuresByCounterConfig,
         GroupExposuresByCounterTask,
@@ -50,7 +52,11 @@ if TYPE_CHECKING:
         ComputeVisitRegionsTask,
         VisitRegions,
     )
+    from .report import plot_coverage, plot_visit
+    from .report.page import Page, plan_page, render_page, visits_page
     from .task import DefineVisitsTask
+    from .update_regions import update_visit_regions
+    from .visit_geometry import VisitGeometry, find_geometries
     from .visit_plan import VisitPlan
     from .worker_pool import WorkerPool
 
@@ -60,6 +66,7 @@ __all__ = [
     "CameraFileError",
     "CameraFitError",
     "CameraLookupError",
+    "CheckReport",
     "ComputeVisitRegionsConfig",
     "ComputeVisitRegionsFromAllRawWcsConfig",
     "ComputeVisitRegionsFromAllRawWcsTask",
@@ -72,6 +79,7 @@ __all__ = [
     "DefinitionError",
     "Difference",
     "Failure",
+    "Finding",
     "GroupExposuresByCounterConfig",
     "GroupExposuresByCounterTask",
     "GroupExposuresByGroupMetadataConfig",
@@ -84,19 +92,35 @@ __all__ = [
     "IngestFailure",
     "IngestResult",
     "InstrumentDescription",
+    "Outline",
+    "Page",
     "PlannedVisit",
     "RawFileError",
     "VisitDefinitionData",
+    "VisitGeometry",
     "VisitPlan",
     "VisitRegions",
     "VisitSystem",
     "VisitsError",
     "WorkerError",
     "WorkerPool",
+    "check_visits",
+    "coverage_moc",
+    "ds9_regions",
+    "find_geometries",
     "ingest_raws",
     "ingest_table",
+    "obscore_table",
+    "plan_page",
+    "plot_coverage",
+    "plot_visit",
     "read_description",
+    "read_outlines",
     "register_instrument",
+    "render_page",
+    "repair_visits",
+    "update_visit_regions",
+    "visits_page",
     "write_camera",
 ]
 
@@ -106,6 +130,7 @@ _HOMES = {
     "CameraFileError": "errors",
     "CameraFitError": "errors",
     "CameraLookupError": "errors",
+    "CheckReport": "check",
     "ComputeVisitRegionsConfig": "regions",
     "ComputeVisitRegionsFromAllRawWcsConfig": "regions",
     "ComputeVisitRegionsFromAllRawWcsTask": "regions",
@@ -118,6 +143,7 @@ _HOMES = {
     "DefinitionError": "errors",
     "Difference": "plan",
     "Failure": "plan",
+    "Finding": "check",
     "GroupExposuresByCounterConfig": "grouping",
     "GroupExposuresByCounterTask": "grouping",
     "GroupExposuresByGroupMetadataConfig": "grouping",
@@ -130,19 +156,35 @@ _HOMES = {
     "IngestFailure": "ingest",
     "IngestResult": "ingest",
     "InstrumentDescription": "ingest",
+    "Outline": "export",
+    "Page": "report.page",
     "PlannedVisit": "plan",
     "RawFileError": "errors",
     "VisitDefinitionData": "definition",
+    "VisitGeometry": "visit_geometry",
     "VisitPlan": "visit_plan",
     "VisitRegions": "regions",
     "VisitSystem": "definition",
     "VisitsError": "errors",
     "WorkerError": "errors",
     "WorkerPool": "worker_pool",
+    "check_visits": "check",
+    "coverage_moc": "export",
+    "ds9_regions": "export",
+    "find_geometries": "visit_geometry",
     "ingest_raws": "ingest",
     "ingest_table": "ingest",
+    "obscore_table": "export",
+    "plan_page": "report.page",
+    "plot_coverage": "report",
+    "plot_visit": "report",
     "read_description": "ingest",
+    "read_outlines": "export",
     "register_instrument": "ingest",
+    "render_page": "report.page",
+    "repair_visits": "check",
+    "update_visit_regions": "update_regions",
+    "visits_page": "report.page",
     "write_camera": "camera.store",
 }
 """The module that each public name is from.

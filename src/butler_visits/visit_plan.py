@@ -130,6 +130,8 @@ def _row(visit: PlannedVisit) -> dict[str, Any]:
     centre = LonLat(record.region.getCentroid())
     vertices = decode_polygon(record.region.encode())
     assert vertices is not None, "plans hold polygons only"
+    # Of a stored visit the timespan itself may be null.
+    begin, end = (None, None) if record.timespan is None else (record.timespan.begin, record.timespan.end)
     return {
         "visit": record.id,
         "name": record.name,
@@ -137,8 +139,8 @@ def _row(visit: PlannedVisit) -> dict[str, Any]:
         "exposures": " ".join(str(exposure.id) for exposure in visit.definition.exposures),
         "physical_filter": record.physical_filter,
         "target_name": record.target_name or "",
-        "begin": _iso(record.timespan.begin),
-        "end": _iso(record.timespan.end),
+        "begin": _iso(begin),
+        "end": _iso(end),
         "ra": centre.getLon().asDegrees() % 360,
         "dec": centre.getLat().asDegrees(),
         "area": polygon_area(vertices) * (180 / np.pi) ** 2,

@@ -78,7 +78,7 @@ def write_camera(
     instrument_name : `str`
         A registered instrument's name or full class name.
     content : `~collections.abc.Mapping`
-        The content of a YAML camera, as docs/design.md, Cameras, describes it.
+        The content of a YAML camera, as docs/file-formats.md, YAML camera, describes it.
     begin, end : `astropy.time.Time`, optional
         The first time for which the camera is valid, and the first for which it is not any more. By default there is
         no limit.

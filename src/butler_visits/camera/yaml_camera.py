@@ -51,7 +51,7 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
     Parameters
     ----------
     data : `~collections.abc.Mapping`
-        The content, as docs/design.md, Cameras, describes it; what it does not name is ignored.
+        The content, as docs/file-formats.md, YAML camera, describes it; what it does not name is ignored.
     source : `str`
         Where it is from, for messages.
 

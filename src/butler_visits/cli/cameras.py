@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["fit", "show", "write"]
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ..instruments import raws_flipped
 from ..registry import fetch_instrument, resolve_instrument
 from ..report import PICTURE_ENDINGS, plot_camera, require_matplotlib
 from .errors import errors_as_messages, open_repository
+from .output import check_file_name, written_whole
 
 _FITS = b"SIMPLE"
 """How a FITS file begins."""
@@ -77,7 +77,7 @@ def show(repo_or_file: str, instrument: str | None, plot: str | None) -> None:
     with errors_as_messages(repo_or_file):
         if plot:
             require_matplotlib()
-            _check_picture_name(plot)
+            check_file_name(plot, PICTURE_ENDINGS, "--plot")
         if instrument is None:
             camera = _read_camera(repo_or_file)
         else:
@@ -135,26 +135,10 @@ def _read_camera(file: str) -> Camera:
     return (read_afw_camera if content.startswith(_FITS) else read_yaml_camera)(content, file)
 
 
-def _check_picture_name(name: str) -> None:
-    """Refuse a file name for a picture before any work is done."""
-    path = Path(name)
-    if path.suffix.lower() not in PICTURE_ENDINGS:
-        raise click.BadParameter(f"{name!r} must end in one of {', '.join(PICTURE_ENDINGS)}.", param_hint="--plot")
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(path.parent)!r} for {path.name}.", param_hint="--plot")
-
-
 def _draw(camera: Camera, name: str, *, flip: bool) -> None:
-    """Draw a camera to a file; one that is there is replaced when the new one is whole."""
-    path = Path(name)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        plot_camera(camera, flip=flip).savefig(partial, format=path.suffix[1:].lower())
-        partial.replace(path)
-    except OSError as error:
-        raise click.ClickException(f"The picture cannot be written to {name}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    """Draw a camera to a file."""
+    with written_whole(name, "picture") as partial:
+        plot_camera(camera, flip=flip).savefig(partial, format=Path(name).suffix[1:].lower())
 
 
 def fit(raws: Sequence[str], output: str) -> None:
@@ -176,14 +160,8 @@ def fit(raws: Sequence[str], output: str) -> None:
     with errors_as_messages(output):
         fitted = fit_camera_to_files(raws)
         text = camera_yaml(fitted)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with written_whole(output, "camera") as partial:
         partial.write_text(text)
-        partial.replace(path)
-    except OSError as error:
-        raise click.ClickException(f"The camera cannot be written to {output}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     click.echo("Distances between the camera and the raws' WCSs, pixels:")
     width = max(len("detector"), *map(len, fitted.residuals))
     click.echo(f"{'detector':{width}}      rms  largest")

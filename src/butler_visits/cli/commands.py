@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 __all__ = [
+    "check",
     "define_visits",
     "describe",
+    "export",
     "fit_camera",
     "ingest",
     "ingest_table",
+    "plot",
+    "report",
     "show_camera",
+    "update_regions",
     "write_camera",
 ]
 
@@ -26,7 +31,10 @@ from lsst.daf.butler.cli.opt import (
     repo_argument,
     where_option,
 )
-from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator, split_kv
+from lsst.daf.butler.cli.utils import MWArgumentDecorator, split_kv
+
+from .inspect_commands import check, export, plot, report, update_regions
+from .program import VisitsCommand
 
 instrument_argument = MWArgumentDecorator(
     "instrument", help="INSTRUMENT is a registered instrument's name or full class name."
@@ -44,7 +52,7 @@ instrument_of_repo_argument = MWArgumentDecorator(
 )
 
 
-@click.command(short_help="Define visits from exposures.", cls=ButlerCommand)
+@click.command(short_help="Define visits from exposures.", cls=VisitsCommand)
 @repo_argument(required=True, help="REPO is the path or URI of a data repository.")
 @instrument_argument(required=True)
 @config_file_option(help="Path of a config file, loaded after the instrument's own overrides.")
@@ -88,7 +96,8 @@ instrument_of_repo_argument = MWArgumentDecorator(
 @click.option(
     "--output",
     metavar="FILE",
-    help="Write a table of the visits and what is done to them; .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable).",
+    help="Write a table of the visits and what is done to them, .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable); "
+    "or a page with a sky map of them, .html.",
 )
 @click.option(
     "--processes",
@@ -114,7 +123,7 @@ def define_visits(**kwargs: Any) -> None:
     run(**kwargs)
 
 
-@click.command(short_help="Store a camera for visits to be defined with.", cls=ButlerCommand)
+@click.command(short_help="Store a camera for visits to be defined with.", cls=VisitsCommand)
 @repo_argument(required=True, help="REPO is the path or URI of a data repository.")
 @instrument_argument(required=True)
 @file_argument(required=True)
@@ -132,7 +141,7 @@ def write_camera(**kwargs: Any) -> None:
     write(**kwargs)
 
 
-@click.command(short_help="Describe a camera.", cls=ButlerCommand)
+@click.command(short_help="Describe a camera.", cls=VisitsCommand)
 @repo_or_file_argument(required=True, metavar="REPO|FILE")
 @instrument_of_repo_argument(required=False)
 @click.option("--plot", metavar="FILE", help="Draw the focal plane and the field on the sky; .png, .pdf or .svg.")
@@ -148,7 +157,7 @@ def show_camera(**kwargs: Any) -> None:
     show(**kwargs)
 
 
-@click.command(short_help="Make a camera from raws.", cls=ButlerCommand)
+@click.command(short_help="Make a camera from raws.", cls=VisitsCommand)
 @raws_argument(required=True, nargs=-1, metavar="RAW...")
 @click.option("-o", "--output", metavar="FILE", required=True, help="The YAML camera to write.")
 @options_file_option()
@@ -163,7 +172,7 @@ def fit_camera(**kwargs: Any) -> None:
     fit(**kwargs)
 
 
-@click.command(short_help="Say what is understood from a raw file.", cls=ButlerCommand)
+@click.command(short_help="Say what is understood from a raw file.", cls=VisitsCommand)
 @click.argument("raw", metavar="RAW")
 @click.option(
     "--instrument",
@@ -195,7 +204,7 @@ _define_visits_option = click.option(
 )
 
 
-@click.command(short_help="Put raw files into a data repository.", cls=ButlerCommand)
+@click.command(short_help="Put raw files into a data repository.", cls=VisitsCommand)
 @repo_argument(required=True, help="REPO is the path or URI of a data repository; it is created if it is not there.")
 @click.argument("locations", metavar="LOCATIONS...", nargs=-1, required=True)
 @click.option(
@@ -239,7 +248,7 @@ def ingest(**kwargs: Any) -> None:
     run(**kwargs)
 
 
-@click.command(short_help="Put the exposures of a table into a data repository.", cls=ButlerCommand)
+@click.command(short_help="Put the exposures of a table into a data repository.", cls=VisitsCommand)
 @repo_argument(required=True, help="REPO is the path or URI of a data repository; it is created if it is not there.")
 @click.argument("table", metavar="TABLE")
 @click.option(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["echo_result", "make_config", "run", "set_log_level"]
+__all__ = ["check_plan_name", "echo_result", "make_config", "run", "set_log_level", "write_plan"]
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import click
-from lsst.daf.butler import Butler, InvalidQueryError
+from lsst.daf.butler import Butler
 from lsst.pipe.base import Struct
 from lsst.pipe.base.configOverrides import ConfigOverrides
 
@@ -20,7 +21,7 @@ from ..ingest.register import stored_description
 from ..registry import fetch_instrument, resolve_instrument, select_exposures
 from ..task import DefineVisitsTask
 from ..visit_plan import VisitPlan
-from .errors import errors_as_messages, open_repository
+from .errors import errors_as_messages, expression_errors, open_repository
 from .tables import check_table_name, write_table
 from .workers import workers
 
@@ -61,22 +62,20 @@ def run(
     if (dry_run or output) and (processes > 1 or dask):
         raise click.UsageError("--dry-run and --output plan in this process, without --processes or --dask.")
     if output:
-        check_table_name(output)
+        check_table_name(output, ".html")
     set_log_level()
     options["collections"] = collections or None
     with errors_as_messages(repo):
         butler = open_repository(repo, writeable=not dry_run)
         name = resolve_instrument(butler, instrument)
         task = DefineVisitsTask(make_config(butler, name, config_file, config), butler=butler)
-        try:
+        with expression_errors(where):
             exposures = select_exposures(butler, name, where)
-        except (InvalidQueryError, OverflowError) as error:
-            raise click.BadParameter(f"{where!r} is no valid expression: {error}", param_hint="--where") from error
         start = time.monotonic()
         if dry_run or output:
             plan = task.plan(exposures, **options)
             if output:
-                write_table(plan.to_table(), output)
+                write_plan(butler, plan, output)
             if dry_run:
                 click.echo(plan)
                 _echo_left_out(plan, len(exposures), name, where)
@@ -86,6 +85,54 @@ def run(
             with workers(processes, dask) as executor:
                 result = task.run(exposures, executor=executor, **options)
     echo_result(result, len(exposures), name, where, time.monotonic() - start)
+
+
+def check_plan_name(output: str) -> None:
+    """Refuse the name of a file for a plan that cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    output : `str`
+        The file's name: a table's, or a page's in ``.html``.
+
+    Raises
+    ------
+    click.ClickException
+        If its ending is neither, if its folder does not exist, or if plotly, which pages need, is not installed.
+    """
+    check_table_name(output, ".html")
+    if Path(output).suffix.lower() == ".html":
+        from ..report.page import require_plotly
+
+        with errors_as_messages(output):
+            require_plotly()
+
+
+def write_plan(butler: Butler, plan: VisitPlan, output: str) -> None:
+    """Write a plan as a table or, where the name ends in ``.html``, as a page.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository that the plan is for.
+    plan : `VisitPlan`
+        The plan.
+    output : `str`
+        The file's name.
+
+    Raises
+    ------
+    click.ClickException
+        If it cannot be written.
+    """
+    if Path(output).suffix.lower() != ".html":
+        write_table(plan.to_table(), output)
+        return
+    # Only this needs what pages are made with.
+    from ..report.page import plan_page
+    from .report import write_page
+
+    write_page(plan_page(butler, plan), output)
 
 
 def set_log_level() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["errors_as_messages", "open_repository"]
+__all__ = ["errors_as_messages", "expression_errors", "open_repository"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from lsst.daf.butler import Butler, ButlerUserError
+from lsst.daf.butler import Butler, ButlerUserError, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +32,21 @@ def errors_as_messages(repo: str) -> Iterator[None]:
         raise click.ClickException(
             f"Repository {repo}: {_reason(error)}. Check that the repository can be read and written, and try again."
         ) from error
+
+
+@contextmanager
+def expression_errors(where: str) -> Iterator[None]:
+    """Turn what is wrong with an expression into click's error.
+
+    Parameters
+    ----------
+    where : `str`
+        The expression.
+    """
+    try:
+        yield
+    except (InvalidQueryError, OverflowError) as error:
+        raise click.BadParameter(f"{where!r} is no valid expression: {error}", param_hint="--where") from error
 
 
 def open_repository(repo: str, *, writeable: bool) -> Butler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["butler_visits", "offered_elsewhere"]
+__all__ = ["VisitsCommand", "butler_visits", "offered_elsewhere"]
 
 import click
 import yaml
@@ -15,6 +15,13 @@ from lsst.daf.butler.cli.opt import (
     long_log_option,
 )
 from lsst.daf.butler.cli.progress import ClickProgressHandler
+from lsst.daf.butler.cli.utils import ButlerCommand
+
+
+class VisitsCommand(ButlerCommand):
+    """A command of ``butler-visits``; ``butler`` may have it too."""
+
+    extra_epilog = "Options of the program, such as --log-level, stand before the command's name."
 
 
 class ButlerVisitsCLI(LoaderCLI):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 __all__ = ["check_table_name", "write_table"]
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from .output import check_file_name, written_whole
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -23,24 +24,22 @@ _FORMATS = {
 }
 
 
-def check_table_name(name: str) -> None:
+def check_table_name(name: str, *others: str) -> None:
     """Refuse a file name whose ending says nothing, before any work is done.
 
     Parameters
     ----------
     name : `str`
         The file's name.
+    *others : `str`
+        Endings that it may have although they are no table's.
 
     Raises
     ------
     click.BadParameter
         If its ending is none that can be written, or if its folder does not exist.
     """
-    path = Path(name)
-    if path.suffix.lower() not in _FORMATS:
-        raise click.BadParameter(f"{name!r} must end in one of {', '.join(_FORMATS)}.", param_hint="--output")
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(path.parent)!r} for {path.name}.", param_hint="--output")
+    check_file_name(name, [*_FORMATS, *others])
 
 
 def write_table(table: Table, name: str) -> None:
@@ -58,12 +57,8 @@ def write_table(table: Table, name: str) -> None:
     click.ClickException
         If it cannot be written.
     """
-    path = Path(name)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        table.write(partial, format=_FORMATS[path.suffix.lower()], overwrite=True)
-        partial.replace(path)
-    except (OSError, ValueError) as error:
+        with written_whole(name, "table") as partial:
+            table.write(partial, format=_FORMATS[Path(name).suffix.lower()], overwrite=True)
+    except ValueError as error:
         raise click.ClickException(f"The table cannot be written to {name}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,7 +2,9 @@
 
 from .database import lock_exposures
 from .reading import (
+    fetch_bands,
     fetch_detector_names,
+    fetch_detector_regions,
     fetch_detectors,
     fetch_detectors_of_visits,
     fetch_exposures,
@@ -14,12 +16,16 @@ from .reading import (
     select_exposures,
 )
 from .retry import in_transaction, try_again
-from .writing import StaleError, check_detectors, register_run, sync_visit_systems, write_visits
+from .stored import StoredVisit, read_visits
+from .writing import StaleError, check_detectors, register_run, sync_visit_systems, write_fitted_visits, write_visits
 
 __all__ = [
     "StaleError",
+    "StoredVisit",
     "check_detectors",
+    "fetch_bands",
     "fetch_detector_names",
+    "fetch_detector_regions",
     "fetch_detectors",
     "fetch_detectors_of_visits",
     "fetch_exposures",
@@ -29,10 +35,12 @@ __all__ = [
     "fetch_visits_of_exposures",
     "in_transaction",
     "lock_exposures",
+    "read_visits",
     "register_run",
     "resolve_instrument",
     "select_exposures",
     "sync_visit_systems",
     "try_again",
+    "write_fitted_visits",
     "write_visits",
 ]

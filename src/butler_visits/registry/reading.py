@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
+    "fetch_bands",
     "fetch_detector_names",
+    "fetch_detector_regions",
     "fetch_detectors",
     "fetch_detectors_of_visits",
     "fetch_exposures",
@@ -20,6 +22,7 @@ from collections.abc import Iterable, Iterator
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pipe.base import Instrument
+from lsst.sphgeom import Region
 
 from ..batches import batches
 from ..errors import VisitsError
@@ -219,6 +222,29 @@ def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[
     )
 
 
+def fetch_detector_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, Region]]:
+    """Read the regions of visits' detectors.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits; of many, a batch at a time, because a large camera has 200 regions for each.
+
+    Returns
+    -------
+    regions : `dict` [`int`, `dict` [`int`, `lsst.sphgeom.Region`]]
+        By visit and detector, in the order of ids, for each visit that has any.
+    """
+    regions: dict[int, dict[int, Region]] = defaultdict(dict)
+    for record in _records(butler, "visit_detector_region", instrument, "visit", visits):
+        regions[record.visit][record.detector] = record.region
+    return {visit: dict(sorted(regions[visit].items())) for visit in sorted(regions)}
+
+
 def _records(
     butler: Butler, element: str, instrument: str, dimension: str, ids: Iterable[int]
 ) -> Iterator[DimensionRecord]:
@@ -274,3 +300,23 @@ def fetch_detector_names(butler: Butler, instrument: str) -> dict[int, str]:
     with butler.query() as query:
         records = query.dimension_records("detector").where(instrument=instrument)
         return {int(record.id): str(record.full_name) for record in records}
+
+
+def fetch_bands(butler: Butler, instrument: str) -> dict[str, str | None]:
+    """Read the bands of an instrument's filters.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    bands : `dict` [`str`, `str` or `None`]
+        By the names of the filters.
+    """
+    with butler.query() as query:
+        records = query.dimension_records("physical_filter").where(instrument=instrument)
+        return {record.name: record.band for record in records}

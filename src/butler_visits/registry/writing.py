@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["StaleError", "check_detectors", "register_run", "sync_visit_systems", "write_visits"]
+__all__ = [
+    "StaleError",
+    "check_detectors",
+    "register_run",
+    "sync_visit_systems",
+    "write_fitted_visits",
+    "write_visits",
+]
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,10 +22,11 @@ from ..definition import VisitSystem
 from ..errors import DefinitionError
 from ..records import definition_records, detector_region_records, membership_records, visit_system_records
 from .database import lock_visits
-from .reading import fetch_detectors, fetch_visits
+from .reading import fetch_detectors, fetch_exposures, fetch_visits
 
 if TYPE_CHECKING:
     from ..plan import PlannedVisit
+    from ..update_regions import FittedVisit
 
 
 class StaleError(Exception):
@@ -129,6 +137,67 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
         if update_obscore and (obscore := butler.registry.obsCoreTableManager) is not None:
             obscore.update_exposure_regions(written[0].definition.instrument, _exposure_regions(planned))
     return joined
+
+
+def write_fitted_visits(butler: Butler, planned: Sequence[FittedVisit], *, update_obscore: bool) -> None:
+    """Write the fitted regions and pointings of stored visits in one transaction: all of them, or none.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    planned : `~collections.abc.Sequence` [`FittedVisit`]
+        The visits, those without anything to write included.
+    update_obscore : `bool`
+        Whether to update the regions of exposures in the registry's ObsCore table, if it has one.
+
+    Raises
+    ------
+    StaleError
+        If another process has changed one of the visits or exposures since they were planned.
+    """
+    universe = butler.dimensions
+    written = sorted((visit for visit in planned if visit.writes), key=lambda visit: visit.definition.id)
+    if not written:
+        return
+    instrument = written[0].definition.instrument
+    visits = {visit.definition.id: visit.stored for visit in written}
+    pointed = {
+        visit.stored_exposure.id: (visit.stored_exposure, visit.exposure)
+        for visit in written
+        if visit.stored_exposure is not None and visit.exposure is not None
+    }
+    regions = {visit.definition.id: visit.detector_regions_to_write() for visit in written}
+    replaced = {
+        # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
+        "exposure": [new for _, (_, new) in sorted(pointed.items(), key=lambda item: item[0])],
+        "visit": [visit.record for visit in written if visit.write_record],
+        "visit_detector_region": [
+            record
+            for visit in written
+            for record in detector_region_records(visit.definition, regions[visit.definition.id], universe)
+        ],
+    }
+    with butler.registry.transaction(savepoint=True):
+        # An exposure takes its pointing from one visit only, so whoever holds that is alone with the exposure too.
+        lock_visits(butler, instrument, visits)
+        stored = fetch_visits(butler, instrument, visits)
+        exposures = fetch_exposures(butler, instrument, pointed)
+        changed = [f"Visit {visit}" for visit, record in visits.items() if not _same(stored.get(visit), record)]
+        changed += [f"Exposure {one}" for one, (old, _) in pointed.items() if not _same(exposures.get(one), old)]
+        if changed:
+            raise StaleError(f"{changed[0]} has changed since it was planned.")
+        for element, records in replaced.items():
+            if records:
+                butler.registry.insertDimensionData(universe[element], *records, conform=False, replace=True)
+        if update_obscore and (obscore := butler.registry.obsCoreTableManager) is not None:
+            rows = [
+                (exposure, detector, region)
+                for visit in written
+                for exposure in visit.own_exposures
+                for detector, region in regions[visit.definition.id].items()
+            ]
+            obscore.update_exposure_regions(instrument, sorted(rows, key=lambda row: row[:2]))
 
 
 def check_detectors(butler: Butler, planned: Sequence[PlannedVisit]) -> None:

@@ -1,0 +1,107 @@
+"""Compare the visits of a repository with what would be computed now."""
+
+from __future__ import annotations
+
+__all__ = ["Mend", "check_and_mend", "check_visits"]
+
+from collections.abc import Callable, Sequence
+
+from ..batches import batches, batches_of_families
+from ..errors import VisitsError
+from ..plan import Options, PlannedVisit
+from ..registry import try_again
+from ..task import DefineVisitsTask
+from .checker import Checker, exposure_ids
+from .findings import CheckReport, Kind
+from .scope import find_scope
+
+Mend = Callable[[list[PlannedVisit], list[PlannedVisit]], None]
+"""Takes the visits of a chunk that can be defined or get detector regions, and those that can get exposures."""
+
+
+def check_visits(
+    task: DefineVisitsTask,
+    instrument: str,
+    where: str = "",
+    *,
+    collections: Sequence[str] | None = None,
+) -> CheckReport:
+    """Compare the visits of a repository with what a task would compute now; reads only.
+
+    Parameters
+    ----------
+    task : `DefineVisitsTask`
+        The task, whose config says what visits are to be.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`, optional
+        A Butler expression that selects exposures; these and their visits are checked. The default is all visits.
+    collections : `~collections.abc.Sequence` [`str`], optional
+        Collections to search for the camera; by default the Butler's own.
+
+    Returns
+    -------
+    report : `CheckReport`
+        What is not as it should be.
+
+    Raises
+    ------
+    VisitsError
+        If the expression selects nothing.
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    return check_and_mend(task, instrument, where, collections, None)
+
+
+def check_and_mend(
+    task: DefineVisitsTask, instrument: str, where: str, collections: Sequence[str] | None, mend: Mend | None
+) -> CheckReport:
+    """Check visits, and let those be mended that can be.
+
+    Parameters
+    ----------
+    task, instrument, where, collections
+        As for `check_visits`.
+    mend : `~collections.abc.Callable` or `None`
+        Called after each chunk with the visits that can be mended.
+
+    Returns
+    -------
+    report : `CheckReport`
+        What was found before anything was mended.
+
+    Raises
+    ------
+    VisitsError
+        If the expression selects nothing, or if visits are to be mended and all are of other groupings.
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    scope = try_again(task.butler, lambda: find_scope(task, instrument, where, collections))
+    systems = {system.value for system in task.groupExposures.getVisitSystems()}
+    grouping = task.config.groupExposures.name
+    if mend is not None and scope.systems and all(systems.isdisjoint(own) for own in scope.systems.values()):
+        raise VisitsError(
+            f"None of the {len(scope.systems)} visits of {instrument} is of a visit system of {grouping}. Give the "
+            "config that they were defined with (-C, -c); to add visits of another grouping, use define-visits."
+        )
+    checker = Checker(task, instrument, scope, Options(collections=collections))
+    for chunk in batches_of_families(scope.visits, task.config.chunkSize, exposure_ids):
+        checker.to_define, checker.to_complete = [], []
+        checker.check_chunk(chunk)
+        if mend is not None and (checker.to_define or checker.to_complete):
+            mend(checker.to_define, checker.to_complete)
+    # Last, because what is computed of their exposures says what detectors they should have.
+    unexpected = sorted(scope.joined.keys() - {visit.id for visit in scope.visits})
+    for batch in batches(unexpected, task.config.chunkSize):
+        checker.check_unexpected(batch)
+    order = {kind: number for number, kind in enumerate(Kind)}
+    findings = sorted(
+        scope.failures + checker.findings + checker.without_camera(),
+        key=lambda found: (order[found.kind], found.visit or 0, found.exposures, found.detectors),
+    )
+    n_exposures = len(scope.selected - scope.off_sky)
+    n_other = sum(visit in scope.systems and systems.isdisjoint(scope.systems[visit]) for visit in unexpected)
+    regions = task.config.computeVisitRegions.name
+    return CheckReport(instrument, grouping, regions, n_exposures, len(scope.joined), n_other, findings)

@@ -1,0 +1,316 @@
+"""What can be wrong with the visits of a repository, and what can be done about it."""
+
+from __future__ import annotations
+
+__all__ = ["CheckReport", "Finding", "Kind", "Repair"]
+
+import dataclasses
+import enum
+from collections import Counter, defaultdict
+from typing import Any
+
+from ..plan import Failure
+
+_LISTED = 10
+"""Findings of a kind that a text shows."""
+
+_LISTED_IDS = 5
+"""Exposures or detectors that a sentence names."""
+
+
+class Kind(enum.Enum):
+    """What is wrong; the values are words for scripts."""
+
+    NO_VISIT = "no-visit"
+    PARTIAL_GROUP = "partial-group"
+    FAILED = "failed"
+    NO_CAMERA = "no-camera"
+    CLASHING_ID = "clashing-id"
+    CLASHING_NAME = "clashing-name"
+    NO_DEFINITION = "no-definition"
+    NO_MEMBERSHIP = "no-membership"
+    NO_DETECTOR_REGION = "no-detector-region"
+    NULL_REGION = "null-region"
+    UNREADABLE_REGION = "unreadable-region"
+    FIELDS = "fields"
+    REGION = "region"
+    DETECTOR_REGION = "detector-region"
+    DETECTOR_OUTSIDE = "detector-outside"
+    EXTRA_EXPOSURE = "extra-exposure"
+    NO_EXPOSURE = "no-exposure"
+    OFF_SKY = "off-sky"
+    UNEXPECTED_VISIT = "unexpected-visit"
+
+    @property
+    def title(self) -> str:
+        """What it means, in a few words."""
+        return _TITLES[self]
+
+    @property
+    def advice(self) -> str:
+        """What to do about findings that a repair cannot mend."""
+        return _ADVICE[self]
+
+
+_TITLES = {
+    Kind.NO_VISIT: "exposures on the sky whose visit is not defined",
+    Kind.PARTIAL_GROUP: "visits that lack exposures of their group",
+    Kind.FAILED: "exposures of which no visit can be computed",
+    Kind.NO_CAMERA: "exposures without camera geometry, whose visits cannot be computed",
+    Kind.CLASHING_ID: "groups of exposures that give the id of another visit",
+    Kind.CLASHING_NAME: "groups of exposures that give the name of another visit",
+    Kind.NO_DEFINITION: "visits that no exposure is joined to",
+    Kind.NO_MEMBERSHIP: "visits that are not in a visit system they belong to",
+    Kind.NO_DETECTOR_REGION: "visits that lack regions of detectors",
+    Kind.NULL_REGION: "visits with regions that are null",
+    Kind.UNREADABLE_REGION: "visits with regions that are damaged",
+    Kind.FIELDS: "visits with fields that would be computed otherwise now",
+    Kind.REGION: "visits whose region would be computed otherwise now",
+    Kind.DETECTOR_REGION: "visits with detector regions that would be computed otherwise now",
+    Kind.DETECTOR_OUTSIDE: "visits with detector regions that reach out of the visit's",
+    Kind.EXTRA_EXPOSURE: "visits with exposures of other groups",
+    Kind.NO_EXPOSURE: "visits with exposures that do not exist",
+    Kind.OFF_SKY: "visits with exposures that are not on the sky",
+    Kind.UNEXPECTED_VISIT: "visits that the grouping does not make of their exposures",
+}
+
+_REPLACE = (
+    "'define-visits --update-records' replaces what is stored; do not use it where the regions are meant to differ, as "
+    "after update-regions."
+)
+_BY_HAND = (
+    "define-visits takes nothing away; correct the exposures' records or the config, or remove the visit from the "
+    "database and check again."
+)
+
+_ADVICE = {
+    Kind.NO_VISIT: "An exposure is in one visit of a visit system at most; mend the other visits first.",
+    Kind.PARTIAL_GROUP: (
+        "'define-visits --incremental' completes them, and replaces fields and regions that differ; --repair does not "
+        "replace any."
+    ),
+    Kind.FAILED: "Correct the exposures' records, the camera or the config.",
+    Kind.NO_CAMERA: (
+        "Store a camera with 'butler-visits write-camera', or name its collection with --collections. Until then "
+        "visits are not compared with what would be computed."
+    ),
+    Kind.CLASHING_ID: "Use another grouping algorithm for these exposures, or correct their records.",
+    Kind.CLASHING_NAME: "Use another grouping algorithm for these exposures, or correct their records.",
+    Kind.NO_DEFINITION: (
+        "define-visits does not join a single exposure to a visit that is there, nor any to a visit that differs: "
+        "butler.registry.syncDimensionData('visit_definition', ...) does."
+    ),
+    Kind.NO_MEMBERSHIP: (
+        "define-visits does not change the visit systems of a visit that is there: "
+        "butler.registry.syncDimensionData('visit_system_membership', ...) does."
+    ),
+    Kind.NO_DETECTOR_REGION: (
+        "Mend first what else is found of these visits, and check those of another grouping with its config. Where "
+        "they differ from what would be computed, their regions may be fitted ones; 'define-visits --update-records' "
+        "replaces all of them."
+    ),
+    Kind.NULL_REGION: _REPLACE,
+    Kind.UNREADABLE_REGION: (
+        "'define-visits --update-records' replaces the regions of detectors; set a region of a visit to null in the "
+        "database first."
+    ),
+    Kind.FIELDS: _REPLACE,
+    Kind.REGION: _REPLACE,
+    Kind.DETECTOR_REGION: _REPLACE,
+    Kind.DETECTOR_OUTSIDE: _REPLACE,
+    Kind.EXTRA_EXPOSURE: _BY_HAND,
+    Kind.NO_EXPOSURE: _BY_HAND,
+    Kind.OFF_SKY: _BY_HAND,
+    Kind.UNEXPECTED_VISIT: _BY_HAND,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    kind: Kind
+    """What is wrong."""
+
+    text: str
+    """A sentence."""
+
+    visit: int | None = None
+    """Id of the visit that it is about, be it stored or not."""
+
+    exposures: tuple[int, ...] = ()
+    """Ids of the exposures that it is about."""
+
+    detectors: tuple[int, ...] = ()
+    """Ids of the detectors that it is about."""
+
+    distance: float | None = None
+    """Where regions differ, by how much at most, arcsec."""
+
+    repairable: bool = False
+    """Whether `repair_visits` can mend it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Make a mapping for JSON.
+
+        Returns
+        -------
+        mapping : `dict`
+            Always the same keys.
+        """
+        return {
+            "kind": self.kind.value,
+            "visit": self.visit,
+            "exposures": list(self.exposures),
+            "detectors": list(self.detectors),
+            "distance_arcsec": self.distance,
+            "repairable": self.repairable,
+            "text": self.text,
+        }
+
+
+@dataclasses.dataclass
+class Repair:
+    """What a repair has done."""
+
+    n_new: int = 0
+    """Visits that were defined."""
+
+    n_updated: int = 0
+    """Visits that got exposures or detector regions."""
+
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    """Exposures whose visit could not be mended, and why."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Make a mapping for JSON.
+
+        Returns
+        -------
+        mapping : `dict`
+            Always the same keys.
+        """
+        failures = [{"exposures": list(failure.exposures), "reason": failure.reason} for failure in self.failures]
+        return {"n_new": self.n_new, "n_updated": self.n_updated, "failures": failures}
+
+    def __str__(self) -> str:
+        done = f"Repaired: {_count(self.n_new, 'visit')} defined, {_count(self.n_updated, 'visit')} completed."
+        lines = [done, *(f"Could not be repaired: {failure}" for failure in self.failures[:_LISTED])]
+        if len(self.failures) > _LISTED:
+            lines.append(f"Nor could {len(self.failures) - _LISTED} more; --format json lists all.")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass
+class CheckReport:
+    """What a check has found; ``print(report)`` shows the first findings of each kind."""
+
+    instrument: str
+    """Name of the instrument."""
+
+    grouping: str
+    """Name of the grouping algorithm."""
+
+    regions: str
+    """Name of the region algorithm."""
+
+    n_exposures: int
+    """Exposures on the sky."""
+
+    n_visits: int
+    """Stored visits."""
+
+    n_other_visits: int
+    """How many of these belong only to visit systems of other groupings, and were not compared with anything."""
+
+    findings: list[Finding]
+    """What is wrong, by kind and then by visit."""
+
+    repair: Repair | None = None
+    """What was done before the findings were made, if a repair was asked for."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Make a mapping for JSON.
+
+        Returns
+        -------
+        mapping : `dict`
+            Always the same keys; ``counts`` has all kinds.
+        """
+        counts = Counter(finding.kind for finding in self.findings)
+        return {
+            "instrument": self.instrument,
+            "grouping": self.grouping,
+            "regions": self.regions,
+            "n_exposures": self.n_exposures,
+            "n_visits": self.n_visits,
+            "n_other_visits": self.n_other_visits,
+            "sound": self.sound,
+            "counts": {kind.value: counts[kind] for kind in Kind},
+            "findings": [finding.to_dict() for finding in self.findings],
+            "repair": None if self.repair is None else self.repair.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        lines = [] if self.repair is None else [str(self.repair)]
+        lines.append(
+            f"{self.instrument}: {_count(self.n_visits, 'visit')} stored, {_count(self.n_exposures, 'exposure')} on "
+            f"the sky, checked with {self.grouping} and {self.regions}."
+        )
+        if self.n_other_visits:
+            lines.append(
+                f"{_count(self.n_other_visits, 'visit')} of other groupings, not compared; check these with the config "
+                "that they were defined with."
+            )
+        if self.sound:
+            return "\n".join([*lines, "Nothing is wrong with them."])
+        lines.append(f"{_count(len(self.findings), 'finding')}.")
+        by_kind: dict[Kind, list[Finding]] = defaultdict(list)
+        for finding in self.findings:
+            by_kind[finding.kind].append(finding)
+        for kind, findings in by_kind.items():
+            distances = [finding.distance for finding in findings if finding.distance is not None]
+            largest = f", by up to {max(distances):.3g} arcsec" if distances else ""
+            lines.append(f"\n{kind.value} ({len(findings)}): {kind.title}{largest}")
+            lines += [f"  {finding.text}" for finding in findings[:_LISTED]]
+            if len(findings) > _LISTED:
+                lines.append(f"  And {len(findings) - _LISTED} more; --format json lists all.")
+            repairable = sum(finding.repairable for finding in findings)
+            if repairable:
+                which = "these" if repairable == len(findings) else f"{repairable} of these"
+                lines.append(f"  --repair mends {which}.")
+            if repairable < len(findings):
+                lines.append(f"  {kind.advice}")
+        return "\n".join(lines)
+
+
+def listed(what: str, ids: Any) -> str:
+    """Name some things by their ids.
+
+    Parameters
+    ----------
+    what : `str`
+        What they are, such as ``exposure``.
+    ids : `~collections.abc.Collection` [`int`]
+        Their ids, at least one.
+
+    Returns
+    -------
+    text : `str`
+        Text to be put into a sentence.
+    """
+    ids = sorted(ids)
+    shown = ", ".join(map(str, ids[:_LISTED_IDS]))
+    if len(ids) == 1:
+        return f"{what} {shown}"
+    more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
+    return f"{what}s {shown}{more}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"

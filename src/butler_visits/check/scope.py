@@ -1,0 +1,159 @@
+"""What a check looks at: exposures, the visits that they would give now, and the visits that are stored."""
+
+from __future__ import annotations
+
+__all__ = ["Scope", "find_scope"]
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+
+from lsst.daf.butler import DimensionRecord
+
+from ..definition import VisitDefinitionData
+from ..errors import VisitsError
+from ..plan import Failure, Options
+from ..registry import fetch_exposures, select_exposures
+from ..registry.stored import fetch_joined_exposures, fetch_visit_names, fetch_visit_systems
+from ..selection import Selector
+from ..task import DefineVisitsTask
+from .findings import Finding, Kind
+
+
+@dataclasses.dataclass
+class Scope:
+    """What is to be checked."""
+
+    exposures: dict[int, DimensionRecord]
+    """The selected exposures and those of their visits and groups, by id."""
+
+    selected: set[int]
+    """Ids of the exposures that were asked for."""
+
+    off_sky: set[int]
+    """Ids of the exposures that are not on the sky."""
+
+    failed: set[int]
+    """Ids of the exposures of which no visit can be made."""
+
+    failures: list[Finding]
+    """Why not."""
+
+    visits: list[VisitDefinitionData]
+    """The visits that the exposures would give now, families of them together."""
+
+    names: dict[int, str]
+    """The names of all visits that are stored, by id."""
+
+    joined: dict[int, set[int]]
+    """Ids of the exposures of each stored visit that is to be checked; empty for a visit that has none."""
+
+    visits_of: dict[int, set[int]]
+    """Ids of the stored visits of each exposure that is in any."""
+
+    systems: dict[int, set[int]]
+    """Ids of the visit systems of all stored visits that are in any."""
+
+
+def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections: Sequence[str] | None) -> Scope:
+    """Read what is to be checked, in bulk.
+
+    Parameters
+    ----------
+    task : `DefineVisitsTask`
+        The task, which groups exposures.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`
+        A Butler expression that selects exposures; empty selects all.
+    collections : `~collections.abc.Sequence` [`str`] or `None`
+        Collections to search for datasets.
+
+    Returns
+    -------
+    scope : `Scope`
+        All but regions and visit records.
+
+    Raises
+    ------
+    VisitsError
+        If the expression selects nothing.
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    butler = task.butler
+    # Visits are written whole, so that one whose name is seen has all that is read later.
+    names = fetch_visit_names(butler, instrument)
+    of_all = fetch_joined_exposures(butler, instrument)
+    systems = fetch_visit_systems(butler, instrument)
+    exposures = {record.id: record for record in select_exposures(butler, instrument, where)}
+    selected = set(exposures)
+    joined = {
+        visit: of_all.get(visit, set())
+        for visit in sorted(names)
+        if not where or not selected.isdisjoint(of_all.get(visit, ()))
+    }
+    if where and not selected:
+        raise VisitsError(f"No exposure of {instrument} matches {where!r}; correct the expression.")
+    selector = Selector(
+        butler,
+        task.groupExposures,
+        task.computeVisitRegions,
+        ignore_off_sky=task.config.ignoreNonScienceExposures,
+    )
+    # Of all exposures no group can lack any.
+    options = Options(collections=collections, incremental=bool(where), skip_errors=True)
+    clashes_known = not where
+    # Until all exposures are known that are joined to the visits, and all groups that have any of their ids.
+    while True:
+        others = set().union(*joined.values()) - exposures.keys()
+        exposures |= fetch_exposures(butler, instrument, others)
+        selection = selector.select(exposures.values(), options)
+        visits = [
+            visit
+            for visit in selection.visits
+            if visit.id in joined or not selected.isdisjoint(exposure.id for exposure in visit.exposures)
+        ]
+        more = {
+            visit.id: of_all.get(visit.id, set()) for visit in visits if visit.id in names and visit.id not in joined
+        }
+        joined |= more
+        if not clashes_known and any(visit.id not in names for visit in visits):
+            # Before any is defined: exposures that were not selected can give the same ids.
+            exposures = {record.id: record for record in select_exposures(butler, instrument, "")} | exposures
+            clashes_known = True
+        elif set().union(*more.values()) <= exposures.keys():
+            break
+    failed = {exposure for failure in selection.failures for exposure in failure.exposures}
+    on_sky = {exposure.id: exposure for visit in selection.visits for exposure in visit.exposures}
+    off_sky = exposures.keys() - on_sky.keys() - failed
+    exposures |= on_sky
+    visits_of: dict[int, set[int]] = defaultdict(set)
+    for visit_id, ids in of_all.items():
+        for exposure_id in ids & exposures.keys():
+            visits_of[exposure_id].add(visit_id)
+    own_failures = [failure for failure in selection.failures if not selected.isdisjoint(failure.exposures)]
+    return Scope(
+        exposures,
+        selected,
+        off_sky,
+        failed,
+        [_why_not(selector, failure, exposures, collections) for failure in own_failures],
+        visits,
+        names,
+        joined,
+        visits_of,
+        systems,
+    )
+
+
+def _why_not(
+    selector: Selector, failure: Failure, exposures: dict[int, DimensionRecord], collections: Sequence[str] | None
+) -> Finding:
+    """Tell exposures whose visit clashes with another one from those that give none."""
+    given = [exposures[exposure] for exposure in failure.exposures if exposure in exposures]
+    alone = selector.select(given, Options(collections=collections, skip_errors=True))
+    # What can be a visit alone could not only beside others.
+    kind = Kind.CLASHING_ID if alone.visits and not alone.failures else Kind.FAILED
+    visit = alone.visits[0].id if kind is Kind.CLASHING_ID else None
+    return Finding(kind, str(failure), visit=visit, exposures=failure.exposures)

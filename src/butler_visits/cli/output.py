@@ -1,0 +1,71 @@
+"""Write files that a command was asked for."""
+
+from __future__ import annotations
+
+__all__ = ["check_file_name", "written_whole"]
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import click
+
+
+def check_file_name(name: str, endings: Collection[str], option: str = "--output") -> None:
+    """Refuse the name of a file that cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    name : `str`
+        The file's name.
+    endings : `~collections.abc.Collection` [`str`]
+        The endings that it may have, such as ``.png``.
+    option : `str`, optional
+        The option that the name was given for.
+
+    Raises
+    ------
+    click.BadParameter
+        If it has another ending, or if its folder does not exist.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in endings:
+        raise click.BadParameter(f"{name!r} must end in one of {', '.join(endings)}.", param_hint=option)
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r} for {path.name}.", param_hint=option)
+
+
+@contextmanager
+def written_whole(name: str, what: str) -> Iterator[Path]:
+    """Let a file be written beside one that is there, which it replaces when it is whole.
+
+    Parameters
+    ----------
+    name : `str`
+        The file's name.
+    what : `str`
+        What is written, for an error.
+
+    Yields
+    ------
+    partial : `pathlib.Path`
+        The file to write.
+
+    Raises
+    ------
+    click.ClickException
+        If it cannot be written.
+    """
+    path = Path(name)
+    # A short name, because a file's name can be as long as names may be.
+    partial = path.with_name(f".{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise click.ClickException(f"The {what} cannot be written to {name}: {error.strerror or error}") from error
+    finally:
+        # Where nothing can be written nothing can be removed.
+        with suppress(OSError):
+            partial.unlink()

@@ -1,0 +1,140 @@
+"""How often visits cover the cells of a grid on the sky."""
+
+from __future__ import annotations
+
+__all__ = ["Coverage", "cover"]
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import hpgeom
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from ...geometry import FloatArray
+
+_ORDERS = range(3, 9)
+"""Orders of HEALPix grids: cells of 7.3 degrees to those of 0.23."""
+
+_ACROSS = 4
+"""Cells across a field, if the sky that is covered is not too large for it."""
+
+_BATCH = 500
+"""Visits whose cells are found at once."""
+
+
+class Coverage(NamedTuple):
+    """The cells that visits cover, M of them."""
+
+    order: int
+    """Of the HEALPix grid."""
+
+    corners: FloatArray
+    """Ra and dec of each cell's corners, degrees, shape (M, 4, 2); counterclockwise as seen from outside the sphere."""
+
+    starts: npt.NDArray[np.int64]
+    """Where each visit's cells begin in ``members``, and where the last one's end; shape (N + 1,)."""
+
+    members: npt.NDArray[np.int64]
+    """The cells of the first visit, of the second, and so on: indices of ``corners``."""
+
+
+def cover(outlines: Sequence[FloatArray | None], *, max_cells: int, max_members: int) -> Coverage:
+    """Find the cells whose centres lie in visits, on the finest grid that is not too large.
+
+    Parameters
+    ----------
+    outlines : `~collections.abc.Sequence`
+        The vertices of N visits, unit vectors of shape (V, 3), counterclockwise as seen from outside the sphere; of
+        `None` there are no cells. A visit that no centre lies in has the cell that its own centre lies nearest to.
+    max_cells : `int`
+        How many cells may be covered.
+    max_members : `int`
+        How many cells all visits may have together, each one's own counted.
+
+    Returns
+    -------
+    coverage : `Coverage`
+        The cells.
+    """
+    index = np.flatnonzero([outline is not None for outline in outlines])
+    visits = cells = np.zeros(0, dtype=np.int64)
+    order = _ORDERS[0]
+    if len(index):
+        vertices = _stacked([outline for outline in outlines if outline is not None])
+        centres = vertices.mean(axis=1)
+        centres /= np.linalg.norm(centres, axis=1)[:, None]
+        # Chords to the farthest vertex; a little more, so that no cell is lost to rounding.
+        radii = np.linalg.norm(vertices - centres[:, None], axis=-1).max(axis=1) * (1 + 1e-9)
+        order = _first_order(radii)
+        while (pairs := _pairs(order, vertices, centres, radii, max_cells, max_members)) is None:
+            order -= 1
+        visits, cells = pairs
+    covered, members = np.unique(cells, return_inverse=True)
+    lengths = np.zeros(len(outlines), dtype=np.int64)
+    np.add.at(lengths, index[visits], 1)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    lon, lat = hpgeom.boundaries(1 << order, covered)
+    return Coverage(order, np.stack([lon, lat], axis=-1), starts, members.reshape(-1))
+
+
+def _stacked(outlines: Sequence[FloatArray]) -> FloatArray:
+    """Make one array of outlines; the last vertices of those that have fewer are there more than once."""
+    longest = max(map(len, outlines), default=0)
+    stacked = np.empty((len(outlines), longest, 3))
+    for row, outline in zip(stacked, outlines, strict=True):
+        row[: len(outline)] = outline
+        row[len(outline) :] = outline[-1]
+    return stacked
+
+
+def _first_order(radii: FloatArray) -> int:
+    """Choose the grid with some cells across a typical field."""
+    wanted = 2 * float(np.median(radii)) / _ACROSS
+    return next((order for order in _ORDERS if _cell_size(order) <= wanted), _ORDERS[-1])
+
+
+def _cell_size(order: int) -> float:
+    """Return the side of a cell, radians."""
+    return float(np.sqrt(np.pi / 3) / (1 << order))
+
+
+def _pairs(
+    order: int, vertices: FloatArray, centres: FloatArray, radii: FloatArray, max_cells: int, max_members: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    """Find which visits cover which cells, sorted by visits; `None` if too many, and there is a coarser grid."""
+    nside = 1 << order
+    coarsest = order == _ORDERS[0]
+    lon, lat = np.deg2rad(hpgeom.pixel_to_angle(nside, np.arange(12 * nside**2)))
+    directions = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+    tree = cKDTree(directions)
+    # The visits' centres alone tell of most grids that they are too fine.
+    if not coarsest and len(np.unique(tree.query(centres)[1])) > max_cells:
+        return None
+    visits, cells = np.concatenate(list(_pairs_of_batches(tree, directions, vertices, centres, radii)), axis=1)
+    if not coarsest and (len(visits) > max_members or len(np.unique(cells)) > max_cells):
+        return None
+    return visits, cells
+
+
+def _pairs_of_batches(
+    tree: cKDTree, directions: FloatArray, vertices: FloatArray, centres: FloatArray, radii: FloatArray
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield visits and their cells, shape (2, K), batch by batch."""
+    for start in range(0, len(centres), _BATCH):
+        batch = slice(start, start + _BATCH)
+        near = tree.query_ball_point(centres[batch], radii[batch])
+        lengths = [len(cells) for cells in near]
+        visits = np.repeat(np.arange(start, start + len(near)), lengths)
+        cells = np.fromiter((cell for some in near for cell in some), dtype=np.int64, count=sum(lengths))
+        corners = vertices[batch]
+        # A point is inside where it is on the inner side of each edge's great circle.
+        normals = np.cross(corners, np.roll(corners, -1, axis=1))
+        inside = (np.einsum("pei,pi->pe", normals[visits - start], directions[cells]) >= 0).all(axis=1)
+        visits, cells = visits[inside], cells[inside]
+        without = np.setdiff1d(np.arange(start, start + len(near)), visits)
+        visits = np.concatenate([visits, without])
+        cells = np.concatenate([cells, tree.query(centres[without])[1].reshape(-1)])
+        order = np.lexsort((cells, visits))
+        yield np.stack([visits[order], cells[order]])

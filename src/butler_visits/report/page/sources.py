@@ -1,0 +1,141 @@
+"""Pages of the visits that are stored, and of a plan."""
+
+from __future__ import annotations
+
+__all__ = ["plan_page", "visits_page"]
+
+from collections.abc import Sequence
+from functools import partial
+
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.sphgeom import Region
+
+from ... import registry
+from ...config import DefineVisitsConfig
+from ...geometry import FloatArray, decode_polygon
+from ...plan import PlannedVisit
+from ...visit_plan import VisitPlan
+from .model import Page, PageVisit, Undefined
+from .undefined import failures_of, off_sky, undefined_exposures
+
+
+def visits_page(
+    butler: Butler,
+    instrument: str,
+    *,
+    where: str = "",
+    collections: Sequence[str] | None = None,
+    config: DefineVisitsConfig | None = None,
+) -> Page:
+    """Read what a page of stored visits shows.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository; it may be read-only.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`, optional
+        A Butler expression that selects exposures: their visits are shown, and which of them have none. The default is
+        all.
+    collections : `~collections.abc.Sequence` [`str`], optional
+        Collections to search for the camera, to say why an exposure has no visit.
+    config : `DefineVisitsConfig`, optional
+        The config of define-visits, for the same.
+
+    Returns
+    -------
+    page : `Page`
+        What the page shows.
+
+    Raises
+    ------
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    exposures = registry.select_exposures(butler, instrument, where)
+    bands = _bands(butler, instrument)
+    visits = [
+        PageVisit(_fields(record), joined, bands.get(record.physical_filter), _outline(record.region))
+        for record, joined in registry.read_visits(butler, instrument, where)
+    ]
+    undefined = undefined_exposures(butler, instrument, exposures, collections=collections, config=config)
+    missing = sum(entry.count for entry in undefined)
+    selected = f"the {_count(len(exposures), 'exposure')} of {instrument} that match {where!r}" if where else ""
+    return Page(
+        title=f"Visits of {instrument}",
+        lines=[
+            f"{_count(len(visits), 'visit')} of {selected or _count(len(exposures), 'exposure')}.",
+            *([f"{_count(missing, 'exposure')} without a visit."] if missing else []),
+        ],
+        visits=visits,
+        undefined=undefined,
+        detector_names=registry.fetch_detector_names(butler, instrument),
+        detector_regions=partial(registry.fetch_detector_regions, butler, instrument),
+    )
+
+
+def plan_page(butler: Butler, plan: VisitPlan) -> Page:
+    """Make what a page of a plan shows.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository that the plan is for.
+    plan : `VisitPlan`
+        The plan.
+
+    Returns
+    -------
+    page : `Page`
+        What the page shows.
+    """
+    instrument = plan.visits[0].definition.instrument if plan.visits else None
+    bands = _bands(butler, instrument) if instrument else {}
+    by_id = {visit.definition.id: visit for visit in plan}
+
+    def detector_regions(visits: Sequence[int]) -> dict[int, dict[int, Region]]:
+        return {visit: by_id[visit].regions.detectors() for visit in visits}
+
+    filtered = [Undefined("They have a visit already", (), plan.n_filtered)] if plan.n_filtered else []
+    return Page(
+        title=f"Plan for the visits of {instrument}" if instrument else "Plan without visits",
+        lines=[f"{plan.summary}."],
+        visits=[_planned(visit, bands) for visit in plan],
+        undefined=[*failures_of(plan), *off_sky(plan.off_sky_types), *filtered],
+        detector_names=registry.fetch_detector_names(butler, instrument) if instrument else {},
+        detector_regions=detector_regions,
+    )
+
+
+def _planned(visit: PlannedVisit, bands: dict[str, str | None]) -> PageVisit:
+    differences = {difference.field: difference.stored for difference in visit.differences}
+    return PageVisit(
+        fields=_fields(visit.record),
+        exposures=tuple(exposure.id for exposure in visit.definition.exposures),
+        band=bands.get(visit.record.physical_filter),
+        outline=_outline(visit.record.region),
+        action=visit.action.value,
+        reason=visit.reason,
+        stored={name: value for name, value in differences.items() if name != "region"},
+        stored_outline=_outline(differences.get("region")),
+    )
+
+
+def _fields(record: DimensionRecord) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.fields.names if name != "region"}
+
+
+def _outline(region: Region | None) -> FloatArray | None:
+    return None if region is None else decode_polygon(region.encode())
+
+
+def _bands(butler: Butler, instrument: str) -> dict[str, str | None]:
+    """Read the bands of an instrument's filters."""
+    with butler.query() as query:
+        records = query.dimension_records("physical_filter").where(instrument=instrument)
+        return {record.name: record.band for record in records}
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
