@@ -7,7 +7,7 @@ TESTS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test bench lint types clean
+.PHONY: help demo test bench lint types docs clean
 
 help:
 	@echo "make demo   build a simulated repository and define its visits; go from raw files to visits"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench  measure the speed, in some twenty-five minutes"
 	@echo "make lint   check the style (ruff)"
 	@echo "make types  check the types (mypy)"
+	@echo "make docs   build the documentation as a site, in build/docs"
 	@echo "make clean  remove what these commands made"
 	@echo "PYTHON=python3.13 chooses another Python, VENV=.venv-3.13 another virtual environment,"
 	@echo "TESTS='not postgresql' the tests (pytest -k)."
@@ -34,6 +35,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/docs
+	@echo "The site is in build/docs/index.html."
 
 clean:
 	rm -rf $(VENV) demo-repository demo-raws build src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -123,8 +123,3 @@ def test_slurm(butler: Butler) -> None:
     Path("jobs.py").write_text(text)
     assert f"n_new={N_VISITS}" in run(sys.executable, "jobs.py")
     assert len(stored(butler, "visit")) == N_VISITS
-
-
-def test_links() -> None:
-    for link in re.findall(r"\]\(([^)#\s]+)", PAGE.read_text()):
-        assert (PAGE.parent / link).exists(), link
