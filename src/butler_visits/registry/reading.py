@@ -15,6 +15,7 @@ __all__ = [
     "fetch_visits_of_exposures",
     "resolve_instrument",
     "select_exposures",
+    "sets_of",
 ]
 
 from collections import defaultdict
@@ -169,7 +170,7 @@ def fetch_exposures_of_visits(butler: Butler, instrument: str, visits: Iterable[
     exposures : `dict` [`int`, `set` [`int`]]
         Ids of the exposures of each visit that has any.
     """
-    return _sets(
+    return sets_of(
         (record.visit, record.exposure) for record in _records(butler, "visit_definition", instrument, "visit", visits)
     )
 
@@ -193,7 +194,7 @@ def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterab
     visits : `dict` [`int`, `set` [`int`]]
         Ids of the visits of each exposure that has any.
     """
-    return _sets(
+    return sets_of(
         (record.exposure, record.visit)
         for record in _records(butler, "visit_definition", instrument, "exposure", exposures)
     )
@@ -216,7 +217,7 @@ def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[
     detectors : `dict` [`int`, `set` [`int`]]
         Ids of the detectors of each visit that has any.
     """
-    return _sets(
+    return sets_of(
         (record.visit, record.detector)
         for record in _records(butler, "visit_detector_region", instrument, "visit", visits)
     )
@@ -256,7 +257,19 @@ def _records(
             )
 
 
-def _sets(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+def sets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+    """Collect the values of each key.
+
+    Parameters
+    ----------
+    pairs : `~collections.abc.Iterable` [`tuple` [`int`, `int`]]
+        Keys and values.
+
+    Returns
+    -------
+    sets : `dict` [`int`, `set` [`int`]]
+        The values by key.
+    """
     sets: dict[int, set[int]] = defaultdict(set)
     for key, value in pairs:
         sets[key].add(value)

@@ -22,7 +22,7 @@ from lsst.daf.butler import Butler, DimensionRecord
 
 from ..batches import batches
 from .database import database_of
-from .reading import fetch_exposures_of_visits, fetch_visits, fetch_visits_of_exposures, select_exposures
+from .reading import fetch_exposures_of_visits, fetch_visits, fetch_visits_of_exposures, select_exposures, sets_of
 
 _BATCH = 10_000
 """Values in one query's list: PostgreSQL takes 65,535 in a statement."""
@@ -109,7 +109,7 @@ def fetch_joined_exposures(butler: Butler, instrument: str, visits: Iterable[int
         Ids of the exposures of each visit that has any.
     """
     some = [{}] if visits is None else [{"visit": batch} for batch in batches(sorted(set(visits)), _BATCH)]
-    return _sets(
+    return sets_of(
         row for only in some for row in _rows(butler, "visit_definition", instrument, "visit", "exposure", **only)
     )
 
@@ -131,7 +131,7 @@ def fetch_joined_visits(butler: Butler, instrument: str, exposures: Iterable[int
     visits : `dict` [`int`, `set` [`int`]]
         Ids of the visits of each exposure that is joined to any.
     """
-    return _sets(
+    return sets_of(
         row
         for batch in batches(sorted(set(exposures)), _BATCH)
         for row in _rows(butler, "visit_definition", instrument, "exposure", "visit", exposure=batch)
@@ -157,7 +157,7 @@ def fetch_visit_systems(butler: Butler, instrument: str) -> dict[int, set[int]]:
         rows = _rows(butler, "visit_system_membership", instrument, "visit", "visit_system")
     else:
         rows = _rows(butler, "visit", instrument, "id", "visit_system")
-    return _sets(rows)
+    return sets_of(rows)
 
 
 def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, bytes | None]]:
@@ -212,10 +212,3 @@ def _decoded(region: str) -> bytes:
     except ValueError:
         # A damaged one must not keep the others from being read.
         return b""
-
-
-def _sets(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
-    sets: dict[int, set[int]] = defaultdict(set)
-    for key, value in pairs:
-        sets[key].add(value)
-    return dict(sets)
