@@ -96,6 +96,7 @@ def test_any_executor(pair: tuple[Butler, Butler], executor: Callable[[int], Exe
     assert tables(butler) == tables(alone)
 
 
+@pytest.mark.sqlite_only  # It is about settings, and a name can be registered only once.
 def test_algorithms_that_workers_do_not_know(pair: tuple[Butler, Butler]) -> None:
     """What is registered in this process and not chosen is nothing to the workers."""
 
