@@ -26,8 +26,13 @@ _SETTINGS: Final = {
     "max_connections": "200",
     "autovacuum": "off",
     "wal_level": "minimal",
+    "max_wal_size": "256MB",
     "max_wal_senders": "0",
 }
+
+
+_ROOM: Final = 2 * 2**30
+"""Bytes: more than the databases of two processes ever took."""
 
 
 def find_programs() -> Path | None:
@@ -42,6 +47,15 @@ def find_programs() -> Path | None:
     found = [Path(in_path).resolve().parent] if in_path else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
     return next((folder for folder in found if (folder / "initdb").exists()), None)
+
+
+def _folder_in_memory() -> str | None:
+    """Return a folder in memory if there is one with room: copying a database is six times as fast there."""
+    folder = Path("/dev/shm")
+    try:
+        return str(folder) if shutil.disk_usage(folder).free > _ROOM and os.access(folder, os.W_OK) else None
+    except OSError:
+        return None
 
 
 class Cluster:
@@ -61,7 +75,7 @@ class Cluster:
         self._databases = 0
         # PostgreSQL refuses to run as root. Folders of pytest are closed to others, so this one is beside them.
         self._as_user: dict[str, Any] = {}
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=_folder_in_memory()))
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             self._as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
@@ -118,7 +132,7 @@ class Cluster:
         """Create a database, as a copy of another that nobody is connected to, and return its name."""
         self._databases += 1
         name = f"test{self._databases}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def drop_database(self, name: str) -> None:

@@ -86,6 +86,8 @@ def test_killed(tmp_path: Path, transfer: Any) -> None:
         butler = Butler.from_config(repository, writeable=True)
         found = stored(butler)
         done.append(len(found["raw"]))
+        # The machine may be busier, or less busy, than it was at first.
+        duration *= 0.8 if done[-1] == N_FILES else 1.1 if done[-1] == 0 else 1
         # Whole batches, and no dataset without its file.
         assert done[-1] % BATCH == 0
         assert len(found["exposure"]) == done[-1]

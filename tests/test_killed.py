@@ -18,7 +18,7 @@ from visit_tables import N_DETECTORS, data_ids, make_task, root, stored, tables,
 
 EXPOSURES = [one for one in night(100) if one["observation_type"] == "science"]
 GROUPING = "one-to-one-and-by-counter"
-KILLS = 24
+KILLS = 16
 
 
 def define(repository: Path, events: Connection) -> None:
@@ -69,7 +69,7 @@ def assert_whole(butler: Butler) -> int:
 @pytest.mark.usefixtures("importing_children")
 def test_killed(make_survey: Callable[..., Butler], database: str) -> None:
     # PostgreSQL's server sees to it there, so that it needs fewer.
-    kills = KILLS if database == "sqlite" else KILLS // 3
+    kills = KILLS if database == "sqlite" else KILLS // 2
     undisturbed = make_survey()
     insert_exposures(undisturbed, EXPOSURES)
     child, events = start(root(undisturbed))
@@ -95,6 +95,8 @@ def test_killed(make_survey: Callable[..., Butler], database: str) -> None:
         butler = Butler.from_config(root(butler), writeable=True)
         wait_for_servers(butler)
         done.append(assert_whole(butler))
+        # The machine may be busier, or less busy, than it was at first.
+        duration *= 0.8 if done[-1] == n_visits else 1.1 if done[-1] == 0 else 1
         result = make_task(butler, GROUPING).run(data_ids(one["id"] for one in EXPOSURES))
         assert (result.n_skipped, result.n_new) == (done[-1], n_visits - done[-1])
         assert tables(butler) == expected

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import astropy.units as u
+import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from lsst.daf.butler import Butler, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from sqlalchemy import text
 
 from butler_visits import DefineVisitsTask
 from simulated_survey import CCD_SIZE, CCD_SPACING, PIXEL_SIZE, PLATE_SCALE
@@ -21,6 +24,7 @@ from visit_tables import (
     DAY,
     N_DETECTORS,
     add_exposures,
+    connect,
     counts,
     data_ids,
     delete_rows,
@@ -280,6 +284,22 @@ def test_explain(make_survey: Callable[..., Butler]) -> None:
     assert difference.distance == pytest.approx(outline_distance(difference.stored, difference.computed), rel=1e-4)
     with pytest.raises(KeyError, match="12345"):
         plan.explain(12345)
+
+
+@pytest.mark.sqlite_only  # It writes what a Butler would not.
+def test_stored_region_without_numbers(make_survey: Callable[..., Butler]) -> None:
+    butler = make_survey()
+    task = make_task(butler)
+    task.run(given := data_ids(add_exposures(butler, [exposure(1)])))
+    no_number = b64encode(b"p" + np.full(9, np.nan).tobytes()).decode()
+    with connect(butler) as connection:
+        connection.execute(text("UPDATE visit SET region = :region"), {"region": no_number})
+    (visit,) = task.plan(given)
+    assert visit.reason == (
+        "region is stored as a ConvexPolygon with vertices that are no numbers and is now a ConvexPolygon"
+    )
+    (difference,) = visit.differences
+    assert difference.distance is None
 
 
 # The table

@@ -81,6 +81,16 @@ def test_report_holds_the_visits(survey: Butler, tmp_path: Path) -> None:
         assert np.array(outline).reshape(-1, 2) == pytest.approx(np.array(expected), abs=1e-5)
 
 
+def test_visit_of_two_days(make_survey: Callable[..., Butler]) -> None:
+    """From universe 6 on the Butler's queries do not show that a visit has an exposure of another day."""
+    butler = make_survey()
+    ids = add_exposures(butler, [exposure(1, seq_end=2), exposure(2, seq_start=1, seq_end=2, day_obs=DAY + 1)])
+    make_task(butler, "by-group-metadata").run(data_ids(ids))
+    page = visits_page(butler, INSTRUMENT)
+    assert [visit.exposures for visit in page.visits] == [tuple(ids)]
+    assert page.undefined == []
+
+
 def test_report_says_what_is_not_defined(survey: Butler, tmp_path: Path) -> None:
     file = tmp_path / "visits.html"
     result = visits_command("report", root(survey), INSTRUMENT, "-o", file)

@@ -7,6 +7,7 @@ boresight, its coordinates are xi (to the east) and eta (to the north), and grea
 from __future__ import annotations
 
 __all__ = [
+    "ARCSEC",
     "boundary_distance",
     "decode_polygon",
     "encode_polygons",
@@ -23,6 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+
+ARCSEC = math.pi / 180 / 3600
+"""One second of arc, in radians."""
 
 HULL_TOLERANCE = 1e-15
 """Points this close (radians) to an edge of a hull are no vertices of it.

@@ -16,6 +16,7 @@ __all__ = [
 
 import dataclasses
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,10 +25,9 @@ from lsst.daf.butler import DimensionRecord, Timespan
 from lsst.sphgeom import Region
 
 from .definition import VisitDefinitionData
-from .geometry import decode_polygon, outline_distance
+from .geometry import ARCSEC, decode_polygon, outline_distance
 from .regions import VisitRegions
 
-_ARCSEC = np.pi / 180 / 3600
 _LISTED_CONFLICTS = 10
 
 
@@ -62,7 +62,10 @@ class Difference:
     stored: Any
     computed: Any
     distance: float | None = None
-    """For two polygons the largest distance of a vertex of either to the other's boundary, arcsec."""
+    """For two polygons the largest distance of a vertex of either to the other's boundary, arcsec.
+
+    `None` also if a vertex is not a number.
+    """
 
     def __str__(self) -> str:
         if self.distance is not None:
@@ -106,11 +109,6 @@ class PlannedVisit:
     exposures_of_others: set[int] = dataclasses.field(default_factory=set)
     """Ids of exposures that are stored as the visit's and are not in its definition."""
 
-    exposures_to_check: list[int] = dataclasses.field(default_factory=list)
-    """Ids of exposures whose ``visit_definition`` rows are to be inserted if they are not there: from universe 6 on the
-    Butler's queries do not show the rows of exposures of another day than their visit's.
-    """
-
     detectors_to_write: set[int] | None = dataclasses.field(default_factory=set)
     """Ids of the detectors whose regions are to be written; `None` means all."""
 
@@ -140,26 +138,15 @@ class PlannedVisit:
     @property
     def to_write(self) -> tuple[Any, ...]:
         """What is to be written, to be compared with another plan of the same visit."""
-        return (
-            self.definition.id,
-            self.action,
-            self.exposures_to_join,
-            self.exposures_to_check,
-            self.detectors_to_write,
-        )
-
-    @property
-    def only_checks(self) -> bool:
-        """Whether it turns out only while writing if there is anything to write."""
-        return self.writes and not self.write_record and not self.exposures_to_join and self.detectors_to_write == set()
+        return (self.definition.id, self.action, self.exposures_to_join, self.detectors_to_write)
 
     @property
     def reason(self) -> str:
         """Why there is something to do, or nothing; empty where the action says it all."""
         reasons = [str(difference) for difference in self.differences]
         if self.action is Action.UPDATE:
-            if exposures := self.exposures_to_join + self.exposures_to_check:
-                reasons.append(f"exposures {', '.join(map(str, exposures))} are not joined to it yet")
+            if self.exposures_to_join:
+                reasons.append(f"exposures {', '.join(map(str, self.exposures_to_join))} are not joined to it yet")
             if self.detectors_to_write is None and not self.differences:
                 reasons.append("all its records are replaced, as asked")
             elif self.detectors_to_write:
@@ -217,10 +204,10 @@ def _compare_regions(stored: Region | None, computed: Region, tolerance: float) 
     a, b = decode_polygon(old), decode_polygon(new)
     if a is None or b is None:
         return Difference("region", stored, computed)
-    distance = float(outline_distance(a, b)) / _ARCSEC
+    distance = float(outline_distance(a, b)) / ARCSEC
     if tolerance > 0 and distance <= tolerance:
         return None
-    return Difference("region", stored, computed, distance)
+    return Difference("region", stored, computed, distance if math.isfinite(distance) else None)
 
 
 def conflict_line(visit: PlannedVisit) -> str:
@@ -287,7 +274,11 @@ def listed(visits: Sequence[PlannedVisit]) -> str:
 
 
 def _kind(region: Region | None) -> str:
-    return "null" if region is None else f"a {type(region).__name__}"
+    if region is None:
+        return "null"
+    vertices = decode_polygon(region.encode())
+    damage = "" if vertices is None or np.isfinite(vertices).all() else " with vertices that are no numbers"
+    return f"a {type(region).__name__}{damage}"
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ __all__ = ["plan_visits"]
 
 from collections.abc import Sequence
 
-from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler import Butler
 from lsst.sphgeom import ConvexPolygon
 
 from . import registry
@@ -94,20 +94,11 @@ def _decide(plan: PlannedVisit, options: Options, region_tolerance: float, joine
         return
     plan.exposures_of_others = joined - set(ids)
     if options.incremental and len(exposures) > 1:
-        for exposure in exposures:
-            if exposure.id not in joined:
-                shown = _same_day(exposure, plan.record)
-                (plan.exposures_to_join if shown else plan.exposures_to_check).append(exposure.id)
+        plan.exposures_to_join = [exposure for exposure in ids if exposure not in joined]
     if options.update_records or any(difference.field == "region" for difference in plan.differences):
         plan.detectors_to_write = None
     elif options.check_detector_regions:
         plan.detectors_to_write = set(plan.regions.detector_ids) - covered
     plan.write_record = options.update_records or bool(plan.differences)
-    to_join = plan.exposures_to_join or plan.exposures_to_check
-    if plan.write_record or to_join or plan.detectors_to_write != set():
+    if plan.write_record or plan.exposures_to_join or plan.detectors_to_write != set():
         plan.action = Action.UPDATE
-
-
-def _same_day(exposure: DimensionRecord, visit: DimensionRecord) -> bool:
-    """Tell whether the Butler's queries show that an exposure belongs to a visit."""
-    return "day_obs" not in visit.definition.implied.names or exposure.day_obs == visit.day_obs

@@ -25,7 +25,7 @@ from .errors import DefinitionError, WorkerError
 from .grouping import GroupExposuresTask
 from .isolate import isolate, reason_of
 from .outcome import Outcome
-from .plan import Action, Failure, Options, PlannedVisit, listed
+from .plan import Failure, Options, PlannedVisit, listed
 from .planning import plan_visits
 from .regions import ComputeVisitRegionsTask
 from .selection import Selection, Selector, as_list
@@ -346,7 +346,7 @@ class DefineVisitsTask(Task):
         """Write planned visits, all of them or, if it fails, none."""
         for _ in range(_ATTEMPTS):
             try:
-                joined = registry.write_visits(self.butler, planned, update_obscore=self.config.updateObsCoreTable)
+                registry.write_visits(self.butler, planned, update_obscore=self.config.updateObsCoreTable)
             except (IntegrityError, registry.StaleError) as error:
                 # Another process was first with one of the visits: read again what it wrote, and compare.
                 refused = error
@@ -364,9 +364,6 @@ class DefineVisitsTask(Task):
                     break
                 planned = again
                 continue
-            for visit in planned:
-                if visit.only_checks and visit.definition.id not in joined:
-                    visit.action = Action.UNCHANGED
             return list(planned)
         else:
             # Others are busy with the same visits. The fewer are written at once, the rarer they are in the way.

@@ -19,7 +19,7 @@ from .definition import VisitDefinitionData
 from .errors import VisitsError
 from .plan import Action, Difference, Options, PlannedVisit, compare_records, listed
 from .regions import VisitRegions
-from .registry.stored import fetch_encoded_regions, fetch_joined_exposures, fetch_joined_visits
+from .registry.stored import fetch_encoded_regions, fetch_exposures_of_visits, fetch_visits_of_exposures
 from .visit_geometry import VisitGeometry, read_geometries
 from .visit_plan import VisitPlan
 
@@ -170,10 +170,10 @@ def _plan(butler: Butler, instrument: str, geometries: Mapping[int, VisitGeometr
             "'butler-visits check' says which; leave it out with --where (in Python where)."
         ) from error
     regions = fetch_encoded_regions(butler, instrument, geometries)
-    joined = fetch_joined_exposures(butler, instrument, geometries)
+    joined = fetch_exposures_of_visits(butler, instrument, geometries)
     exposures = registry.fetch_exposures(butler, instrument, set().union(*joined.values()))
-    visits_of = fetch_joined_visits(butler, instrument, exposures)
-    members = fetch_joined_exposures(butler, instrument, set().union(*visits_of.values()))
+    visits_of = fetch_visits_of_exposures(butler, instrument, exposures)
+    members = fetch_exposures_of_visits(butler, instrument, set().union(*visits_of.values()))
     owners = {
         exposure: min(visits, key=lambda visit: (len(members[visit]), visit)) for exposure, visits in visits_of.items()
     }

@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CameraFileError
-from ..geometry import field_angle_to_sky, plane_hull
+from ..geometry import ARCSEC, field_angle_to_sky, plane_hull
 from .model import Camera
-
-_ARCSEC = np.pi / 180 / 3600
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def describe_camera(camera: Camera) -> CameraDescription:
         sizes=boxes[:, 1] - boxes[:, 0] + 1,
         centres=focal_plane[:, 0],
         yaws=np.rad2deg(np.arctan2(along_x[:, 1], along_x[:, 0])),
-        pixel_scales=np.sqrt(areas) / _ARCSEC,
+        pixel_scales=np.sqrt(areas) / ARCSEC,
         field_size=(float(width), float(height)),
         field_diameter=float(np.rad2deg(2 * np.arcsin(chord / 2))),
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CameraFitError
-from ..geometry import field_angle_to_sky
+from ..geometry import ARCSEC, field_angle_to_sky
 from .fit_samples import DetectorSamples, check_detectors, make_observations
 from .fit_solver import (
     BoolArray,
@@ -27,8 +27,6 @@ from .fit_solver import (
 )
 from .fit_start import start
 from .yaml_camera import camera_from_mapping
-
-_ARCSEC = np.pi / 180 / 3600
 
 _OUTLIER = 5.0
 """A detector's samples of one exposure are left out if they deviate so many times more than the median of all."""
@@ -290,7 +288,7 @@ def _mapping(
     sizes = model.pixel_size * np.exp(model.log_size)
     return {
         "name": name,
-        "plateScale": float(f"{np.exp(model.log_scale) / _ARCSEC:.10g}"),
+        "plateScale": float(f"{np.exp(model.log_scale) / ARCSEC:.10g}"),
         "focalPlaneParity": model.mirrored,
         "transforms": {
             "nativeSys": "FocalPlane",

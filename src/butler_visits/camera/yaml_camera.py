@@ -12,9 +12,8 @@ import numpy.typing as npt
 import yaml
 
 from ..errors import CameraFileError
+from ..geometry import ARCSEC
 from .model import Camera, Transform
-
-_ARCSEC = np.pi / 180 / 3600
 
 
 def read_yaml_camera(content: bytes | str, source: str) -> Camera:
@@ -132,7 +131,7 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
     mirror = np.array([-1.0, 1.0]) if parity else np.ones(2)
     kind = field_angle.get("transformType")
     if kind == "radial":
-        plate_scale = float(_numbers(data, "plateScale", (), "the camera", source)) * _ARCSEC
+        plate_scale = float(_numbers(data, "plateScale", (), "the camera", source)) * ARCSEC
         coefficients = _numbers(field_angle, "coeffs", None, what, source)
         if coefficients.ndim != 1 or len(coefficients) < 2 or coefficients[0] != 0:
             raise CameraFileError(f"{source}: coeffs of {what} must be numbers [0, c1, ...]: the centre is a point.")

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from ..plan import Failure
+from ..wording import counted
 
 _LISTED = 10
 """Findings of a kind that a text shows."""
@@ -194,7 +195,7 @@ class Repair:
         return {"n_new": self.n_new, "n_updated": self.n_updated, "failures": failures}
 
     def __str__(self) -> str:
-        done = f"Repaired: {_count(self.n_new, 'visit')} defined, {_count(self.n_updated, 'visit')} completed."
+        done = f"Repaired: {counted(self.n_new, 'visit')} defined, {counted(self.n_updated, 'visit')} completed."
         lines = [done, *(f"Could not be repaired: {failure}" for failure in self.failures[:_LISTED])]
         if len(self.failures) > _LISTED:
             lines.append(f"Nor could {len(self.failures) - _LISTED} more; --format json lists all.")
@@ -259,17 +260,17 @@ class CheckReport:
     def __str__(self) -> str:
         lines = [] if self.repair is None else [str(self.repair)]
         lines.append(
-            f"{self.instrument}: {_count(self.n_visits, 'visit')} stored, {_count(self.n_exposures, 'exposure')} on "
+            f"{self.instrument}: {counted(self.n_visits, 'visit')} stored, {counted(self.n_exposures, 'exposure')} on "
             f"the sky, checked with {self.grouping} and {self.regions}."
         )
         if self.n_other_visits:
             lines.append(
-                f"{_count(self.n_other_visits, 'visit')} of other groupings, not compared; check these with the config "
-                "that they were defined with."
+                f"{counted(self.n_other_visits, 'visit')} of other groupings, not compared; check these with the "
+                "config that they were defined with."
             )
         if self.sound:
             return "\n".join([*lines, "Nothing is wrong with them."])
-        lines.append(f"{_count(len(self.findings), 'finding')}.")
+        lines.append(f"{counted(len(self.findings), 'finding')}.")
         by_kind: dict[Kind, list[Finding]] = defaultdict(list)
         for finding in self.findings:
             by_kind[finding.kind].append(finding)
@@ -310,7 +311,3 @@ def listed(what: str, ids: Any) -> str:
         return f"{what} {shown}"
     more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
     return f"{what}s {shown}{more}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"

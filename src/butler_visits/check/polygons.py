@@ -12,10 +12,7 @@ import numpy.typing as npt
 from lsst.sphgeom import Region
 
 from ..batches import batches
-from ..geometry import FloatArray, boundary_distance, decode_polygon, outline_distance
-
-_ARCSEC = np.pi / 180 / 3600
-"""Radians."""
+from ..geometry import ARCSEC, FloatArray, boundary_distance, decode_polygon, outline_distance
 
 _BATCH = 5000
 """Polygons that are compared at once, so that the arrays stay in the processor's cache."""
@@ -79,7 +76,7 @@ def outline_distances(a: Sequence[bytes], b: Sequence[bytes]) -> FloatArray:
     for members in alike.values():
         for batch in batches(members, _BATCH):
             distances[batch] = outline_distance(_stacked([a[i] for i in batch]), _stacked([b[i] for i in batch]))
-    return distances / _ARCSEC
+    return distances / ARCSEC
 
 
 def outside_distances(regions: Mapping[int, bytes], outline: bytes, tolerance: float) -> dict[int, float]:
@@ -114,12 +111,12 @@ def outside_distances(regions: Mapping[int, bytes], outline: bytes, tolerance: f
     lengths = np.linalg.norm(normals, axis=1)
     # The direction of an edge is the less certain the shorter it is, and that counts the more the farther a point is.
     size = np.linalg.norm(vertices - vertices[0], axis=1).max()
-    margin = tolerance * _ARCSEC * lengths + _ROUNDING * (lengths + size)
+    margin = tolerance * ARCSEC * lengths + _ROUNDING * (lengths + size)
     outside = np.flatnonzero((points @ normals.T < -margin).any(axis=1))
     if not len(outside):
         return {}
     found: dict[int, float] = {}
-    distances = boundary_distance(points[outside], vertices) / _ARCSEC
+    distances = boundary_distance(points[outside], vertices) / ARCSEC
     for detector, distance in zip(owners[outside].tolist(), distances.tolist(), strict=True):
         if distance > tolerance:
             found[detector] = max(distance, found.get(detector, 0.0))

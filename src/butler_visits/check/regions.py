@@ -111,10 +111,12 @@ def check_fields(plan: PlannedVisit, tolerance: float) -> list[Finding]:
     if fields:
         findings.append(Finding(Kind.FIELDS, f"{name}: {'; '.join(fields)}.", visit))
     for difference in plan.differences:
-        # What is not a number is damaged, which is told apart.
-        measured = difference.distance is None or np.isfinite(difference.distance)
-        if difference.field == "region" and measured and not _tolerated(difference.distance, tolerance):
-            kind = Kind.NULL_REGION if difference.stored is None else Kind.REGION
+        if difference.field != "region" or _tolerated(difference.distance, tolerance):
+            continue
+        stored = difference.stored
+        # Damage is told apart.
+        if stored is None or not unreadable({visit: stored.encode()}):
+            kind = Kind.NULL_REGION if stored is None else Kind.REGION
             findings.append(Finding(kind, f"{name}: {difference}.", visit, distance=difference.distance))
     return findings
 

@@ -118,8 +118,5 @@ def _write_once(task: DefineVisitsTask, options: Options, checked: Sequence[Plan
         elif not plan.is_new:
             # Somebody else has defined it.
             plan.action = Action.UNCHANGED
-    joined = registry.write_visits(task.butler, planned, update_obscore=task.config.updateObsCoreTable)
-    for plan in planned:
-        if plan.only_checks and plan.definition.id not in joined:
-            plan.action = Action.UNCHANGED
+    registry.write_visits(task.butler, planned, update_obscore=task.config.updateObsCoreTable)
     return planned

@@ -14,7 +14,7 @@ from ..definition import VisitDefinitionData
 from ..errors import VisitsError
 from ..plan import Failure, Options
 from ..registry import fetch_exposures, select_exposures
-from ..registry.stored import fetch_joined_exposures, fetch_visit_names, fetch_visit_systems
+from ..registry.stored import fetch_exposures_of_visits, fetch_visit_names, fetch_visit_systems
 from ..selection import Selector
 from ..task import DefineVisitsTask
 from .findings import Finding, Kind
@@ -84,7 +84,7 @@ def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections:
     butler = task.butler
     # Visits are written whole, so that one whose name is seen has all that is read later.
     names = fetch_visit_names(butler, instrument)
-    of_all = fetch_joined_exposures(butler, instrument)
+    of_all = fetch_exposures_of_visits(butler, instrument)
     systems = fetch_visit_systems(butler, instrument)
     exposures = {record.id: record for record in select_exposures(butler, instrument, where)}
     selected = set(exposures)

@@ -21,6 +21,7 @@ from ..ingest.register import stored_description
 from ..registry import fetch_instrument, resolve_instrument, select_exposures
 from ..task import DefineVisitsTask
 from ..visit_plan import VisitPlan
+from ..wording import counted
 from .errors import errors_as_messages, expression_errors, open_repository
 from .tables import check_table_name, write_table
 from .workers import workers
@@ -166,12 +167,12 @@ def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, s
         updated = result.n_fully_updated + result.n_partially_updated
         kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
         rate = f"{seconds:.1f} s, {result.n_visits / seconds:.0f} a second"
-        click.echo(f"{_count(result.n_visits, 'visit')}: {kinds} ({rate}).")
+        click.echo(f"{counted(result.n_visits, 'visit')}: {kinds} ({rate}).")
     _echo_left_out(result, n_exposures, instrument, where)
     for failure in result.failures:
         click.echo(f"Failed: {failure}", err=True)
     if result.failures:
-        raise click.ClickException(f"{_count(result.n_failed, 'visit')} could not be defined.")
+        raise click.ClickException(f"{counted(result.n_failed, 'visit')} could not be defined.")
 
 
 def _echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str, where: str) -> None:
@@ -182,14 +183,10 @@ def _echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str
     if isinstance(result, Struct) and n_exposures and not result.n_visits and not result.failures:
         click.echo("Nothing defined.")
     if result.n_filtered:
-        click.echo(f"Left out {_count(result.n_filtered, 'exposure')} with a visit already.")
+        click.echo(f"Left out {counted(result.n_filtered, 'exposure')} with a visit already.")
     if types := result.off_sky_types:
         listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
-        click.echo(f"Left out {_count(sum(types.values()), 'exposure')} not on the sky: {listed}.")
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
+        click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {listed}.")
 
 
 def make_config(

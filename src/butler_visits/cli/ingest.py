@@ -18,6 +18,7 @@ from ..ingest.raws import ingest_raws
 from ..ingest.result import IngestResult
 from ..registry import fetch_exposures
 from ..task import DefineVisitsTask
+from ..wording import counted
 from .define_visits import echo_result, make_config, set_log_level
 from .errors import errors_as_messages, open_repository
 
@@ -60,7 +61,7 @@ def run(repo: str, locations: tuple[str, ...], instrument: str | None, define_vi
         if define_visits:
             define_visits_of(butler, result, options["on_error"])
     if result.failures:
-        raise click.ClickException(f"{_count(result.n_failed, 'file')} could not be ingested.")
+        raise click.ClickException(f"{counted(result.n_failed, 'file')} could not be ingested.")
 
 
 def open_or_create(repo: str) -> Butler:
@@ -114,10 +115,10 @@ def report(result: IngestResult, what: str) -> None:
     """
     for failure in result.failures:
         click.echo(f"Failed: {failure}", err=True)
-    datasets = f"{_count(result.n_datasets, 'raw')}, " if what == "file" else ""
+    datasets = f"{counted(result.n_datasets, 'raw')}, " if what == "file" else ""
     click.echo(
-        f"{_count(result.n_files, what)}: {result.n_ingested} ingested ({datasets}"
-        f"{_count(result.n_exposures, 'new exposure')}), {result.n_skipped} there already, {result.n_failed} failed."
+        f"{counted(result.n_files, what)}: {result.n_ingested} ingested ({datasets}"
+        f"{counted(result.n_exposures, 'new exposure')}), {result.n_skipped} there already, {result.n_failed} failed."
     )
 
 
@@ -151,7 +152,3 @@ def define_visits_of(butler: Butler, result: IngestResult, on_error: Literal["ra
             failed.append(error.message)
     if failed:
         raise click.ClickException("\n".join(failed))
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"

@@ -19,7 +19,7 @@ from ..batches import batches
 from ..camera import Camera, CameraFinder
 from ..definition import VisitDefinitionData
 from ..errors import RawFileError, VisitsError
-from ..geometry import encode_polygons, field_angle_to_sky, sky_hull
+from ..geometry import ARCSEC, encode_polygons, field_angle_to_sky, sky_hull
 from ..raws import RawReader, RawWcs
 from ..registry import fetch_instrument
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask, VisitRegions
@@ -27,7 +27,7 @@ from .raw_pointings import Failures, fit_camera_to_raws, no_raw
 
 FloatArray = npt.NDArray[np.float64]
 
-_TOLERANCE = np.deg2rad(1e-3 / 3600)
+_TOLERANCE = 1e-3 * ARCSEC
 """A polygon reaches this far (radians) beyond a detector's curved edges at most, to need few vertices."""
 
 _STEPS = 16

@@ -8,15 +8,13 @@ from .reading import (
     fetch_detectors,
     fetch_detectors_of_visits,
     fetch_exposures,
-    fetch_exposures_of_visits,
     fetch_instrument,
     fetch_visits,
-    fetch_visits_of_exposures,
     resolve_instrument,
     select_exposures,
 )
 from .retry import in_transaction, try_again
-from .stored import StoredVisit, read_visits
+from .stored import StoredVisit, fetch_exposures_of_visits, fetch_visits_of_exposures, read_visits
 from .writing import StaleError, check_detectors, register_run, sync_visit_systems, write_fitted_visits, write_visits
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["database_of", "lock_exposures", "lock_visits"]
 
 from collections.abc import Iterable
-from typing import cast
 
 import sqlalchemy
 from lsst.daf.butler import Butler
@@ -13,6 +12,7 @@ from lsst.daf.butler.direct_butler import DirectButler
 from lsst.daf.butler.registry.interfaces import Database
 
 from ..batches import batches
+from ..errors import VisitsError
 
 _BATCH = 10_000
 """Values in one statement's list: PostgreSQL takes 65,535."""
@@ -30,9 +30,19 @@ def database_of(butler: Butler) -> Database:
     -------
     database : `lsst.daf.butler.registry.interfaces.Database`
         The Butler's own connection to it.
+
+    Raises
+    ------
+    VisitsError
+        If the Butler speaks to a server and not to a database.
     """
+    if not isinstance(butler, DirectButler):
+        raise VisitsError(
+            f"A {type(butler).__name__} has no database of its own; open the repository with a configuration that "
+            "names its database."
+        )
     # The Butler has no public way to it.
-    return cast(DirectButler, butler)._registry._db
+    return butler._registry._db
 
 
 def lock_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> None:

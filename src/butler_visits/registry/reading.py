@@ -9,10 +9,8 @@ __all__ = [
     "fetch_detectors",
     "fetch_detectors_of_visits",
     "fetch_exposures",
-    "fetch_exposures_of_visits",
     "fetch_instrument",
     "fetch_visits",
-    "fetch_visits_of_exposures",
     "resolve_instrument",
     "select_exposures",
     "sets_of",
@@ -149,55 +147,6 @@ def fetch_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict
         The ``visit`` records that there are, by id.
     """
     return {record.id: record for record in _records(butler, "visit", instrument, "visit", visits)}
-
-
-def fetch_exposures_of_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, set[int]]:
-    """Read which exposures are joined to visits.
-
-    From universe 6 on the Butler's queries leave out exposures of another day than their visit's.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits.
-
-    Returns
-    -------
-    exposures : `dict` [`int`, `set` [`int`]]
-        Ids of the exposures of each visit that has any.
-    """
-    return sets_of(
-        (record.visit, record.exposure) for record in _records(butler, "visit_definition", instrument, "visit", visits)
-    )
-
-
-def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, set[int]]:
-    """Read which visits exposures belong to.
-
-    From universe 6 on the Butler's queries leave out visits of another day than the exposure's.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    exposures : `~collections.abc.Iterable` [`int`]
-        Ids of the exposures.
-
-    Returns
-    -------
-    visits : `dict` [`int`, `set` [`int`]]
-        Ids of the visits of each exposure that has any.
-    """
-    return sets_of(
-        (record.exposure, record.visit)
-        for record in _records(butler, "visit_definition", instrument, "exposure", exposures)
-    )
 
 
 def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, set[int]]:

@@ -75,7 +75,7 @@ def sync_visit_systems(butler: Butler, instrument: str, systems: Iterable[VisitS
             butler.registry.syncDimensionData("visit_system", record)
 
 
-def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obscore: bool) -> set[int]:
+def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obscore: bool) -> None:
     """Write planned visits in one transaction: all of them whole, or none.
 
     Parameters
@@ -87,11 +87,6 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
     update_obscore : `bool`
         Whether to update the regions of exposures in the registry's ObsCore table, if it has one.
 
-    Returns
-    -------
-    joined : `set` [`int`]
-        Ids of the visits that got exposures which had to be checked first.
-
     Raises
     ------
     sqlalchemy.exc.IntegrityError
@@ -102,9 +97,8 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
     universe = butler.dimensions
     # Everybody writes in the order of ids, so that two writers cannot wait for each other.
     written = sorted((visit for visit in planned if visit.writes), key=lambda visit: visit.definition.id)
-    joined: set[int] = set()
     if not written:
-        return joined
+        return
     inserted: dict[str, list[DimensionRecord]] = defaultdict(list)
     replaced: dict[str, list[DimensionRecord]] = defaultdict(list)
     for visit in written:
@@ -130,13 +124,8 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
                 butler.registry.insertDimensionData(universe[element], *inserted[element], conform=False)
             if replaced[element]:
                 butler.registry.insertDimensionData(universe[element], *replaced[element], conform=False, replace=True)
-        for visit in written:
-            for record in definition_records(visit.definition, visit.exposures_to_check, universe):
-                if butler.registry.syncDimensionData("visit_definition", record):
-                    joined.add(visit.definition.id)
         if update_obscore and (obscore := butler.registry.obsCoreTableManager) is not None:
             obscore.update_exposure_regions(written[0].definition.instrument, _exposure_regions(planned))
-    return joined
 
 
 def write_fitted_visits(butler: Butler, planned: Sequence[FittedVisit], *, update_obscore: bool) -> None:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from lsst.sphgeom import Region
 
-from ...geometry import FloatArray, decode_polygon
+from ...geometry import ARCSEC, FloatArray, decode_polygon
 
-_TOLERANCE = np.deg2rad(0.1 / 3600)
+_TOLERANCE = 0.1 * ARCSEC
 """Detectors that are nowhere further apart than this (radians) are drawn alike: a page rounds more than that."""
 
 _SHARED = 5

@@ -54,7 +54,7 @@ def visits_page(
         If the expression is wrong.
     """
     exposures = registry.select_exposures(butler, instrument, where)
-    bands = _bands(butler, instrument)
+    bands = registry.fetch_bands(butler, instrument)
     visits = [
         PageVisit(_fields(record), joined, bands.get(record.physical_filter), _outline(record.region))
         for record, joined in registry.read_visits(butler, instrument, where)
@@ -91,7 +91,7 @@ def plan_page(butler: Butler, plan: VisitPlan) -> Page:
         What the page shows.
     """
     instrument = plan.visits[0].definition.instrument if plan.visits else None
-    bands = _bands(butler, instrument) if instrument else {}
+    bands = registry.fetch_bands(butler, instrument) if instrument else {}
     by_id = {visit.definition.id: visit for visit in plan}
 
     def detector_regions(visits: Sequence[int]) -> dict[int, dict[int, Region]]:
@@ -128,13 +128,6 @@ def _fields(record: DimensionRecord) -> dict[str, object]:
 
 def _outline(region: Region | None) -> FloatArray | None:
     return None if region is None else decode_polygon(region.encode())
-
-
-def _bands(butler: Butler, instrument: str) -> dict[str, str | None]:
-    """Read the bands of an instrument's filters."""
-    with butler.query() as query:
-        records = query.dimension_records("physical_filter").where(instrument=instrument)
-        return {record.name: record.band for record in records}
 
 
 def _count(number: int, what: str) -> str:
