@@ -5,7 +5,8 @@ VENV ?= .venv
 TESTS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# Python compiles what is imported; pip would compile everything, which takes half a minute.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
 .PHONY: help demo test bench lint types docs clean
 
@@ -55,3 +56,8 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 $(VENV)/.installed-%: $(VENV)/.created pyproject.toml
 	$(PIP) -e ".[$*]"
 	@touch $@
+
+# It has what the others have.
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
+	$(PIP) -e ".[dev]"
+	@touch $(addprefix $(VENV)/.installed,"" -docs -test -dev)

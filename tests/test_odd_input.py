@@ -397,6 +397,8 @@ def test_repository_that_cannot_be_reached(scheme: str, tmp_path: Path, monkeypa
     for name in [name for name in os.environ if name.startswith(("AWS_", "S3_", "LSST_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("LSST_HTTP_BACKOFF_MIN", "LSST_HTTP_BACKOFF_MAX"):
+        monkeypatch.setenv(name, "0.01")
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     host = "bucket" if scheme in ("s3", "gs") else "127.0.0.1:9"

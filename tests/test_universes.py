@@ -18,8 +18,9 @@ from lsst.pipe.base import Struct
 from lsst.sphgeom import LonLat, UnitVector3d
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
+from command_line import define_visits
 from simulated_survey import INSTRUMENT, insert_exposures, night
-from stored_visits import Tables, define_visits, differences, index_rows, make_config, read_records, read_tables
+from stored_visits import Tables, differences, index_rows, make_config, read_records, read_tables
 from visit_tables import root
 
 MakeSurvey = Callable[[int], Butler]
@@ -231,15 +232,17 @@ def test_group_of_two_days(universe: int, make_survey: MakeSurvey) -> None:
     [(0, True, "one-to-one"), (1, True, "one-to-one"), (2, False, "one-to-one-and-by-counter")],
 )
 def test_command_line_falls_back_without_counters(
-    universe: int, warns: bool, grouping: str, make_survey: MakeSurvey
+    universe: int, warns: bool, grouping: str, make_survey: MakeSurvey, caplog: pytest.LogCaptureFixture
 ) -> None:
     butler = make_survey(universe)
     exposures = night(20)
     insert_exposures(butler, exposures)
-    completed = define_visits(root(butler), INSTRUMENT, "one-to-one-and-by-counter")
-    assert completed.returncode == 0, completed.stderr
-    assert ("WARNING" in completed.stderr) is warns
-    assert ("one-to-one is used instead of one-to-one-and-by-counter" in completed.stderr) is warns
+    option = "groupExposures.name=one-to-one-and-by-counter"
+    result = define_visits(root(butler), INSTRUMENT, "-c", option)
+    assert result.exit_code == 0, result.output
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == int(warns)
+    assert all("one-to-one is used instead of one-to-one-and-by-counter" in one for one in warnings)
     check_tables(butler, exposures, grouping)
 
 
