@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from astro_metadata_translator import MetadataTranslator
 from lsst.daf.butler import Butler
 
 from postgres import Cluster, find_programs
@@ -47,7 +48,7 @@ def postgres() -> Iterator[Cluster]:
     """Return a PostgreSQL cluster of this process's own, or skip."""
     if (programs := find_programs()) is None:
         pytest.skip("no PostgreSQL server is installed here")
-    with Cluster(programs) as cluster:
+    with Cluster(programs, in_memory=True) as cluster:
         yield cluster
 
 
@@ -128,6 +129,15 @@ def make_survey(_survey_templates: _SurveyTemplates, tmp_path: Path, database: s
         if name is not None:
             butler.close()
             _survey_templates.drop(name)
+
+
+@pytest.fixture(autouse=True)
+def _translators() -> Iterator[None]:
+    """Forget the instruments that a test has described: their translators would claim the files of others."""
+    known = dict(MetadataTranslator.translators)
+    yield
+    MetadataTranslator.translators.clear()
+    MetadataTranslator.translators.update(known)
 
 
 @pytest.fixture

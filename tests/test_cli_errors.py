@@ -103,6 +103,7 @@ def test_unknown_instrument(butler: Butler, instrument: str) -> None:
         ("exposure.id = 'text'", "exposure.id"),
         ("exposure.target_name > 5", "target_name"),
         ("tract = 1 AND exposure.id = 1 OR", "OR"),
+        ("exposure = 99999999999999999999", "exposure = 99999999999999999999"),
     ],
 )
 def test_bad_where(butler: Butler, where: str, said: str) -> None:

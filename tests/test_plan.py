@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import pytest
 from astropy.coordinates import SkyCoord
 from lsst.daf.butler import Butler, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
-from sqlalchemy import text
 
 from butler_visits import DefineVisitsTask
 from simulated_survey import CCD_SIZE, CCD_SPACING, PIXEL_SIZE, PLATE_SCALE
@@ -24,13 +22,13 @@ from visit_tables import (
     DAY,
     N_DETECTORS,
     add_exposures,
-    connect,
     counts,
     data_ids,
     delete_rows,
     exposure,
     make_task,
     root,
+    spoil,
     stored,
     tables,
 )
@@ -291,9 +289,7 @@ def test_stored_region_without_numbers(make_survey: Callable[..., Butler]) -> No
     butler = make_survey()
     task = make_task(butler)
     task.run(given := data_ids(add_exposures(butler, [exposure(1)])))
-    no_number = b64encode(b"p" + np.full(9, np.nan).tobytes()).decode()
-    with connect(butler) as connection:
-        connection.execute(text("UPDATE visit SET region = :region"), {"region": no_number})
+    spoil(butler, "visit", b"p" + np.full(9, np.nan).tobytes(), id=given[0]["exposure"])
     (visit,) = task.plan(given)
     assert visit.reason == (
         "region is stored as a ConvexPolygon with vertices that are no numbers and is now a ConvexPolygon"

@@ -358,3 +358,17 @@ def test_region_of_another_kind(butler: Butler, given: list[dict[str, Any]], reg
         task.run(given[:1])
     assert counts(task.run(given[:1], incremental=True)) == {"n_visits": 1, "n_fully_updated": 1}
     assert tables(butler) == before
+
+
+def test_ids_of_several_sizes(make_survey: Callable[..., Butler]) -> None:
+    """Ids that fit into four bytes may stand beside others in one statement."""
+    butler = make_survey()
+    snaps = [exposure(n, id=1_234_567_890 + n, seq_start=1, seq_end=2) for n in (1, 2)]
+    given = data_ids(add_exposures(butler, snaps))
+    task = make_task(butler, "one-to-one-and-by-counter")
+    assert task.run(given).n_new == 3
+    found = tables(butler)
+    assert task.run(given, update_records=True).n_fully_updated == 3
+    assert task.run(given, incremental=True).n_skipped == 3
+    assert task.run(given, prefilter=True).n_filtered == 2
+    assert tables(butler) == found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.sphgeom import Angle, Circle, UnitVector3d
-from sqlalchemy import text
 
 from butler_visits.update_regions import update_visit_regions
 from butler_visits.visit_geometry import find_geometries
@@ -29,21 +27,12 @@ from test_update_regions import (
     tables,
     update,
 )
-from visit_tables import DAY, add_exposures, connect, data_ids, exposure, make_task
+from visit_tables import DAY, add_exposures, data_ids, exposure, make_task, spoil
 from visit_tables import stored as records
 
 pytestmark = pytest.mark.sqlite_only
 
 CIRCLE = Circle(UnitVector3d.X(), Angle(0.1)).encode()
-
-
-def spoil(butler: Butler, table: str, region: bytes | None, **where: int) -> None:
-    """Store something else as a region, behind the Butler's back."""
-    conditions = " AND ".join(f"{name} = {value}" for name, value in where.items())
-    value = None if region is None else base64.b64encode(region).decode()
-    with connect(butler) as connection:
-        changed = connection.execute(text(f"UPDATE {table} SET region = :value WHERE {conditions}"), {"value": value})
-    assert changed.rowcount == 1
 
 
 def test_no_polygons(survey: Butler, tmp_path: Path) -> None:  # noqa: F811
@@ -84,7 +73,9 @@ def test_unreadable_visit(survey: Butler, tmp_path: Path) -> None:  # noqa: F811
     result = update(survey)
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit), result.exception
-    assert f"Error: The stored region of a visit from {first} to {third} cannot be read" in result.output
+    assert (
+        f"Error: A visit record of {INSTRUMENT}, visit {first} to {third}, cannot be read: Byte-string" in result.output
+    )
     where = ["--where", f"visit != {second}"]
     assert summary(update(survey, *where)) == "2 visits: 2 updated, 0 left as they are"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -121,6 +122,15 @@ def engine(butler: Butler) -> Engine:
 def connect(butler: Butler) -> AbstractContextManager[Connection]:
     """Begin a transaction of one's own, behind the Butler's back."""
     return engine(butler).begin()
+
+
+def spoil(butler: Butler, table: str, region: bytes | None, **where: int) -> None:
+    """Store something else as a region, behind the Butler's back."""
+    conditions = " AND ".join(f"{name} = {value}" for name, value in where.items())
+    value = None if region is None else base64.b64encode(region).decode()
+    with connect(butler) as connection:
+        changed = connection.execute(text(f"UPDATE {table} SET region = :value WHERE {conditions}"), {"value": value})
+    assert changed.rowcount == 1
 
 
 def wait_for_servers(butler: Butler) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DefinitionError,
         IngestError,
         RawFileError,
+        RecordError,
         VisitsError,
         WorkerError,
     )
@@ -96,6 +97,7 @@ __all__ = [
     "Page",
     "PlannedVisit",
     "RawFileError",
+    "RecordError",
     "VisitDefinitionData",
     "VisitGeometry",
     "VisitPlan",
@@ -160,6 +162,7 @@ _HOMES = {
     "Page": "report.page",
     "PlannedVisit": "plan",
     "RawFileError": "errors",
+    "RecordError": "errors",
     "VisitDefinitionData": "definition",
     "VisitGeometry": "visit_geometry",
     "VisitPlan": "visit_plan",

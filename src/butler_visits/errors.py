@@ -12,6 +12,7 @@ __all__ = [
     "HeaderError",
     "IngestError",
     "RawFileError",
+    "RecordError",
     "VisitsError",
     "WorkerError",
 ]
@@ -43,6 +44,10 @@ class DatabaseError(VisitsError, RuntimeError):
 
 class RawFileError(VisitsError, RuntimeError):
     """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""
+
+
+class RecordError(VisitsError, RuntimeError):
+    """A stored record that the Butler cannot read, because its region is damaged."""
 
 
 class DescriptionError(VisitsError, ValueError):

@@ -242,11 +242,12 @@ def decode_polygon(encoded: bytes) -> FloatArray | None:
     Returns
     -------
     vertices : `numpy.ndarray`, shape (V, 3), or `None`
-        The vertices, or `None` if the region is of another kind.
+        The vertices, or `None` if the region is of another kind, or damaged: vertices that are not numbers.
     """
     if encoded[0] != _POLYGON:
         return None
-    return np.frombuffer(encoded, dtype="<f8", offset=1).reshape(-1, 3).astype(float)
+    vertices = np.frombuffer(encoded, dtype="<f8", offset=1).reshape(-1, 3).astype(float)
+    return vertices if np.isfinite(vertices).all() else None
 
 
 def boundary_distance(points: FloatArray, polygon: FloatArray) -> FloatArray:

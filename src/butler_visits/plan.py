@@ -16,13 +16,11 @@ __all__ = [
 
 import dataclasses
 import enum
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from lsst.daf.butler import DimensionRecord, Timespan
-from lsst.sphgeom import Region
+from lsst.sphgeom import ConvexPolygon, Region
 
 from .definition import VisitDefinitionData
 from .geometry import ARCSEC, decode_polygon, outline_distance
@@ -207,7 +205,7 @@ def _compare_regions(stored: Region | None, computed: Region, tolerance: float) 
     distance = float(outline_distance(a, b)) / ARCSEC
     if tolerance > 0 and distance <= tolerance:
         return None
-    return Difference("region", stored, computed, distance if math.isfinite(distance) else None)
+    return Difference("region", stored, computed, distance)
 
 
 def conflict_line(visit: PlannedVisit) -> str:
@@ -276,9 +274,8 @@ def listed(visits: Sequence[PlannedVisit]) -> str:
 def _kind(region: Region | None) -> str:
     if region is None:
         return "null"
-    vertices = decode_polygon(region.encode())
-    damage = "" if vertices is None or np.isfinite(vertices).all() else " with vertices that are no numbers"
-    return f"a {type(region).__name__}{damage}"
+    damaged = isinstance(region, ConvexPolygon) and decode_polygon(region.encode()) is None
+    return f"a {type(region).__name__}{' with vertices that are no numbers' * damaged}"
 
 
 def _shown(value: Any) -> str:

@@ -161,14 +161,7 @@ def _unread(butler: Butler, dataset: DatasetRef, regions: VisitRegions, detector
 
 def _plan(butler: Butler, instrument: str, geometries: Mapping[int, VisitGeometry]) -> list[FittedVisit]:
     """Compare visits and exposures with what is stored; a number of queries that does not depend on theirs."""
-    try:
-        stored = registry.fetch_visits(butler, instrument, geometries)
-    except RuntimeError as error:
-        # What sphgeom raises for bytes that are not its own; the Butler has no other way to a record.
-        raise VisitsError(
-            f"The stored region of a visit from {min(geometries)} to {max(geometries)} cannot be read ({error}). "
-            "'butler-visits check' says which; leave it out with --where (in Python where)."
-        ) from error
+    stored = registry.fetch_visits(butler, instrument, geometries)
     regions = fetch_encoded_regions(butler, instrument, geometries)
     joined = fetch_exposures_of_visits(butler, instrument, geometries)
     exposures = registry.fetch_exposures(butler, instrument, set().union(*joined.values()))

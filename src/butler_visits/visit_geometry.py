@@ -31,6 +31,8 @@ _THREADS = 16
 _LISTED = 10
 """Datasets that one error tells of."""
 
+_NO_POLYGON = "{}: expected unit vectors that go counterclockwise around a convex polygon"
+
 _ROUNDING = 1e-12
 """How far (radians) a vertex of a convex polygon may lie outside an edge: 2e-7 arcsec, far above rounding."""
 
@@ -85,13 +87,14 @@ class VisitGeometry(pydantic.BaseModel):
         by_size: dict[int, list[tuple[str, FloatArray]]] = defaultdict(list)
         for name, region in zip(names, (self.visit_region, *self.detector_regions.values()), strict=True):
             vertices = decode_polygon(region.encode())
-            assert vertices is not None, "it is a polygon"
+            if vertices is None:
+                raise ValueError(_NO_POLYGON.format(name))
             by_size[len(vertices)].append((name, vertices))
         for group in by_size.values():
             convex = _are_convex(np.array([vertices for _, vertices in group]))
             for (name, _), good in zip(group, convex, strict=True):
                 if not good:
-                    raise ValueError(f"{name}: expected unit vectors that go counterclockwise around a convex polygon")
+                    raise ValueError(_NO_POLYGON.format(name))
         return self
 
 

@@ -63,7 +63,7 @@ def run(
     if (dry_run or output) and (processes > 1 or dask):
         raise click.UsageError("--dry-run and --output plan in this process, without --processes or --dask.")
     if output:
-        check_table_name(output, ".html")
+        check_plan_name(output)
     set_log_level()
     options["collections"] = collections or None
     with errors_as_messages(repo):

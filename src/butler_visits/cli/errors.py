@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 from lsst.daf.butler import Butler, ButlerUserError, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from ..errors import VisitsError
 
@@ -45,7 +45,7 @@ def expression_errors(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InvalidQueryError, OverflowError) as error:
+    except (InvalidQueryError, OverflowError, DataError) as error:
         raise click.BadParameter(f"{where!r} is no valid expression: {error}", param_hint="--where") from error
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 __all__ = ["check_file_name", "written_whole"]
 
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 import click
 
@@ -59,7 +59,7 @@ def written_whole(name: str, what: str) -> Iterator[Path]:
     """
     path = Path(name)
     # A short name, because a file's name can be as long as names may be.
-    partial = path.with_name(f".{os.getpid()}{path.suffix}")
+    partial = path.with_name(f".{token_hex(8)}{path.suffix}")
     try:
         yield partial
         partial.replace(path)

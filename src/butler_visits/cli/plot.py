@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 from lsst.daf.butler import Butler
-from lsst.sphgeom import ConvexPolygon
 
-from ..export.outlines import read_outlines, read_vertices
+from ..export.outlines import is_polygon, read_outlines, read_vertices
 from ..registry import fetch_detector_names, fetch_detector_regions, fetch_visits, resolve_instrument
 from ..report import PICTURE_ENDINGS, plot_coverage, plot_visit, require_skyproj
 from .define_visits import set_log_level
@@ -70,12 +69,12 @@ def _visit(butler: Butler, instrument: str, visit: int) -> Figure:
     detectors = {
         names[detector]: read_vertices(region)
         for detector, region in fetch_detector_regions(butler, instrument, [visit]).get(visit, {}).items()
-        if isinstance(region, ConvexPolygon)
+        if is_polygon(region)
     }
     if not detectors:
         raise click.ClickException(
             f"Visit {visit} of {instrument} has no detectors' regions; define-visits --update-records makes them."
         )
-    outline = read_vertices(record.region) if isinstance(record.region, ConvexPolygon) else None
+    outline = read_vertices(record.region) if is_polygon(record.region) else None
     filter_ = f", {record.physical_filter}" if record.physical_filter else ""
     return plot_visit(detectors, outline=outline, title=f"{instrument} {record.name} (visit {visit}{filter_})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["run"]
 
 import time
-from pathlib import Path
 
 import click
 
@@ -39,11 +38,6 @@ def run(
         check_plan_name(output)
     set_log_level()
     with errors_as_messages(repo):
-        if output and Path(output).suffix.lower() == ".html":
-            # It is written after the visits, when it is too late to find that something is not installed.
-            from ..report.page import require_plotly
-
-            require_plotly()
         butler = open_repository(repo, writeable=not dry_run)
         name = resolve_instrument(butler, instrument)
         config = make_config(butler, name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Outline", "lon_lat", "read_outlines", "read_vertices"]
+__all__ = ["Outline", "is_polygon", "lon_lat", "read_outlines", "read_vertices"]
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ def read_outlines(butler: Butler, instrument: str, where: str = "", *, detectors
 def _of_visits(visits: Iterable[StoredVisit], bands: Mapping[str, str | None]) -> Iterator[Outline]:
     left_out = []
     for record, _ in visits:
-        if isinstance(record.region, ConvexPolygon):
+        if is_polygon(record.region):
             yield Outline(record.region, record, bands.get(record.physical_filter))
         else:
             left_out.append(record.id)
@@ -93,7 +93,7 @@ def _of_detectors(
         for record, _ in batch:
             left_out = []
             for detector, region in regions.get(record.id, {}).items():
-                if isinstance(region, ConvexPolygon):
+                if is_polygon(region):
                     yield Outline(region, record, bands.get(record.physical_filter), detector, names.get(detector))
                 else:
                     left_out.append(detector)
@@ -111,6 +111,22 @@ def _warn_of_visits(visits: Sequence[int], what: str) -> None:
 
 def _listed(ids: Iterable[int]) -> str:
     return ", ".join(map(str, ids))
+
+
+def is_polygon(region: Region | None) -> TypeGuard[ConvexPolygon]:
+    """Tell whether a stored region is a polygon that is not damaged.
+
+    Parameters
+    ----------
+    region : `lsst.sphgeom.Region` or `None`
+        The region, which may be null.
+
+    Returns
+    -------
+    polygon : `bool`
+        Whether it can be exported and drawn.
+    """
+    return region is not None and decode_polygon(region.encode()) is not None
 
 
 def read_vertices(region: Region) -> npt.NDArray[np.float64]:

@@ -83,8 +83,12 @@ def lock_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) ->
 
 def _lock(butler: Butler, element: str, instrument: str, ids: Iterable[int], *, shares_key: bool) -> None:
     database = database_of(butler)
+    # Ids do not fit into what SQLAlchemy takes for an integer by itself.
     table = sqlalchemy.table(
-        element, sqlalchemy.column("instrument"), sqlalchemy.column("id"), schema=database.namespace
+        element,
+        sqlalchemy.column("instrument"),
+        sqlalchemy.column("id", sqlalchemy.BigInteger),
+        schema=database.namespace,
     )
     # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
     for batch in batches(sorted(ids), _BATCH):

@@ -11,6 +11,7 @@ __all__ = [
     "fetch_exposures",
     "fetch_instrument",
     "fetch_visits",
+    "readable",
     "resolve_instrument",
     "select_exposures",
     "sets_of",
@@ -18,13 +19,14 @@ __all__ = [
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pipe.base import Instrument
 from lsst.sphgeom import Region
 
 from ..batches import batches
-from ..errors import VisitsError
+from ..errors import RecordError, VisitsError
 from ..instruments import import_instrument_class, known_class_name, load_instrument
 
 _BATCH = 10_000
@@ -172,7 +174,9 @@ def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[
     )
 
 
-def fetch_detector_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, Region]]:
+def fetch_detector_regions(
+    butler: Butler, instrument: str, visits: Iterable[int]
+) -> dict[int, dict[int, Region | None]]:
     """Read the regions of visits' detectors.
 
     Parameters
@@ -186,10 +190,10 @@ def fetch_detector_regions(butler: Butler, instrument: str, visits: Iterable[int
 
     Returns
     -------
-    regions : `dict` [`int`, `dict` [`int`, `lsst.sphgeom.Region`]]
-        By visit and detector, in the order of ids, for each visit that has any.
+    regions : `dict` [`int`, `dict` [`int`, `lsst.sphgeom.Region` or `None`]]
+        By visit and detector, in the order of ids, for each visit that has any; `None` where it is null.
     """
-    regions: dict[int, dict[int, Region]] = defaultdict(dict)
+    regions: dict[int, dict[int, Region | None]] = defaultdict(dict)
     for record in _records(butler, "visit_detector_region", instrument, "visit", visits):
         regions[record.visit][record.detector] = record.region
     return {visit: dict(sorted(regions[visit].items())) for visit in sorted(regions)}
@@ -200,10 +204,37 @@ def _records(
 ) -> Iterator[DimensionRecord]:
     """Read an element's records for the given values of a dimension."""
     for batch in batches(sorted(set(ids)), _BATCH):
-        with butler.query() as query:
+        what = f"{element} record of {instrument}, {dimension} {batch[0]} to {batch[-1]},"
+        with readable(what), butler.query() as query:
             yield from query.dimension_records(element).where(
                 f"{dimension} IN (ids)", instrument=instrument, bind={"ids": batch}
             )
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Say which records hold a region that the Butler cannot make of what is stored.
+
+    Parameters
+    ----------
+    what : `str`
+        The records that are read.
+
+    Raises
+    ------
+    RecordError
+        If one of them cannot be read.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # What sphgeom raises for bytes that are not its own is of no class of its own.
+        if type(error) is not RuntimeError:
+            raise
+        raise RecordError(
+            f"A {what} cannot be read: {error}. 'butler-visits check' says which; leave it out with --where (in Python "
+            "where)."
+        ) from error
 
 
 def sets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:

@@ -22,7 +22,7 @@ from lsst.daf.butler import Butler, DimensionRecord
 
 from ..batches import batches
 from .database import database_of
-from .reading import fetch_visits, select_exposures, sets_of
+from .reading import fetch_visits, readable, select_exposures, sets_of
 
 _BATCH = 10_000
 """Values in one query's list: PostgreSQL takes 65,535 in a statement."""
@@ -67,7 +67,7 @@ def read_visits(butler: Butler, instrument: str, where: str = "") -> list[Stored
         ids: set[int] = set().union(*of_exposures.values())
         records = fetch_visits(butler, instrument, ids)
     else:
-        with butler.query() as query:
+        with readable(f"visit record of {instrument}"), butler.query() as query:
             records = {record.id: record for record in query.dimension_records("visit").where(instrument=instrument)}
     joined = fetch_exposures_of_visits(butler, instrument, records)
     return [StoredVisit(record, tuple(sorted(joined.get(visit, ())))) for visit, record in sorted(records.items())]

@@ -13,7 +13,7 @@ __all__ = [
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import Region
@@ -219,8 +219,13 @@ def _same(a: DimensionRecord | None, b: DimensionRecord | None) -> bool:
     """Tell whether two records are equal; what is not a number, as PostgreSQL stores it, is equal to itself."""
     if a is None or b is None:
         return a is b
-    pairs = ((getattr(a, name), getattr(b, name)) for name in a.fields.names)
+    pairs = ((_comparable(getattr(a, name)), _comparable(getattr(b, name))) for name in a.fields.names)
     return all(x == y or (x != x and y != y) for x, y in pairs)
+
+
+def _comparable(value: Any) -> Any:
+    # Polygons with vertices that are no numbers are not equal, even if they are the same.
+    return value.encode() if isinstance(value, Region) else value
 
 
 def _exposure_regions(planned: Sequence[PlannedVisit]) -> list[tuple[int, int, Region]]:

@@ -71,17 +71,21 @@ class Layouts:
         self._kinds: dict[_Kind, int] = {}
         self._shared: dict[_Kind, list[tuple[int, FloatArray]]] = defaultdict(list)
 
-    def add(self, regions: Mapping[int, Mapping[int, Region]]) -> None:
+    def add(self, regions: Mapping[int, Mapping[int, Region | None]]) -> None:
         """Add the detectors of visits.
 
         Parameters
         ----------
         regions : `~collections.abc.Mapping`
-            The regions by visit and detector. Those that are no polygons are left out.
+            The regions by visit and detector. Those that are null or no polygons are left out.
         """
         of_kind: dict[_Kind, dict[int, FloatArray]] = defaultdict(dict)
         for visit, detectors in regions.items():
-            decoded = {detector: decode_polygon(region.encode()) for detector, region in detectors.items()}
+            decoded = {
+                detector: decode_polygon(region.encode())
+                for detector, region in detectors.items()
+                if region is not None
+            }
             polygons = {detector: polygon for detector, polygon in decoded.items() if polygon is not None}
             if polygons:
                 kind = _Kind(tuple(polygons), tuple(map(len, polygons.values())))

@@ -79,7 +79,7 @@ class Page:
     visits: Sequence[PageVisit]
     undefined: Sequence[Undefined]
     detector_names: Mapping[int, str]
-    detector_regions: Callable[[Sequence[int]], Mapping[int, Mapping[int, Region]]]
+    detector_regions: Callable[[Sequence[int]], Mapping[int, Mapping[int, Region | None]]]
     """Returns the regions of visits' detectors, for a batch of the visits' ids."""
 
 
