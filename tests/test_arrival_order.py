@@ -39,11 +39,10 @@ EXPECTED = {
     },
 }
 
-KINDS: dict[bool, Callable[[Butler, Iterable[int]], list[Any]]] = {
-    True: lambda butler, ids: data_ids(ids),
-    False: records,
+KINDS: dict[str, Callable[[Butler, Iterable[int]], list[Any]]] = {
+    "data IDs": lambda butler, ids: data_ids(ids),
+    "records": records,
 }
-"""What is given to a run, by whether the exposures come one by one."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +51,7 @@ def final() -> dict[str, Tables]:
     return {}
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("one_by_one", [False, True], ids=["in one run", "one by one"])
 @pytest.mark.parametrize("order", list(permutations(range(3))), ids=lambda order: "".join(map(str, order)))
 @pytest.mark.parametrize("grouping", EXPECTED)
@@ -61,12 +61,13 @@ def test_same_visits(
     grouping: str,
     order: tuple[int, ...],
     one_by_one: bool,
+    kind: str,
 ) -> None:
     butler = make_survey()
     arriving = [EXPOSURES[i] for i in order]
     for batch in [[one] for one in arriving] if one_by_one else [arriving]:
         ids = add_exposures(butler, batch)
-        make_task(butler, grouping).run(KINDS[one_by_one](butler, ids), incremental=one_by_one)
+        make_task(butler, grouping).run(KINDS[kind](butler, ids), incremental=one_by_one)
     visits = {
         visit.id: (
             sorted(row.exposure for row in stored(butler, "visit_definition") if row.visit == visit.id),

@@ -21,7 +21,7 @@ from simulated_raws import write_raws
 
 N_FILES = 36
 BATCH = 4
-KILLS = 6
+KILLS = 8
 
 
 def ingest(repository: Path, raws: Path, transfer: Any, events: Connection) -> None:

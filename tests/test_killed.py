@@ -18,7 +18,7 @@ from visit_tables import N_DETECTORS, data_ids, make_task, root, stored, tables,
 
 EXPOSURES = [one for one in night(100) if one["observation_type"] == "science"]
 GROUPING = "one-to-one-and-by-counter"
-KILLS = 16
+KILLS = 24
 
 
 def define(repository: Path, events: Connection) -> None:
@@ -69,7 +69,7 @@ def assert_whole(butler: Butler) -> int:
 @pytest.mark.usefixtures("importing_children")
 def test_killed(make_survey: Callable[..., Butler], database: str) -> None:
     # PostgreSQL's server sees to it there, so that it needs fewer.
-    kills = KILLS if database == "sqlite" else KILLS // 2
+    kills = KILLS if database == "sqlite" else KILLS // 3
     undisturbed = make_survey()
     insert_exposures(undisturbed, EXPOSURES)
     child, events = start(root(undisturbed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["database_of", "lock_exposures", "lock_visits"]
+__all__ = ["BATCH", "database_of", "lock_exposures", "lock_visits"]
 
 from collections.abc import Iterable
 
@@ -14,8 +14,8 @@ from lsst.daf.butler.registry.interfaces import Database
 from ..batches import batches
 from ..errors import VisitsError
 
-_BATCH = 10_000
-"""Values in one statement's list: PostgreSQL takes 65,535."""
+BATCH = 10_000
+"""Values in one list of a statement: PostgreSQL takes 65,535 in all."""
 
 
 def database_of(butler: Butler) -> Database:
@@ -91,7 +91,7 @@ def _lock(butler: Butler, element: str, instrument: str, ids: Iterable[int], *, 
         schema=database.namespace,
     )
     # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
-    for batch in batches(sorted(ids), _BATCH):
+    for batch in batches(sorted(ids), BATCH):
         rows = sqlalchemy.select(table.c.id).where(table.c.instrument == instrument, table.c.id.in_(batch))
         with database.query(rows.order_by(table.c.id).with_for_update(key_share=shares_key)):
             pass

@@ -28,9 +28,7 @@ from lsst.sphgeom import Region
 from ..batches import batches
 from ..errors import RecordError, VisitsError
 from ..instruments import import_instrument_class, known_class_name, load_instrument
-
-_BATCH = 10_000
-"""Values in one query's list: PostgreSQL takes 65,535 in a statement."""
+from .database import BATCH
 
 
 def resolve_instrument(butler: Butler, name: str) -> str:
@@ -203,7 +201,7 @@ def _records(
     butler: Butler, element: str, instrument: str, dimension: str, ids: Iterable[int]
 ) -> Iterator[DimensionRecord]:
     """Read an element's records for the given values of a dimension."""
-    for batch in batches(sorted(set(ids)), _BATCH):
+    for batch in batches(sorted(set(ids)), BATCH):
         what = f"{element} record of {instrument}, {dimension} {batch[0]} to {batch[-1]},"
         with readable(what), butler.query() as query:
             yield from query.dimension_records(element).where(

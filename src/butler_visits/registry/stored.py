@@ -21,11 +21,8 @@ import sqlalchemy
 from lsst.daf.butler import Butler, DimensionRecord
 
 from ..batches import batches
-from .database import database_of
+from .database import BATCH, database_of
 from .reading import fetch_visits, readable, select_exposures, sets_of
-
-_BATCH = 10_000
-"""Values in one query's list: PostgreSQL takes 65,535 in a statement."""
 
 
 class StoredVisit(NamedTuple):
@@ -110,7 +107,7 @@ def fetch_exposures_of_visits(
     exposures : `dict` [`int`, `set` [`int`]]
         Ids of the exposures of each visit that has any.
     """
-    some = [{}] if visits is None else [{"visit": batch} for batch in batches(sorted(set(visits)), _BATCH)]
+    some = [{}] if visits is None else [{"visit": batch} for batch in batches(sorted(set(visits)), BATCH)]
     return sets_of(
         row for only in some for row in _rows(butler, "visit_definition", instrument, "visit", "exposure", **only)
     )
@@ -135,7 +132,7 @@ def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterab
     """
     return sets_of(
         row
-        for batch in batches(sorted(set(exposures)), _BATCH)
+        for batch in batches(sorted(set(exposures)), BATCH)
         for row in _rows(butler, "visit_definition", instrument, "exposure", "visit", exposure=batch)
     )
 
@@ -181,7 +178,7 @@ def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]
         no bytes where what is stored is none that the Butler has encoded.
     """
     regions: dict[int, dict[int, bytes | None]] = defaultdict(dict)
-    for batch in batches(sorted(set(visits)), _BATCH):
+    for batch in batches(sorted(set(visits)), BATCH):
         rows = _rows(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=batch)
         for visit, detector, region in rows:
             regions[visit][detector] = None if region is None else _decoded(region)
