@@ -18,8 +18,8 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 
 from butler_visits import Camera, VisitDefinitionData, VisitSystem
 from butler_visits.camera.yaml_camera import camera_from_mapping
+from butler_visits.define.records import visit_record
 from butler_visits.geometry import field_angle_to_sky
-from butler_visits.records import visit_record
 from simulated_survey import INSTRUMENT
 
 PADDING = 250

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy
 from lsst.daf.butler import Butler, DimensionRecord
 
-from butler_visits.registry.database import database_of
+from butler_visits.repository.database import database_of
 from classic import ELEMENTS, Records
 
 REGIONS = "visit_detector_region"

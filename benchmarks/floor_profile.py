@@ -20,7 +20,7 @@ import sqlalchemy
 from lsst.daf.butler import Butler
 from sqlalchemy import event
 
-from butler_visits.registry.database import database_of
+from butler_visits.repository.database import database_of
 from classic import Records, floor_records, insert_floor
 from direct import (
     OVERLAPS,

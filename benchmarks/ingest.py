@@ -17,7 +17,9 @@ from pathlib import Path
 
 from lsst.daf.butler import Butler
 
-from butler_visits.ingest import InstrumentDescription, ingest_raws, register_instrument
+from butler_visits.ingest import ingest_raws
+from butler_visits.instruments.description import InstrumentDescription
+from butler_visits.repository.instruments import register_instrument
 from simulated_raws import describe, write_raws
 from simulated_survey import night
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy
 from lsst.daf.butler import Butler, DimensionRecord
 
-from butler_visits.registry.database import database_of
+from butler_visits.repository.database import database_of
 from postgres import Cluster
 from simulated_survey import FULL_CAMERA, INSTRUMENT, insert_exposures, make_repository, night
 

@@ -13,7 +13,7 @@ from lsst.daf.butler import Butler, Config, DimensionRecord, MissingCollectionEr
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits.cli.program import butler_visits
-from butler_visits.ingest import InstrumentDescription
+from butler_visits.instruments.description import InstrumentDescription
 from example_raws import make_repository
 from postgres import Cluster
 from simulated_raws import describe

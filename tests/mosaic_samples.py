@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from butler_visits.camera.fit import DetectorSamples, FittedCamera, Pointing
+from butler_visits.camera_fit.fit import DetectorSamples, FittedCamera, Pointing
 from mosaic import mosaic_camera, pixel_grid, truth_directions
 
 PIXEL = 0.264 * np.pi / 180 / 3600

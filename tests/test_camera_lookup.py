@@ -31,9 +31,9 @@ from butler_visits import (
     DefineVisitsConfig,
     DefineVisitsTask,
 )
-from butler_visits.camera import CameraFinder
 from butler_visits.camera.yaml_camera import camera_from_mapping
-from butler_visits.registry import fetch_instrument
+from butler_visits.repository import fetch_instrument
+from butler_visits.repository.cameras import CameraFinder
 from simulated_survey import camera as survey_camera
 from simulated_survey import insert_exposures, night
 

@@ -185,7 +185,7 @@ def test_repairs_that_fail(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPa
     def refuse(*args: object, **options: object) -> None:
         raise RuntimeError("refused")
 
-    monkeypatch.setattr("butler_visits.registry.write_visits", refuse)
+    monkeypatch.setattr("butler_visits.repository.write_visits", refuse)
     report = repair(butler)
     assert kinds(report) == ["no-visit"] * 14
     assert not any(finding.repairable for finding in report.findings)

@@ -9,7 +9,7 @@ import pytest
 from lsst.daf.butler import Butler
 
 from butler_visits.check import CheckReport, repair_visits
-from butler_visits.registry import write_visits
+from butler_visits.repository import write_visits
 from command_line import visits_command
 from simulated_survey import INSTRUMENT, insert_exposures
 from test_check import (
@@ -191,7 +191,7 @@ def test_interrupted(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPatch) -
         return write_visits(*args, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("butler_visits.registry.write_visits", interrupted)
+        patch.setattr("butler_visits.repository.write_visits", interrupted)
         with pytest.raises(KeyboardInterrupt):
             repair_visits(make_task(butler, "one-to-one", chunkSize=1), INSTRUMENT)
     assert kinds(check(butler, "one-to-one")) == ["no-visit"] * 2

@@ -13,7 +13,7 @@ from astropy.table import Column, Table
 from astropy.table.meta import get_header_from_yaml
 from lsst.daf.butler import Butler
 
-from butler_visits.visit_plan import VisitPlan
+from butler_visits.define.visit_plan import VisitPlan
 from command_line import define_visits, lines, run_program, without_rate
 from simulated_survey import INSTRUMENT
 from visit_tables import DAY, add_exposures, data_ids, exposure, make_read_only, make_task, root, stored, tables

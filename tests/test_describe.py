@@ -12,9 +12,9 @@ from click.testing import Result
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits.cli.program import butler_visits
-from butler_visits.ingest import read_description
 from butler_visits.ingest.describe import describe_file
 from butler_visits.ingest.translate import DETECTOR_PROPERTIES, EXPOSURE_PROPERTIES
+from butler_visits.instruments.description import read_description
 from command_line import run_program
 from example_raws import EXAMPLES, write_hillcam, write_quadcam
 

@@ -18,21 +18,16 @@ from lsst.pipe.base import Instrument
 from lsst.utils import doImportType
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask, DefinitionError
-from butler_visits.camera.store import write_camera
 from butler_visits.errors import DescriptionError
-from butler_visits.ingest import (
-    InstrumentDescription,
-    instrument_record,
-    read_description,
-    register,
-    register_instrument,
-    stored_description,
-)
 from butler_visits.ingest.translate import translate_file
 from butler_visits.instruments import described, import_instrument_class, known_instrument, last_detector
-from butler_visits.instruments.described import described_class
+from butler_visits.instruments.described import described_class, instrument_record
+from butler_visits.instruments.description import InstrumentDescription, read_description
+from butler_visits.instruments.translator import make_translator
 from butler_visits.raws import find_detector, read_raw_files
-from butler_visits.registry import resolve_instrument
+from butler_visits.repository import resolve_instrument
+from butler_visits.repository.instruments import register, register_instrument, stored_description
+from butler_visits.repository.write_camera import write_camera
 from command_line import define_visits, run_program
 from example_raws import EXAMPLES, make_repository, write_quadcam
 from simulated_survey import insert_exposures
@@ -299,7 +294,7 @@ def test_class_of_rubin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_hdu_of_a_detector(tmp_path: Path) -> None:
     """QuadCam's headers count chips from 1 and the camera from 0: the description knows that."""
     description = read_description(QUADCAM)
-    translator = description.translator_class()
+    translator = make_translator(description)
     (file,) = read_raw_files([write_quadcam(tmp_path / "q.fits", wcs=True)])
     assert [one.id for one in translate_file(file, translator).detectors] == [0, 1, 2, 3]
     for detector in description.detectors:

@@ -11,8 +11,9 @@ import yaml
 
 from butler_visits import CameraFileError
 from butler_visits.errors import DescriptionError
-from butler_visits.ingest import InstrumentDescription, read_description
-from butler_visits.ingest.sources import Properties
+from butler_visits.ingest.choice import read_if_description
+from butler_visits.instruments.description import InstrumentDescription, read_description
+from butler_visits.instruments.sources import Properties
 from example_raws import EXAMPLES
 from simulated_survey import camera
 
@@ -103,7 +104,6 @@ def test_raws_flipped_is_in_the_camera(parity: bool | None) -> None:
         ({"detectors": None}, "has neither detectors nor a camera"),
         ({"detectors": {"id": 0}}, "detectors must be a list"),
         ({"detectors": [{"id": i, "name": f"{i}"} for i in (0, 1)]}, "give properties.detector_num or"),
-        ({"grouping": "by-night"}, "grouping must be one of by-group-metadata, one-to-one, one-to-one-and-by-counter"),
         ({"camera": {"CCDs": {"CCD": {"id": 0}}}}, "camera has a mistake: detector CCD lacks the field bbox"),
         ({"camera": camera(rafts=1)}, "the camera has a detector 0 'R22_S00', which is 'CCD' in detectors"),
         ({"location": {"longitude": 0, "latitude": 95}}, "location.latitude must be less than or equal to 90"),
@@ -147,7 +147,15 @@ def test_mistakes_in_properties(name: str, source: Any, said: str) -> None:
 
 
 def test_all_mistakes_at_once() -> None:
-    assert len(mistakes(name="1", filters=[], grouping="x", properties={"a": 1, "object": {}}).splitlines()) == 5
+    assert len(mistakes(name="1", filters=[], properties={"a": 1, "object": {}}).splitlines()) == 4
+
+
+def test_unknown_grouping(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(yaml.safe_dump(SMALLEST | {"grouping": "by-night"}))
+    known = "by-group-metadata, one-to-one, one-to-one-and-by-counter"
+    with pytest.raises(DescriptionError, match=rf"my\.yaml: grouping must be one of {known}, not 'by-night'"):
+        read_if_description(str(file))
 
 
 @pytest.mark.parametrize("content", ["", "- 1", "name", "name: [", "\x00"])

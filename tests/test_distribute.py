@@ -28,7 +28,7 @@ from butler_visits import (
     WorkerError,
     WorkerPool,
 )
-from butler_visits.distribute import distributed_chunk_size
+from butler_visits.workers.distribute import distributed_chunk_size
 from simulated_survey import insert_exposures, night
 from visit_tables import add_exposures, counts, data_ids, exposure, make_task, records, root, stored, tables
 
@@ -140,7 +140,7 @@ def test_groups_are_not_split(make_survey: Callable[..., Butler]) -> None:
 
 @pytest.mark.sqlite_only  # It is about chunks.
 def test_chunks_wait_for_others(make_survey: Callable[..., Butler], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("butler_visits.distribute._WINDOW", 4)
+    monkeypatch.setattr("butler_visits.workers.distribute._WINDOW", 4)
     butler = make_survey()
     add_exposures(butler, EXPOSURES)
     with Recorder() as recorder:

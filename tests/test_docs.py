@@ -26,8 +26,8 @@ from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.check import Kind, check_visits
 from butler_visits.cli.program import butler_visits as visits_program
 from butler_visits.export import obscore_table
+from butler_visits.fitted.geometries import VisitGeometry
 from butler_visits.ingest.table import COLUMNS
-from butler_visits.visit_geometry import VisitGeometry
 from command_line import define_visits
 from example_raws import EXAMPLES as DESCRIPTIONS
 from example_raws import write_hillcam

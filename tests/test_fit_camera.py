@@ -13,10 +13,10 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from butler_visits.camera.fit import DetectorSamples, FittedCamera, Pointing, fit_camera
-from butler_visits.camera.fit_solver import frames_at, project
 from butler_visits.camera.yaml_camera import camera_from_mapping, read_yaml_camera
-from butler_visits.camera.yaml_text import camera_yaml
+from butler_visits.camera_fit.fit import DetectorSamples, FittedCamera, Pointing, fit_camera
+from butler_visits.camera_fit.solver import frames_at, project
+from butler_visits.camera_fit.yaml_text import camera_yaml
 from butler_visits.geometry import field_angle_to_sky
 from mosaic import mosaic_camera, pixel_grid, wcs_header
 from mosaic_samples import MOSAIC, NAMES, PIXEL, POINTINGS, error, samples

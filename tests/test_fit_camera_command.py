@@ -10,7 +10,7 @@ import yaml
 from astropy.io import fits
 
 from butler_visits.camera.yaml_camera import read_yaml_camera
-from butler_visits.pointing import fit_pointing
+from butler_visits.define.pointings import fit_pointing
 from command_line import visits_command
 from mosaic import mosaic_camera, pixel_grid, truth_directions, write_raw
 

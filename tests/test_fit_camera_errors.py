@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from butler_visits.camera.fit import DetectorSamples, fit_camera
-from butler_visits.camera.yaml_text import camera_yaml
+from butler_visits.camera_fit.fit import DetectorSamples, fit_camera
+from butler_visits.camera_fit.yaml_text import camera_yaml
 from butler_visits.errors import CameraFitError
 from mosaic import truth_directions
 from mosaic_samples import MOSAIC, NAMES, POINTINGS, error, sample, samples

@@ -14,7 +14,8 @@ from lsst.daf.butler import Butler
 from sqlalchemy import text
 
 from butler_visits import IngestResult
-from butler_visits.ingest import ingest_raws, ingest_table, register_instrument
+from butler_visits.ingest import ingest_raws, ingest_table
+from butler_visits.repository.instruments import register_instrument
 from ingest_helpers import DESCRIPTION, cluster_of, files_in, make_empty, records, science, stored, summary
 from simulated_raws import write_raws
 from simulated_survey import INSTRUMENT

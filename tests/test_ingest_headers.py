@@ -15,8 +15,8 @@ from astropy.io import fits
 from lsst.daf.butler import Butler, DimensionRecord
 
 from butler_visits import DefineVisitsTask
-from butler_visits.camera.store import write_camera
 from butler_visits.ingest import ingest_raws
+from butler_visits.repository.write_camera import write_camera
 from ingest_helpers import make_empty
 from simulated_survey import camera
 

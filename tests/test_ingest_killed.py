@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from lsst.daf.butler import Butler
 
-from butler_visits.ingest import ingest_raws, register_instrument
+from butler_visits.ingest import ingest_raws
+from butler_visits.repository.instruments import register_instrument
 from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, files_in, science, stored
 from simulated_raws import write_raws

@@ -13,8 +13,9 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import event, text
 
 from butler_visits import DatabaseError
-from butler_visits.ingest import ingest_raws, ingest_table, register_instrument
-from butler_visits.registry import retry
+from butler_visits.ingest import ingest_raws, ingest_table
+from butler_visits.repository import retry
+from butler_visits.repository.instruments import register_instrument
 from ingest_helpers import DESCRIPTION, files_in, make_empty, records, science, stored, summary
 from postgres import Cluster
 from simulated_raws import write_raws

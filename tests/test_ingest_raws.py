@@ -15,7 +15,9 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
 from butler_visits.errors import IngestError
-from butler_visits.ingest import ingest_raws, register_instrument
+from butler_visits.ingest import ingest_raws
+from butler_visits.instruments.translator import make_translator
+from butler_visits.repository.instruments import register_instrument
 from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, RUN, cluster_of, files_in, make_empty, records, science, stored, summary
 from simulated_raws import describe, raw_header, write_raws
@@ -214,7 +216,7 @@ def test_registered_instrument_is_left_alone(make_survey: MakeSurvey, tmp_path: 
     before = {element: records(butler, element) for element in ("instrument", "detector", "physical_filter")}
     exposures = science(2)
     write_raws(tmp_path / "raw", exposures)
-    translator = DESCRIPTION.translator_class()
+    translator = make_translator(DESCRIPTION)
     assert translator.name == INSTRUMENT
     assert ingest_raws(butler, [tmp_path / "raw"]).n_ingested == 2
     assert {element: records(butler, element) for element in before} == before

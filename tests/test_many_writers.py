@@ -18,7 +18,7 @@ from lsst.daf.butler import Butler
 from sqlalchemy import text
 
 from butler_visits import DatabaseError, DefineVisitsTask
-from butler_visits.registry import try_again
+from butler_visits.repository import try_again
 from postgres import Cluster
 from simulated_survey import INSTRUMENT
 from visit_tables import add_exposures, connect, data_ids, engine, exposure, make_task, root, tables

@@ -28,7 +28,7 @@ from butler_visits import (
     VisitDefinitionData,
     VisitRegions,
 )
-from butler_visits.isolate import isolate
+from butler_visits.lists import isolate
 from simulated_survey import CALIB_COLLECTION, CAMERA_RUN, INSTRUMENT, camera
 from visit_tables import DAY, Tables, add_exposures, data_ids, exposure, make_task, records, stored, tables
 

@@ -168,7 +168,7 @@ def test_depth(middles: list[tuple[float, float, float]]) -> None:
     """A cell's depth is the number of visits that contain its centre."""
     import hpgeom
 
-    from butler_visits.export.pixels import depth
+    from butler_visits.geometry.cells import depth
 
     order = 4
     polygons = [square(direction(ra, dec), width) for ra, dec, width in middles]

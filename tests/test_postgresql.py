@@ -18,7 +18,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from butler_visits import DatabaseError
-from butler_visits.registry import retry
+from butler_visits.repository import retry
 from command_line import define_visits
 from postgres import Cluster, find_programs
 from simulated_survey import INSTRUMENT, camera, make_repository, register_instrument

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from lsst.daf.butler import Butler, DimensionRecord
 
 from butler_visits import CameraFileError, DefineVisitsTask, DefinitionError, RawFileError
+from butler_visits.define.pointings import fit_pointing
 from butler_visits.geometry import field_angle_to_sky
-from butler_visits.pointing import fit_pointing
 from raw_repository import (
     ACROSS_RA_0,
     ARCSEC,

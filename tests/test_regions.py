@@ -23,7 +23,7 @@ from butler_visits import (
     VisitSystem,
 )
 from butler_visits.geometry import decode_polygon, outline_distance
-from butler_visits.registry import fetch_instrument
+from butler_visits.repository import fetch_instrument
 from simulated_survey import camera as survey_camera
 from simulated_survey import insert_exposures, night
 

@@ -20,9 +20,9 @@ from lsst.daf.butler import Butler
 from butler_visits import CameraFileError, VisitsError
 from butler_visits.camera.afw_fits import read_afw_camera
 from butler_visits.camera.describe import describe_camera, sky_corners
-from butler_visits.camera.store import latest_camera, write_camera
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.report import plot_camera
+from butler_visits.repository.write_camera import latest_camera, write_camera
 from command_line import define_visits, lines, visits_command
 from simulated_survey import CALIB_COLLECTION, INSTRUMENT, camera
 from test_instrument_class import add_instrument, message, remove_camera, set_class

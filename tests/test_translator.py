@@ -13,7 +13,8 @@ from astropy.io import fits
 from astropy.time import Time
 
 from butler_visits.errors import HeaderError
-from butler_visits.ingest import InstrumentDescription, read_description
+from butler_visits.instruments.description import InstrumentDescription, read_description
+from butler_visits.instruments.translator import make_translator
 from example_raws import EXAMPLES, HILLCAM, QUADCAM
 from test_description import describe
 
@@ -28,7 +29,7 @@ HEADER = {
 
 def translate(header: dict[str, Any], description: InstrumentDescription | None = None, **properties: Any) -> Any:
     """Translate a header; properties are added to the smallest description."""
-    translator = (description or describe(properties=properties)).translator_class()
+    translator = make_translator(description or describe(properties=properties))
     return ObservationInfo(dict(header), translator_class=translator, pedantic=True)
 
 
@@ -91,15 +92,15 @@ def test_all_properties_have_a_translation() -> None:
 def test_found_by_the_header(caplog: pytest.LogCaptureFixture) -> None:
     """ObservationInfo finds the translator by itself, and the same description makes the same translator."""
     with caplog.at_level(logging.WARNING):
-        first = describe(name="FoundCam", recognise={"CAM": ["A", "B"], "VERSION": 3}).translator_class()
-        again = describe(name="FoundCam", recognise={"CAM": ["A", "B"], "VERSION": 3}).translator_class()
+        first = make_translator(describe(name="FoundCam", recognise={"CAM": ["A", "B"], "VERSION": 3}))
+        again = make_translator(describe(name="FoundCam", recognise={"CAM": ["A", "B"], "VERSION": 3}))
         assert first is again is MetadataTranslator.translators["FoundCam"]
         for name in ("A", " b "):
             header = fits.Header({**HEADER, "INSTRUME": "X", "CAM": name, "VERSION": 3}.items())
             assert ObservationInfo(header, quiet=True).translator_name == "FoundCam"
         for cards in ({"CAM": "C", "VERSION": 3}, {"CAM": "A", "VERSION": 4}, {"CAM": "A"}):
             assert not first.can_translate({**HEADER, **cards})
-        other = describe(name="FoundCam", recognise={"CAM": "C"}).translator_class()
+        other = make_translator(describe(name="FoundCam", recognise={"CAM": "C"}))
         assert other is not first
         assert MetadataTranslator.translators["FoundCam"] is other
     assert not caplog.records
@@ -218,7 +219,7 @@ def test_what_headers_lack(properties: dict[str, Any], cards: dict[str, Any], sa
 
 
 def test_cards_used() -> None:
-    translator = describe().translator_class()(HEADER)
+    translator = make_translator(describe())(HEADER)
     assert translator.cards_used() == set()
     translator.to_datetime_end()
     assert translator.cards_used() == {"DATE-OBS", "EXPTIME"}

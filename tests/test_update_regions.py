@@ -18,8 +18,8 @@ from lsst.daf.butler.pydantic_utils import SerializableRegion
 from lsst.resources import ResourcePath
 from lsst.sphgeom import Angle, ConvexPolygon, UnitVector3d
 
-from butler_visits.update_regions import update_visit_regions
-from butler_visits.visit_geometry import find_geometries
+from butler_visits.fitted.geometries import find_geometries
+from butler_visits.fitted.update import update_visit_regions
 from command_line import lines, visits_command
 from raw_repository import count_statements
 from simulated_survey import INSTRUMENT, insert_exposures

@@ -18,8 +18,8 @@ from lsst.sphgeom import Angle, Circle, ConvexPolygon, UnitVector3d
 from pydantic import ValidationError
 
 from butler_visits import VisitsError
-from butler_visits.update_regions import update_visit_regions
-from butler_visits.visit_geometry import VisitGeometry, find_geometries
+from butler_visits.fitted.geometries import VisitGeometry, find_geometries
+from butler_visits.fitted.update import update_visit_regions
 from simulated_survey import INSTRUMENT
 from test_update_regions import DATASETS, RUN, fits_of, store_fits, summary, tables, update
 from visit_tables import add_exposures, data_ids, exposure, make_task, root

@@ -10,8 +10,8 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.sphgeom import Angle, Circle, UnitVector3d
 
-from butler_visits.update_regions import update_visit_regions
-from butler_visits.visit_geometry import find_geometries
+from butler_visits.fitted.geometries import find_geometries
+from butler_visits.fitted.update import update_visit_regions
 from command_line import lines
 from simulated_survey import INSTRUMENT
 from test_update_regions import (

@@ -13,8 +13,8 @@ import pytest
 from lsst.daf.butler import Butler
 from sqlalchemy import event, text
 
-from butler_visits.update_regions import update_visit_regions
-from butler_visits.visit_geometry import find_geometries
+from butler_visits.fitted.geometries import find_geometries
+from butler_visits.fitted.update import update_visit_regions
 from command_line import define_visits
 from raw_repository import count_statements
 from simulated_survey import INSTRUMENT

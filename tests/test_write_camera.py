@@ -17,9 +17,9 @@ from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from butler_visits import CameraFileError, VisitsError
-from butler_visits.camera import CameraFinder
-from butler_visits.camera.store import write_camera
-from butler_visits.registry import fetch_instrument
+from butler_visits.repository import fetch_instrument
+from butler_visits.repository.cameras import CameraFinder
+from butler_visits.repository.write_camera import write_camera
 from command_line import lines, run_program, visits_command
 from simulated_survey import CALIB_COLLECTION, INSTRUMENT, camera
 from test_instrument_class import message

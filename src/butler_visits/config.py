@@ -9,8 +9,8 @@ from typing import Any
 
 from lsst.pex.config import Config, Field, RangeField
 
-from .grouping import GroupExposuresTask
-from .regions import ComputeVisitRegionsTask
+from .define.groups import GroupExposuresTask
+from .define.regions import ComputeVisitRegionsTask
 
 _SETTING = re.compile(r"config\.(?P<field>groupExposures|computeVisitRegions)\[(?P<name>'[^']*'|\"[^\"]*\")\]")
 """How a line of a saved config begins that sets a field of an algorithm."""

@@ -14,29 +14,24 @@ from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.pex.config import Config
 from lsst.pipe.base import Struct, Task
 from lsst.utils.timer import timeMethod
-from sqlalchemy.exc import IntegrityError
 
-from . import registry
-from .batches import batches_of_families
+from . import repository
 from .config import DefineVisitsConfig
-from .definition import VisitDefinitionData
-from .distribute import distribute, distributed_chunk_size
-from .errors import DefinitionError, WorkerError
-from .grouping import GroupExposuresTask
-from .isolate import isolate, reason_of
-from .outcome import Outcome
-from .plan import Failure, Options, PlannedVisit, listed
-from .planning import plan_visits
-from .regions import ComputeVisitRegionsTask
-from .selection import Selection, Selector, as_list
-from .visit_plan import VisitPlan
+from .define.exposures import Selection, Selector, as_list
+from .define.groups import GroupExposuresTask
+from .define.outcome import Outcome
+from .define.plan import plan_visits
+from .define.regions import ComputeVisitRegionsTask
+from .define.visit_plan import VisitPlan
+from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData
+from .define.write import sync_visit_systems, write_again
+from .errors import WorkerError
+from .lists import batches_of_families, isolate, reason_of
+from .workers.distribute import distribute, distributed_chunk_size
 
 _Item = TypeVar("_Item", VisitDefinitionData, PlannedVisit)
 
 _PROGRESS = Progress("butler_visits.defineVisits")
-
-_ATTEMPTS = 10
-"""How often visits are planned anew, because another process wrote some of them first, before they are halved."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -134,7 +129,7 @@ class DefineVisitsTask(Task):
             Integers ``n_visits``, ``n_skipped``, ``n_new``, ``n_fully_updated``, ``n_partially_updated``,
             ``n_filtered``, ``n_off_sky`` and ``n_failed``; ``off_sky_types``, a `dict` of the number of exposures that
             were ignored because they are not on the sky by observation type; and ``failures``, a `list` of
-            `~butler_visits.plan.Failure` with the exposures of each and the reason.
+            `~butler_visits.define.visits.Failure` with the exposures of each and the reason.
 
         Raises
         ------
@@ -153,7 +148,7 @@ class DefineVisitsTask(Task):
             If a record is not of the ``exposure`` dimension.
         """
         self._require_writeable()
-        if executor is not None and registry.in_transaction(self.butler):
+        if executor is not None and repository.in_transaction(self.butler):
             raise WorkerError(
                 "Workers cannot define visits while the Butler is in a transaction: they have connections of their "
                 "own, which wait for it or do not see what it has written. Leave it, or call run without executor."
@@ -168,7 +163,7 @@ class DefineVisitsTask(Task):
             on_error=on_error,
         )
         given = as_list(dataIds)
-        selection = registry.try_again(self.butler, lambda: self._selector.select(given, options))
+        selection = repository.try_again(self.butler, lambda: self._selector.select(given, options))
         if executor is None:
             outcomes = self._one_by_one(self._define, selection.visits, options)
         else:
@@ -183,12 +178,12 @@ class DefineVisitsTask(Task):
         ----------
         visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
             The visits.
-        options : `~butler_visits.plan.Options`
+        options : `~butler_visits.define.visits.Options`
             What was asked for.
 
         Returns
         -------
-        outcome : `~butler_visits.outcome.Outcome`
+        outcome : `~butler_visits.define.outcome.Outcome`
             What became of them.
         """
         return self._do(self._define, visits, options)
@@ -216,7 +211,7 @@ class DefineVisitsTask(Task):
         """
         asked = self._options(**options)
         given = as_list(dataIds)
-        selection = registry.try_again(self.butler, lambda: self._selector.select(given, asked))
+        selection = repository.try_again(self.butler, lambda: self._selector.select(given, asked))
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
             planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
@@ -276,9 +271,7 @@ class DefineVisitsTask(Task):
             first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
             if first.instrument not in self._with_visit_systems:
                 systems = self.groupExposures.getVisitSystems()
-                registry.try_again(
-                    self.butler, lambda: registry.sync_visit_systems(self.butler, first.instrument, systems)
-                )
+                repository.try_again(self.butler, lambda: sync_visit_systems(self.butler, first.instrument, systems))
                 self._with_visit_systems.add(first.instrument)
         total = Outcome()
         bar: ProgressBar[None]
@@ -319,7 +312,7 @@ class DefineVisitsTask(Task):
         """Do something with visits or, if failures are to be skipped, with all those it does not fail for."""
 
         def patiently(some: Sequence[_Item]) -> list[PlannedVisit]:
-            return registry.try_again(self.butler, lambda: call(some))
+            return repository.try_again(self.butler, lambda: call(some))
 
         if not options.skip_errors:
             return patiently(items)
@@ -344,49 +337,22 @@ class DefineVisitsTask(Task):
 
     def _apply(self, planned: Sequence[PlannedVisit], options: Options) -> list[PlannedVisit]:
         """Write planned visits, all of them or, if it fails, none."""
-        for _ in range(_ATTEMPTS):
-            try:
-                registry.write_visits(self.butler, planned, update_obscore=self.config.updateObsCoreTable)
-            except (IntegrityError, registry.StaleError) as error:
-                # Another process was first with one of the visits: read again what it wrote, and compare.
-                refused = error
-                visits = self._selector.reread([visit.definition for visit in planned])
-                if options.incremental:
-                    visits = self._selector.complete(visits, options.collections)
-                again = self._plan(visits, options)
-                if isinstance(error, IntegrityError) and [v.to_write for v in again] == [v.to_write for v in planned]:
-                    registry.check_detectors(self.butler, planned)
-                    said = " ".join(str(error.orig).split()).rstrip(".")
-                    reason = (
-                        f"The database refuses {listed(planned)}: {said}. Another visit may have the name, or an "
-                        "exposure may not be registered."
-                    )
-                    break
-                planned = again
-                continue
-            return list(planned)
-        else:
-            # Others are busy with the same visits. The fewer are written at once, the rarer they are in the way.
-            reason = f"Others wrote some of {listed(planned)} {_ATTEMPTS} times; try again when they are done."
-        if len(planned) == 1 or options.skip_errors:
-            # For skip_errors the halving is the caller's.
-            raise DefinitionError(reason) from refused
-        return self._apply_halves(planned, options)
 
-    def _apply_halves(self, planned: Sequence[PlannedVisit], options: Options) -> list[PlannedVisit]:
-        """Write visits that cannot be written together, and say which cannot be written at all."""
-        half = len(planned) // 2
-        written: list[PlannedVisit] = []
-        refused: list[DefinitionError] = []
-        for part in (planned[:half], planned[half:]):
-            try:
-                written += self._apply(part, options)
-            except DefinitionError as error:
-                # The others of the chunk are written all the same.
-                refused.append(error)
-        if refused:
-            raise refused[0]
-        return written
+        def plan_again(visits: Sequence[PlannedVisit]) -> list[PlannedVisit]:
+            # Another process was first with one of the visits: read again what it wrote, and compare.
+            definitions = self._selector.reread([visit.definition for visit in visits])
+            if options.incremental:
+                definitions = self._selector.complete(definitions, options.collections)
+            return self._plan(definitions, options)
+
+        return write_again(
+            self.butler,
+            planned,
+            plan_again,
+            update_obscore=self.config.updateObsCoreTable,
+            # For skip_errors the halving is the caller's.
+            halve=not options.skip_errors,
+        )
 
 
 def _exposure_ids(item: VisitDefinitionData | PlannedVisit) -> set[int]:

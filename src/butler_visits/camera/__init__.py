@@ -1,6 +1,5 @@
-"""Cameras: their model, their file formats, and which one applies to an exposure."""
+"""Cameras: their model, their file formats and their parity; no Butler."""
 
-from .lookup import CameraFinder
 from .model import Camera
 
-__all__ = ["Camera", "CameraFinder"]
+__all__ = ["Camera"]

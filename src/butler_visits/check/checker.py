@@ -10,17 +10,16 @@ from contextlib import suppress
 
 from lsst.daf.butler import DimensionRecord, MissingDatasetTypeError
 
-from ..camera.lookup import CAMERA_DATASET_TYPES
-from ..definition import VisitDefinitionData
+from ..define.plan import plan_visits
+from ..define.visits import Options, PlannedVisit, VisitDefinitionData
 from ..errors import CameraLookupError
-from ..isolate import FAILURES, isolate, reason_of
-from ..plan import Options, PlannedVisit
-from ..planning import plan_visits
-from ..registry import fetch_detectors, fetch_visits, try_again
-from ..registry.stored import fetch_encoded_regions
+from ..geometry.comparison import unreadable
+from ..lists import FAILURES, isolate, reason_of
+from ..repository import fetch_detectors, fetch_visits, try_again
+from ..repository.cameras import CAMERA_DATASET_TYPES
+from ..repository.stored import fetch_encoded_regions
 from ..task import DefineVisitsTask
 from .findings import Finding, Kind, listed
-from .polygons import unreadable
 from .regions import ROUNDING, check_detectors, check_fields, compare_detectors, differing_detectors
 from .scope import Scope
 

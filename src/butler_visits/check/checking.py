@@ -6,10 +6,10 @@ __all__ = ["Mend", "check_and_mend", "check_visits"]
 
 from collections.abc import Callable, Sequence
 
-from ..batches import batches, batches_of_families
+from ..define.visits import Options, PlannedVisit
 from ..errors import VisitsError
-from ..plan import Options, PlannedVisit
-from ..registry import try_again
+from ..lists import batches, batches_of_families
+from ..repository import try_again
 from ..task import DefineVisitsTask
 from .checker import Checker, exposure_ids
 from .findings import CheckReport, Kind

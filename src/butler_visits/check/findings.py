@@ -9,8 +9,8 @@ import enum
 from collections import Counter, defaultdict
 from typing import Any
 
-from ..plan import Failure
-from ..wording import counted
+from ..define.visits import Failure
+from ..lists import counted
 
 _LISTED = 10
 """Findings of a kind that a text shows."""

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from lsst.daf.butler import DimensionRecord
 
-from ..plan import PlannedVisit
+from ..define.visits import PlannedVisit
+from ..geometry.comparison import outline_distances, outside_distances, unreadable
 from .findings import Finding, Kind, listed
-from .polygons import outline_distances, outside_distances, unreadable
 
 ROUNDING = 1e-6
 """Arcsec by which regions may differ that were computed alike. Others may be fitted ones, whatever tolerance is asked

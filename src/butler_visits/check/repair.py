@@ -8,21 +8,17 @@ import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy.exc import IntegrityError
-
-from .. import registry
+from .. import repository
+from ..define.outcome import Outcome
+from ..define.plan import plan_visits
+from ..define.visits import Action, Failure, Options, PlannedVisit, listed
+from ..define.write import sync_visit_systems, write_visits
 from ..errors import DefinitionError
-from ..isolate import isolate, reason_of
-from ..outcome import Outcome
-from ..plan import Action, Failure, Options, PlannedVisit, listed
-from ..planning import plan_visits
+from ..lists import isolate, reason_of
 from ..task import DefineVisitsTask
 from .checking import check_and_mend, check_visits
 from .findings import CheckReport, Repair
 from .regions import ROUNDING
-
-_ATTEMPTS = 3
-"""How often new visits are tried to be written; others may be defining them, too."""
 
 
 def repair_visits(
@@ -62,7 +58,7 @@ def repair_visits(
 
     def mend(to_define: list[PlannedVisit], to_complete: list[PlannedVisit]) -> None:
         systems = task.groupExposures.getVisitSystems()
-        registry.try_again(butler, lambda: registry.sync_visit_systems(butler, instrument, systems))
+        repository.try_again(butler, lambda: sync_visit_systems(butler, instrument, systems))
         for checked, incremental in ((to_define, False), (to_complete, True)):
             options = Options(
                 collections=collections, incremental=incremental, check_detector_regions=True, skip_errors=True
@@ -92,21 +88,27 @@ def repair_visits(
 
 def _write(task: DefineVisitsTask, options: Options, checked: Sequence[PlannedVisit]) -> list[PlannedVisit]:
     """Write visits, all of them or none, if what is stored of them is what was checked."""
-    for _ in range(_ATTEMPTS):
-        try:
-            return registry.try_again(task.butler, lambda: _write_once(task, options, checked))
-        except registry.StaleError as error:
+    butler = task.butler
+    update_obscore = task.config.updateObsCoreTable
+    try:
+        planned, _ = repository.try_again(
+            butler,
+            lambda: repository.until_written(
+                lambda: _plan(task, options, checked),
+                lambda some: write_visits(butler, some, update_obscore=update_obscore),
+                lambda some: [one.to_write for one in some],
+            ),
+        )
+    except repository.GaveUpError as error:
+        if isinstance(error.reason, repository.StaleError):
             raise DefinitionError(
                 f"Another process has changed {listed(checked)} since the check; check again."
             ) from error
-        except IntegrityError as error:
-            refused = error
-    raise DefinitionError(
-        f"The database refuses {listed(checked)}: {' '.join(str(refused.orig).split()).rstrip('.')}."
-    ) from refused
+        raise DefinitionError(f"The database refuses {listed(checked)}: {error}.") from error.reason
+    return planned
 
 
-def _write_once(task: DefineVisitsTask, options: Options, checked: Sequence[PlannedVisit]) -> list[PlannedVisit]:
+def _plan(task: DefineVisitsTask, options: Options, checked: Sequence[PlannedVisit]) -> list[PlannedVisit]:
     definitions = [one.definition for one in checked]
     # Whatever tolerance the check has: with another one than rounding, a visit's regions could be of two minds.
     tolerance = min(task.config.regionTolerance, ROUNDING)
@@ -118,5 +120,4 @@ def _write_once(task: DefineVisitsTask, options: Options, checked: Sequence[Plan
         elif not plan.is_new:
             # Somebody else has defined it.
             plan.action = Action.UNCHANGED
-    registry.write_visits(task.butler, planned, update_obscore=task.config.updateObsCoreTable)
     return planned

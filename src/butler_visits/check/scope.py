@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 from lsst.daf.butler import DimensionRecord
 
-from ..definition import VisitDefinitionData
+from ..define.exposures import Selector
+from ..define.visits import Failure, Options, VisitDefinitionData
 from ..errors import VisitsError
-from ..plan import Failure, Options
-from ..registry import fetch_exposures, select_exposures
-from ..registry.stored import fetch_exposures_of_visits, fetch_visit_names, fetch_visit_systems
-from ..selection import Selector
+from ..repository import fetch_exposures, select_exposures
+from ..repository.stored import fetch_exposures_of_visits, fetch_visit_names, fetch_visit_systems
 from ..task import DefineVisitsTask
 from .findings import Finding, Kind
 

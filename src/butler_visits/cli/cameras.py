@@ -16,14 +16,14 @@ from lsst.resources import ResourcePath
 from ..camera import Camera
 from ..camera.afw_fits import read_afw_camera
 from ..camera.describe import describe_camera
-from ..camera.fit_raws import fit_camera_to_files
-from ..camera.store import latest_camera
-from ..camera.store import write_camera as store_camera
 from ..camera.yaml_camera import read_yaml_camera
-from ..camera.yaml_text import camera_yaml
+from ..camera_fit.raws import fit_camera_to_files
+from ..camera_fit.yaml_text import camera_yaml
 from ..instruments import raws_flipped
-from ..registry import fetch_instrument, resolve_instrument
 from ..report import PICTURE_ENDINGS, plot_camera, require_matplotlib
+from ..repository import fetch_instrument, resolve_instrument
+from ..repository.write_camera import latest_camera
+from ..repository.write_camera import write_camera as store_camera
 from .errors import errors_as_messages, open_repository
 from .output import check_file_name, written_whole
 
@@ -84,7 +84,9 @@ def show(repo_or_file: str, instrument: str | None, plot: str | None) -> None:
             butler = open_repository(repo_or_file, writeable=False)
             name = resolve_instrument(butler, instrument)
             camera = latest_camera(butler, name)
-            expected = raws_flipped(fetch_instrument(butler, name), camera)
+            expected = raws_flipped(fetch_instrument(butler, name))
+            if expected is None:
+                expected = camera.flipped
             flip = expected and not camera.flipped
             if flip:
                 note = f"The raws of {name} are flipped, so the field is mirrored on its way to the sky all the same."

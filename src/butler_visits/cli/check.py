@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ..check import check_visits, repair_visits
-from ..registry import resolve_instrument
+from ..repository import resolve_instrument
 from ..task import DefineVisitsTask
 from .define_visits import make_config, set_log_level
 from .errors import errors_as_messages, expression_errors, open_repository

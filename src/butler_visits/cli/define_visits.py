@@ -17,12 +17,14 @@ from lsst.pipe.base import Struct
 from lsst.pipe.base.configOverrides import ConfigOverrides
 
 from ..config import DefineVisitsConfig
-from ..ingest.register import stored_description
-from ..registry import fetch_instrument, resolve_instrument, select_exposures
+from ..define.groups import check_grouping
+from ..define.visit_plan import VisitPlan
+from ..lists import counted
+from ..repository import fetch_instrument, resolve_instrument, select_exposures
+from ..repository.instruments import stored_description
 from ..task import DefineVisitsTask
-from ..visit_plan import VisitPlan
-from ..wording import counted
 from .errors import errors_as_messages, expression_errors, open_repository
+from .output import write_page
 from .tables import check_table_name, write_table
 from .workers import workers
 
@@ -131,7 +133,6 @@ def write_plan(butler: Butler, plan: VisitPlan, output: str) -> None:
         return
     # Only this needs what pages are made with.
     from ..report.page import plan_page
-    from .report import write_page
 
     write_page(plan_page(butler, plan), output)
 
@@ -222,6 +223,7 @@ def make_config(
         # An instrument's class is somebody else's code, which can fail in any way.
         raise click.ClickException(f"The config overrides of instrument {instrument}: {_reason(error)}") from error
     if (description := stored_description(butler, instrument)) is not None:
+        check_grouping(description.grouping, f"The stored description of {instrument}")
         config.groupExposures.name = description.grouping
     if config_file:
         try:

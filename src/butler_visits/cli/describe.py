@@ -8,7 +8,7 @@ import click
 
 from ..errors import VisitsError
 from ..ingest.describe import describe_file
-from ..ingest.description import read_description
+from ..instruments.description import read_description
 
 
 def run(raw: str, instrument_description: str | None) -> None:

@@ -20,7 +20,7 @@ from ..export import (
     write_obscore_parquet,
     write_obscore_votable,
 )
-from ..registry import resolve_instrument
+from ..repository import resolve_instrument
 from .define_visits import set_log_level
 from .errors import errors_as_messages, expression_errors, open_repository
 from .output import check_file_name, written_whole

@@ -16,9 +16,9 @@ from ..ingest.choice import read_if_description
 from ..ingest.files import as_resource, find_raw_files
 from ..ingest.raws import ingest_raws
 from ..ingest.result import IngestResult
-from ..registry import fetch_exposures
+from ..lists import counted
+from ..repository import fetch_exposures
 from ..task import DefineVisitsTask
-from ..wording import counted
 from .define_visits import echo_result, make_config, set_log_level
 from .errors import errors_as_messages, open_repository
 

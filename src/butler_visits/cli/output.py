@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["check_file_name", "written_whole"]
+__all__ = ["check_file_name", "write_page", "written_whole"]
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ..report.page import Page
 
 
 def check_file_name(name: str, endings: Collection[str], option: str = "--output") -> None:
@@ -69,3 +73,25 @@ def written_whole(name: str, what: str) -> Iterator[Path]:
         # Where nothing can be written nothing can be removed.
         with suppress(OSError):
             partial.unlink()
+
+
+def write_page(page: Page, name: str) -> None:
+    """Write a page; a file that is there is replaced when the new one is whole.
+
+    Parameters
+    ----------
+    page : `Page`
+        What the page shows.
+    name : `str`
+        The file's name.
+
+    Raises
+    ------
+    click.ClickException
+        If it cannot be written.
+    """
+    from ..report.page import render_page
+
+    text = render_page(page)
+    with written_whole(name, "page") as partial:
+        partial.write_text(text, encoding="utf-8")

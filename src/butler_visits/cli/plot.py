@@ -11,8 +11,8 @@ import click
 from lsst.daf.butler import Butler
 
 from ..export.outlines import is_polygon, read_outlines, read_vertices
-from ..registry import fetch_detector_names, fetch_detector_regions, fetch_visits, resolve_instrument
 from ..report import PICTURE_ENDINGS, plot_coverage, plot_visit, require_skyproj
+from ..repository import fetch_detector_names, fetch_detector_regions, fetch_visits, resolve_instrument
 from .define_visits import set_log_level
 from .errors import errors_as_messages, expression_errors, open_repository
 from .export import no_visits

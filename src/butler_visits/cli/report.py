@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["run", "write_page"]
+__all__ = ["run"]
 
 from collections.abc import Mapping, Sequence
 
 import click
 
-from ..registry import resolve_instrument
-from ..report.page import Page, render_page, require_plotly, visits_page
+from ..report.page import require_plotly, visits_page
+from ..repository import resolve_instrument
 from .define_visits import make_config, set_log_level
 from .errors import errors_as_messages, expression_errors, open_repository
-from .output import check_file_name, written_whole
+from .output import check_file_name, write_page
 
 
 def run(
@@ -49,23 +49,3 @@ def run(
     for line in page.lines:
         click.echo(line)
     click.echo(f"The page is {output}; open it in a browser.")
-
-
-def write_page(page: Page, name: str) -> None:
-    """Write a page; a file that is there is replaced when the new one is whole.
-
-    Parameters
-    ----------
-    page : `Page`
-        What the page shows.
-    name : `str`
-        The file's name.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be written.
-    """
-    text = render_page(page)
-    with written_whole(name, "page") as partial:
-        partial.write_text(text, encoding="utf-8")

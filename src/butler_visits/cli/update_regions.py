@@ -8,10 +8,10 @@ import time
 
 import click
 
-from ..plan import Action
-from ..registry import resolve_instrument
-from ..update_regions import update_visit_regions
-from ..visit_geometry import find_geometries
+from ..define.visits import Action
+from ..fitted.geometries import find_geometries
+from ..fitted.update import update_visit_regions
+from ..repository import resolve_instrument
 from .define_visits import check_plan_name, make_config, set_log_level, write_plan
 from .errors import errors_as_messages, expression_errors, open_repository
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from lsst.daf.butler.cli.cliLog import CliLog
 
-from ..worker_pool import WorkerPool
+from ..workers.pool import WorkerPool
 
 _DASK_LOGGERS = ("distributed", "tornado", "asyncio")
 """Where the threads of Dask's client report what happens to them."""

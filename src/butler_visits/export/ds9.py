@@ -6,7 +6,8 @@ __all__ = ["ds9_regions"]
 
 from collections.abc import Iterable, Iterator
 
-from .outlines import Outline, lon_lat, read_vertices
+from ..geometry import lon_lat
+from .outlines import Outline, read_vertices
 
 _DELIMITERS = (("{", "}"), ('"', '"'), ("'", "'"))
 """What DS9 takes around a label; none of the two may be in it."""

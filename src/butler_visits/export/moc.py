@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import hpgeom
 import numpy as np
 
-from ..batches import batches
 from ..errors import VisitsError
+from ..geometry.cells import cover, order_for
+from ..lists import batches
 from .outlines import Outline, read_vertices
-from .pixels import cover, order_for
 
 if TYPE_CHECKING:
     from mocpy import MOC

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from astropy.time import Time
 
-from ..batches import batches
-from .outlines import Outline, lon_lat, read_vertices
+from ..geometry import lon_lat
+from ..lists import batches
+from .outlines import Outline, read_vertices
 
 if TYPE_CHECKING:
     from astropy.io.votable.tree import VOTableFile

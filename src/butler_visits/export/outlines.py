@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Outline", "is_polygon", "lon_lat", "read_outlines", "read_vertices"]
+__all__ = ["Outline", "is_polygon", "read_outlines", "read_vertices"]
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ import numpy.typing as npt
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import ConvexPolygon, Region
 
-from ..batches import batches
 from ..geometry import decode_polygon
-from ..registry import StoredVisit, fetch_bands, fetch_detector_names, fetch_detector_regions, read_visits
+from ..lists import batches
+from ..repository import StoredVisit, fetch_bands, fetch_detector_names, fetch_detector_regions, read_visits
 
 _LOG = logging.getLogger(__name__)
 
@@ -145,25 +145,3 @@ def read_vertices(region: Region) -> npt.NDArray[np.float64]:
     vertices = decode_polygon(region.encode())
     assert vertices is not None, "outlines are polygons"
     return vertices
-
-
-def lon_lat(directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Turn directions into right ascensions and declinations.
-
-    Parameters
-    ----------
-    directions : `numpy.ndarray`, shape (..., 3)
-        Unit vectors.
-
-    Returns
-    -------
-    angles : `numpy.ndarray`, shape (..., 2)
-        Right ascension, from 0 up to but without 360, and declination, degrees.
-    """
-    x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
-    angles = np.empty((*x.shape, 2))
-    ra = np.rad2deg(np.arctan2(y, x)) % 360
-    # The remainder of a negative angle below the rounding of 360 is 360.
-    angles[..., 0] = np.where(ra < 360, ra, 0.0)
-    angles[..., 1] = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
-    return angles

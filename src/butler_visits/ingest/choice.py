@@ -12,13 +12,15 @@ from typing import Any
 from astro_metadata_translator import MetadataTranslator
 from lsst.daf.butler import Butler
 
+from ..define.groups import check_grouping
 from ..errors import IngestError, VisitsError
 from ..instruments import known_instrument
-from ..instruments.described import class_name
-from ..registry import resolve_instrument
-from .description import InstrumentDescription, read_description
+from ..instruments.described import class_name, instrument_record
+from ..instruments.description import InstrumentDescription, read_description
+from ..instruments.translator import make_translator
+from ..repository import resolve_instrument
+from ..repository.instruments import register_instrument, stored_description
 from .records import guess_band
-from .register import instrument_record, register_instrument, stored_description
 
 _LONGEST_NAME = 28
 """Characters that leave room for the module before them in the name of the class, of which a repository takes 64."""
@@ -117,11 +119,12 @@ def choose_instrument(
             names = [str(record.name) for record in query.dimension_records("instrument")]
         for name in names:
             if (description := stored_description(butler, name)) is not None:
-                description.translator_class()
+                make_translator(description)
         return InstrumentChoice()
     if isinstance(instrument, InstrumentDescription):
+        check_grouping(instrument.grouping, f"The description of {instrument.name}")
         register_instrument(butler, instrument)
-        return InstrumentChoice(instrument.name, instrument.translator_class())
+        return InstrumentChoice(instrument.name, make_translator(instrument))
     try:
         name = resolve_instrument(butler, instrument)
     except VisitsError as error:
@@ -134,7 +137,7 @@ def choose_instrument(
             f"({', '.join(sorted(MetadataTranslator.translators))}), or a YAML file that describes the instrument."
         ) from error
     description = stored_description(butler, name)
-    return InstrumentChoice(name, None if description is None else description.translator_class())
+    return InstrumentChoice(name, None if description is None else make_translator(description))
 
 
 def read_if_description(
@@ -158,7 +161,9 @@ def read_if_description(
         If the file makes no sense.
     """
     if isinstance(instrument, str) and instrument.lower().endswith(_DESCRIPTION_SUFFIXES):
-        return read_description(instrument)
+        description = read_description(instrument)
+        check_grouping(description.grouping, instrument)
+        return description
     return instrument
 
 

@@ -26,12 +26,12 @@ from lsst.daf.butler import (
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
-from ..batches import batches
 from ..errors import IngestError
 from ..instruments import load_instrument
-from ..raws.datasets import DATASET_TYPE
-from ..registry import StaleError, lock_exposures, register_run
-from .formatter import RawFormatter
+from ..instruments.formatter import RawFormatter
+from ..lists import batches
+from ..repository import StaleError, lock_exposures, register_run
+from ..repository.raws import DATASET_TYPE
 from .insert import ExposurePlan, insert_exposures
 from .records import ExposureValues
 from .transfer import gone_error, ingest_files

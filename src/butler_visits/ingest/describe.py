@@ -16,15 +16,15 @@ from astropy.time import Time
 from lsst.daf.butler import DimensionRecord, DimensionUniverse
 from lsst.resources import ResourcePathExpression
 
+from ..define.pointings import is_on_sky
 from ..errors import HeaderError, IngestError, RawFileError
 from ..instruments import known_instrument
-from ..pointing import is_on_sky
+from ..instruments.description import InstrumentDescription
+from ..instruments.translator import DescribedTranslator, make_translator
 from ..raws import RawFile, read_raw_files
-from .description import InstrumentDescription
 from .files import as_resource
 from .records import exposure_record, guess_band, observation_values
 from .translate import TranslatedFile, check_recognised, known_sites, merged_header, translate_file
-from .translator import DescribedTranslator
 
 _PROPERTIES = (
     "instrument",
@@ -149,7 +149,7 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
     (file,) = read_raw_files([place])
     if isinstance(file, RawFileError):
         raise file
-    translator = None if description is None else description.translator_class()
+    translator: type[MetadataTranslator] | None = None if description is None else make_translator(description)
     if not file.images:
         raise IngestError(f"{file.uri}: there is no image in it; expected a raw image with two axes in some HDU.")
     if translator is not None:

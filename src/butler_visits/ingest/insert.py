@@ -16,19 +16,16 @@ from typing import Any, TypeVar
 
 from lsst.daf.butler import Butler, DimensionRecord, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
-from sqlalchemy.exc import IntegrityError
 
-from ..batches import batches
+from ..define.visits import Difference
 from ..errors import IngestError
-from ..plan import Difference
-from ..registry import StaleError, fetch_detector_names, fetch_exposures, try_again
+from ..lists import batches
+from ..repository import GaveUpError, fetch_detector_names, fetch_exposures, try_again, until_written
 from .records import ExposureValues, compare_exposures, exposure_record
 from .translate import DetectorValues
 
 _R = TypeVar("_R")
 
-_ATTEMPTS = 3
-"""How often exposures are planned anew though no other process wrote any of them meanwhile."""
 
 _IDS = 10_000
 """Values in one query's list: PostgreSQL takes 65,535 in a statement."""
@@ -243,12 +240,6 @@ def _band_error(one: ExposureValues, other: ExposureValues) -> IngestError:
     )
 
 
-def _refused_error(exposures: Sequence[ExposureValues], error: IntegrityError | StaleError) -> IngestError:
-    first, last = exposures[0].source, exposures[-1].source
-    which = first if len(exposures) == 1 else f"{first} to {last}"
-    return IngestError(f"{which}: the repository refuses what is to be written: {getattr(error, 'orig', error)}.")
-
-
 def plan_and_write(
     butler: Butler,
     instrument: Mapping[str, Any],
@@ -285,23 +276,14 @@ def plan_and_write(
     DatabaseError
         If it fails again and again.
     """
-    return try_again(butler, lambda: _plan_and_write(butler, instrument, exposures, write))
-
-
-def _plan_and_write(
-    butler: Butler,
-    instrument: Mapping[str, Any],
-    exposures: Sequence[ExposureValues],
-    write: Callable[[ExposurePlan], _R],
-) -> tuple[ExposurePlan, _R]:
-    attempts, n_new = 0, -1
-    while True:
-        plan = plan_exposures(butler, instrument, exposures)
-        # Others may be first any number of times, but each time fewer are left.
-        attempts = attempts + 1 if len(plan.new) == n_new else 1
-        n_new = len(plan.new)
-        try:
-            return plan, write(plan)
-        except (IntegrityError, StaleError) as error:
-            if attempts == _ATTEMPTS:
-                raise _refused_error(exposures, error) from error
+    try:
+        return try_again(
+            butler,
+            lambda: until_written(
+                lambda: plan_exposures(butler, instrument, exposures), write, lambda plan: len(plan.new)
+            ),
+        )
+    except GaveUpError as error:
+        first, last = exposures[0].source, exposures[-1].source
+        which = first if len(exposures) == 1 else f"{first} to {last}"
+        raise IngestError(f"{which}: the repository refuses what is to be written: {error}.") from error.reason

@@ -14,14 +14,13 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
-from ..batches import batches
 from ..errors import IngestError
-from ..isolate import FAILURES, isolate, reason_of
+from ..instruments.description import InstrumentDescription
+from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import read_raw_files
-from ..registry import try_again
+from ..repository import try_again
 from .choice import band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
-from .description import InstrumentDescription
 from .files import find_raw_files
 from .insert import ExposurePlan, plan_and_write
 from .records import observation_values

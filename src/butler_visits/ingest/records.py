@@ -26,8 +26,9 @@ from astropy.coordinates import (
 from lsst.daf.butler import DimensionRecord, DimensionUniverse, Timespan
 from lsst.daf.butler.time_utils import TimeConverter
 
+from ..define.plan import compare_records
+from ..define.visits import Difference
 from ..errors import IngestError
-from ..plan import Difference, compare_records
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,12 +14,11 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePathExpression
 
-from ..batches import batches
 from ..errors import IngestError
-from ..isolate import isolate, reason_of
+from ..instruments.description import InstrumentDescription
+from ..lists import batches, isolate, reason_of
 from .choice import band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
-from .description import InstrumentDescription
 from .insert import ExposurePlan, insert_exposures, plan_and_write
 from .records import ExposureValues
 from .result import IngestFailure, IngestResult

@@ -13,8 +13,8 @@ from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources import ResourcePath
 
 from ..errors import IngestError
-from ..registry import StaleError
-from .formatter import RawFormatter
+from ..instruments.formatter import RawFormatter
+from ..repository import StaleError
 
 
 def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> None:

@@ -28,8 +28,6 @@ from lsst.utils import doImportType
 if TYPE_CHECKING:
     from astro_metadata_translator import MetadataTranslator
 
-    from ..camera import Camera
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -115,25 +113,14 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def raws_flipped(instrument: Instrument, camera: Camera) -> bool:
-    """Tell whether an instrument's raw images are mirrored.
+def raws_flipped(instrument: Instrument) -> bool | None:
+    """Tell whether an instrument's raw images are mirrored: as the table of known instruments says, or not at all.
 
-    Parameters
-    ----------
-    instrument : `lsst.pipe.base.Instrument`
-        The instrument.
-    camera : `butler_visits.Camera`
-        Its camera.
-
-    Returns
-    -------
-    flipped : `bool`
-        What the table of known instruments says; of others what the camera says, if they have no class of their own,
-        and else `False`.
+    `None` where the camera says it: of instruments that have no class of their own.
     """
     known = _known(instrument.getName()).get("raws_flipped")
     if known is None:
-        return camera.flipped and getattr(instrument, "camera_has_parity", False)
+        return None if getattr(instrument, "camera_has_parity", False) else False
     return bool(known)
 
 

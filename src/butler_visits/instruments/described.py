@@ -16,6 +16,8 @@ from lsst.daf.butler import DataId
 from lsst.pipe.base import Instrument
 
 from . import StandInInstrument, import_instrument_class, known_class_name
+from .description import instrument_record
+from .formatter import RawFormatter
 
 
 class DescribedInstrument(StandInInstrument):
@@ -34,16 +36,12 @@ class DescribedInstrument(StandInInstrument):
         update : `bool`, optional
             Whether a record that differs is updated.
         """
-        from ..ingest.register import instrument_record
-
         registry.syncDimensionData(
             "instrument", instrument_record(self.getName(), class_name(self.getName())), update=update
         )
 
     def getRawFormatter(self, dataId: DataId) -> Any:
         # Docstring inherited.
-        from ..ingest.formatter import RawFormatter
-
         return RawFormatter
 
 

@@ -1,6 +1,5 @@
-"""What raw files say: their headers, which HDU shows which detector, and its WCS."""
+"""What raw files say: their headers, which HDU shows which detector, and its WCS; no Butler."""
 
-from .datasets import RawReader
 from .detectors import FoundDetector, list_detectors
 from .hdus import DetectorImage, find_detector
 from .headers import RawFile, read_raw_files
@@ -10,7 +9,6 @@ __all__ = [
     "DetectorImage",
     "FoundDetector",
     "RawFile",
-    "RawReader",
     "RawWcs",
     "find_detector",
     "list_detectors",

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import VisitsError
-from ..export.outlines import lon_lat
-from ..export.pixels import depth, order_for
+from ..geometry import lon_lat
+from ..geometry.cells import depth, order_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

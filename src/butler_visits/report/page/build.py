@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from lsst.daf.butler import Timespan
 
-from ...batches import batches
 from ...errors import VisitsError
 from ...geometry import FloatArray
+from ...lists import batches
 from .coverage import cover
 from .detectors import Layouts
 from .model import Page, PageVisit, begin_of, end_of

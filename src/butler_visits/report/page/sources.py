@@ -10,11 +10,11 @@ from functools import partial
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import Region
 
-from ... import registry
+from ... import repository
 from ...config import DefineVisitsConfig
+from ...define.visit_plan import VisitPlan
+from ...define.visits import PlannedVisit
 from ...geometry import FloatArray, decode_polygon
-from ...plan import PlannedVisit
-from ...visit_plan import VisitPlan
 from .model import Page, PageVisit, Undefined
 from .undefined import failures_of, off_sky, undefined_exposures
 
@@ -53,11 +53,11 @@ def visits_page(
     lsst.daf.butler.InvalidQueryError, OverflowError
         If the expression is wrong.
     """
-    exposures = registry.select_exposures(butler, instrument, where)
-    bands = registry.fetch_bands(butler, instrument)
+    exposures = repository.select_exposures(butler, instrument, where)
+    bands = repository.fetch_bands(butler, instrument)
     visits = [
         PageVisit(_fields(record), joined, bands.get(record.physical_filter), _outline(record.region))
-        for record, joined in registry.read_visits(butler, instrument, where)
+        for record, joined in repository.read_visits(butler, instrument, where)
     ]
     undefined = undefined_exposures(butler, instrument, exposures, collections=collections, config=config)
     missing = sum(entry.count for entry in undefined)
@@ -70,8 +70,8 @@ def visits_page(
         ],
         visits=visits,
         undefined=undefined,
-        detector_names=registry.fetch_detector_names(butler, instrument),
-        detector_regions=partial(registry.fetch_detector_regions, butler, instrument),
+        detector_names=repository.fetch_detector_names(butler, instrument),
+        detector_regions=partial(repository.fetch_detector_regions, butler, instrument),
     )
 
 
@@ -91,7 +91,7 @@ def plan_page(butler: Butler, plan: VisitPlan) -> Page:
         What the page shows.
     """
     instrument = plan.visits[0].definition.instrument if plan.visits else None
-    bands = registry.fetch_bands(butler, instrument) if instrument else {}
+    bands = repository.fetch_bands(butler, instrument) if instrument else {}
     by_id = {visit.definition.id: visit for visit in plan}
 
     def detector_regions(visits: Sequence[int]) -> dict[int, dict[int, Region]]:
@@ -103,7 +103,7 @@ def plan_page(butler: Butler, plan: VisitPlan) -> Page:
         lines=[f"{plan.summary}."],
         visits=[_planned(visit, bands) for visit in plan],
         undefined=[*failures_of(plan), *off_sky(plan.off_sky_types), *filtered],
-        detector_names=registry.fetch_detector_names(butler, instrument) if instrument else {},
+        detector_names=repository.fetch_detector_names(butler, instrument) if instrument else {},
         detector_regions=detector_regions,
     )
 

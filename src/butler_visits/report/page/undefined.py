@@ -10,15 +10,15 @@ from functools import reduce
 
 from lsst.daf.butler import Butler, DimensionRecord
 
-from ... import registry
-from ...camera.store import latest_camera
+from ... import repository
 from ...config import DefineVisitsConfig
+from ...define.pointings import is_on_sky
+from ...define.visit_plan import VisitPlan
+from ...define.visits import Action, PlannedVisit
 from ...errors import CameraLookupError
-from ...isolate import FAILURES, reason_of
-from ...plan import Action, PlannedVisit
-from ...pointing import is_on_sky
+from ...lists import FAILURES, reason_of
+from ...repository.write_camera import latest_camera
 from ...task import DefineVisitsTask
-from ...visit_plan import VisitPlan
 from .model import Undefined
 
 _OFF_SKY = "Not on the sky: {}"
@@ -53,7 +53,7 @@ def undefined_exposures(
     undefined : `list` [`Undefined`]
         The exposures without a visit, by reason.
     """
-    defined = registry.fetch_visits_of_exposures(butler, instrument, (exposure.id for exposure in exposures))
+    defined = repository.fetch_visits_of_exposures(butler, instrument, (exposure.id for exposure in exposures))
     without = {exposure.id: exposure for exposure in exposures if exposure.id not in defined}
     if not without:
         return []

@@ -1,0 +1,1 @@
+"""A camera fitted to raws whose geometry nobody has written down."""

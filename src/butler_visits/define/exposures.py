@@ -1,0 +1,340 @@
+"""From what a caller gives to the visits to define."""
+
+from __future__ import annotations
+
+__all__ = ["Selection", "Selector", "as_list"]
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lsst.daf.butler import Butler, DataCoordinate, DataIdValueError, DimensionRecord
+from lsst.pipe.base import Instrument
+
+from .. import repository
+from ..errors import DefinitionError
+from ..lists import FAILURES, batches, isolate, reason_of
+from .groups import GroupExposuresTask
+from .pointings import is_on_sky, saw_sky
+from .regions import ComputeVisitRegionsTask
+from .visits import Failure, Options, VisitDefinitionData
+
+_BATCH = 10_000
+"""Exposures whose groups are completed with one query."""
+
+
+_MAX_ID = 2**63 - 1
+"""What a database's integers hold."""
+
+
+@dataclasses.dataclass
+class Selection:
+    """The visits to define, and what was left out on the way to them."""
+
+    visits: list[VisitDefinitionData] = dataclasses.field(default_factory=list)
+    n_filtered: int = 0
+    """Exposures that were dropped because they have a visit already."""
+
+    off_sky_types: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Numbers of exposures that are not on the sky, by observation type."""
+
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    """Exposures of which no visit can be made."""
+
+
+class Selector:
+    """Finds the visits to define; reads only.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    grouping : `GroupExposuresTask`
+        The grouping algorithm.
+    regions : `ComputeVisitRegionsTask`
+        The region algorithm, which may know where an exposure looked whose record does not say it.
+    ignore_off_sky : `bool`
+        Whether exposures that are not on the sky are ignored; otherwise they are an error.
+    """
+
+    def __init__(
+        self,
+        butler: Butler,
+        grouping: GroupExposuresTask,
+        regions: ComputeVisitRegionsTask,
+        *,
+        ignore_off_sky: bool,
+    ) -> None:
+        self._butler = butler
+        self._grouping = grouping
+        self._regions = regions
+        self._ignore_off_sky = ignore_off_sky
+        self._instruments: dict[str, Instrument] = {}
+
+    def select(
+        self, data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord], options: Options
+    ) -> Selection:
+        """Find the visits of exposures.
+
+        Parameters
+        ----------
+        data_ids : `~collections.abc.Iterable`
+            Data IDs or ``exposure`` records of one instrument, mixed or not.
+        options : `Options`
+            What was asked for.
+
+        Returns
+        -------
+        selection : `Selection`
+            The visits, and what was left out.
+
+        Raises
+        ------
+        DefinitionError
+            If exposures are of several instruments, not on the sky or give no visit, unless failures are skipped.
+        lsst.daf.butler.DataIdValueError
+            If an exposure is not in the repository, unless failures are skipped.
+        ValueError
+            If a record is of another dimension.
+        """
+        selection = Selection()
+        exposures, unknown = _expand(self._butler, data_ids)
+        if unknown and not options.skip_errors:
+            others = f" {len(unknown) - 1} other exposures are not there either." if len(unknown) > 1 else ""
+            raise DataIdValueError(unknown[0].reason + others)
+        selection.failures += unknown
+        if options.prefilter and exposures:
+            n_given = len(exposures)
+            exposures = _without_visit(self._butler, exposures, complete_only=options.check_detector_regions)
+            selection.n_filtered = n_given - len(exposures)
+        exposures = self._on_sky(exposures, options, selection)
+        if options.skip_errors and exposures:
+            exposures, failed = isolate(self._groupable, exposures)
+            selection.failures += [Failure((exposure.id,), reason_of(error)) for exposure, error in failed]
+        if options.incremental:
+            exposures += self._missing(exposures, options.collections)
+        if exposures:
+            selection.visits = self._group(exposures, options, selection.failures)
+        return selection
+
+    def reread(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
+        """Make visits again of the exposure records that are stored now.
+
+        Parameters
+        ----------
+        visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
+            Visits of one instrument, at least one.
+
+        Returns
+        -------
+        visits : `list` [`VisitDefinitionData`]
+            The same visits.
+        """
+        ids = {exposure.id for visit in visits for exposure in visit.exposures}
+        stored = repository.fetch_exposures(self._butler, visits[0].instrument, ids)
+        return [
+            dataclasses.replace(visit, exposures=[stored.get(exposure.id, exposure) for exposure in visit.exposures])
+            for visit in visits
+        ]
+
+    def complete(
+        self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
+    ) -> list[VisitDefinitionData]:
+        """Make visits again, with the exposures of their groups that have come since.
+
+        Parameters
+        ----------
+        visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
+            The visits.
+        collections : `~collections.abc.Sequence` [`str`] or `None`
+            Collections to search for datasets.
+
+        Returns
+        -------
+        visits : `list` [`VisitDefinitionData`]
+            The same visits.
+        """
+        ids = {visit.id for visit in visits}
+        exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
+        grouped = self._group(exposures + self._missing(exposures, collections), Options(), [])
+        # A group can give more visits than these, which are somebody else's to define.
+        return [visit for visit in grouped if visit.id in ids]
+
+    def _on_sky(
+        self, exposures: Iterable[DimensionRecord], options: Options, selection: Selection
+    ) -> list[DimensionRecord]:
+        """Drop exposures that are not on the sky, if that is no error."""
+        on_sky, off_sky = self._split_off_sky(exposures, options.collections)
+        if self._ignore_off_sky:
+            types = (exposure.observation_type or "of unknown type" for exposure in off_sky)
+            selection.off_sky_types = dict(Counter(types))
+            return on_sky
+        failures = [
+            Failure(
+                (exposure.id,),
+                f"Exposure {exposure.id}, of observation type {exposure.observation_type!r}, is not on the sky, "
+                "and ignoreNonScienceExposures is false; leave it out or change the config.",
+            )
+            for exposure in off_sky
+        ]
+        if failures and not options.skip_errors:
+            raise DefinitionError(failures[0].reason)
+        selection.failures += failures
+        return on_sky
+
+    def _split_off_sky(
+        self, exposures: Iterable[DimensionRecord], collections: Sequence[str] | None
+    ) -> tuple[list[DimensionRecord], list[DimensionRecord]]:
+        """Split exposures into those on the sky and others."""
+        exposures = list(exposures)
+        lost = [exposure for exposure in exposures if not is_on_sky(exposure) and saw_sky(exposure)]
+        pointed = self._regions.find_pointed(lost, collections=collections) if lost else set()
+        on_sky: list[DimensionRecord] = []
+        off_sky: list[DimensionRecord] = []
+        for exposure in exposures:
+            (on_sky if is_on_sky(exposure) or exposure.id in pointed else off_sky).append(exposure)
+        return on_sky, off_sky
+
+    def _groupable(self, exposures: Sequence[DimensionRecord]) -> list[DimensionRecord]:
+        """Return the exposures if the grouping algorithm can split them into groups."""
+        self._grouping.group_exposures(list(exposures))
+        return list(exposures)
+
+    def _missing(self, exposures: list[DimensionRecord], collections: Sequence[str] | None) -> list[DimensionRecord]:
+        """Find further exposures of the same groups that are on the sky."""
+        given = {exposure.id for exposure in exposures}
+        found = {
+            exposure.id: exposure
+            for batch in batches(exposures, _BATCH)
+            for exposure in self._grouping.find_missing(batch, self._butler.registry)
+        }
+        missing = [found[exposure] for exposure in sorted(found.keys() - given)]
+        return self._split_off_sky(missing, collections)[0]
+
+    def _group(
+        self, exposures: list[DimensionRecord], options: Options, failures: list[Failure]
+    ) -> list[VisitDefinitionData]:
+        """Group exposures into visits whose ids are unique."""
+        name = exposures[0].instrument
+        if name not in self._instruments:
+            self._instruments[name] = repository.fetch_instrument(self._butler, name)
+        instrument = self._instruments[name]
+        try:
+            visits = list(self._grouping.group(exposures, instrument))
+        except FAILURES:
+            if not options.skip_errors:
+                raise
+            groups = list(self._grouping.group_exposures(exposures).values())
+            visits, failed = isolate(
+                lambda some: list(self._grouping.group([e for group in some for e in group], instrument)), groups
+            )
+            failures += [Failure(tuple(e.id for e in group), reason_of(error)) for group, error in failed]
+        by_id: dict[int, list[VisitDefinitionData]] = defaultdict(list)
+        for visit in visits:
+            # Nothing may depend on the order in which exposures arrived.
+            visit.exposures = sorted(visit.exposures, key=lambda exposure: exposure.id)
+            if (reason := _flaw(visit)) is None:
+                by_id[visit.id].append(visit)
+            elif options.skip_errors:
+                failures.append(Failure(tuple(e.id for e in visit.exposures), reason))
+            else:
+                raise DefinitionError(reason)
+        unique: list[VisitDefinitionData] = []
+        for visit_id, clashing in by_id.items():
+            if len(clashing) == 1:
+                unique += clashing
+                continue
+            reason = (
+                f"Several groups of exposures give the same visit id {visit_id}: "
+                f"{' and '.join(repr(visit.name) for visit in clashing)}; use another grouping algorithm for them."
+            )
+            if not options.skip_errors:
+                raise DefinitionError(reason)
+            failures += [Failure(tuple(e.id for e in visit.exposures), reason) for visit in clashing]
+        return unique
+
+
+def _flaw(visit: VisitDefinitionData) -> str | None:
+    """Say what is wrong with a visit that an algorithm made, if anything is."""
+    ids = [exposure.id for exposure in visit.exposures]
+    if not 0 <= visit.id <= _MAX_ID:
+        return f"Visit {visit.name!r} of the exposures {ids} has the id {visit.id}; expected 0 to 2^63 - 1."
+    if len(set(ids)) != len(ids) or not ids:
+        return f"Visit {visit.id} ({visit.name!r}) has the exposures {ids}; expected at least one, and each once."
+    return None
+
+
+def as_list(
+    data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
+) -> list[Mapping[str, Any] | DataCoordinate | DimensionRecord]:
+    """Make a list of data IDs or records, of which a single one is none.
+
+    Parameters
+    ----------
+    data_ids : `~collections.abc.Iterable`
+        Data IDs or ``exposure`` records.
+
+    Returns
+    -------
+    data_ids : `list`
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be iterated over.
+    """
+    if isinstance(data_ids, Mapping | DataCoordinate | DimensionRecord) or not isinstance(data_ids, Iterable):
+        raise ValueError(f"Expected an iterable of exposure records or data IDs, got {data_ids!r}.")
+    return list(data_ids)
+
+
+def _expand(
+    butler: Butler, data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord]
+) -> tuple[list[DimensionRecord], list[Failure]]:
+    """Turn data IDs into exposure records."""
+    records: dict[tuple[str, int], DimensionRecord] = {}
+    wanted: set[tuple[str, int]] = set()
+    dimensions = butler.dimensions.conform(["exposure"])
+    for data_id in data_ids:
+        if isinstance(data_id, DimensionRecord):
+            if data_id.definition.name != "exposure":
+                raise ValueError(f"Expected exposure records or data IDs, got a {data_id.definition.name} record.")
+            records[data_id.instrument, data_id.id] = data_id
+            continue
+        try:
+            coordinate = DataCoordinate.standardize(
+                data_id, dimensions=dimensions, defaults=butler.registry.defaults.dataId
+            )
+            wanted.add((str(coordinate["instrument"]), int(coordinate["exposure"])))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"Expected exposure records or data IDs, got {data_id!r}.") from error
+    instruments = {instrument for instrument, _ in records} | {instrument for instrument, _ in wanted}
+    if len(instruments) > 1:
+        raise DefinitionError(
+            f"The exposures are of several instruments ({', '.join(sorted(instruments))}); define the visits of "
+            "one instrument at a time."
+        )
+    failures: list[Failure] = []
+    for instrument in instruments:
+        ids = {exposure for _, exposure in wanted - records.keys()}
+        found = repository.fetch_exposures(butler, instrument, ids)
+        failures = [Failure((id_,), f"{instrument} has no exposure {id_}.") for id_ in sorted(ids - found.keys())]
+        records.update(((instrument, exposure), record) for exposure, record in found.items())
+    return [records[key] for key in sorted(records)], failures
+
+
+def _without_visit(
+    butler: Butler, exposures: Sequence[DimensionRecord], *, complete_only: bool
+) -> list[DimensionRecord]:
+    """Drop exposures that belong to a visit."""
+    instrument = exposures[0].instrument
+    visits = repository.fetch_visits_of_exposures(butler, instrument, [exposure.id for exposure in exposures])
+    incomplete: set[int] = set()
+    if complete_only:
+        detectors = repository.fetch_detectors(butler, instrument)
+        all_visits = set().union(*visits.values())
+        stored = repository.fetch_detectors_of_visits(butler, instrument, all_visits)
+        incomplete = {visit for visit in all_visits if not detectors <= stored.get(visit, set())}
+    return [exposure for exposure in exposures if exposure.id not in visits or visits[exposure.id] & incomplete]

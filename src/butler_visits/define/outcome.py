@@ -1,0 +1,185 @@
+"""What became of visits, in numbers and words: all that a worker needs to send back."""
+
+from __future__ import annotations
+
+__all__ = ["Outcome", "conflict_line", "conflict_message"]
+
+import dataclasses
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.pipe.base import Struct
+
+from ..errors import WorkerError
+from .exposures import Selection
+from .visits import Action, Failure, Options, PlannedVisit
+
+_LISTED_CONFLICTS = 10
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of visits."""
+
+    n_given: int = 0
+    """Visits that there were to do."""
+
+    n_visits: int = 0
+    """Visits that are stored now as they were computed, or are left alone because that was asked for."""
+
+    n_skipped: int = 0
+    n_new: int = 0
+    n_fully_updated: int = 0
+    n_partially_updated: int = 0
+
+    conflicts: list[str] = dataclasses.field(default_factory=list)
+    """A line for each visit that is stored otherwise, unless failures are to be skipped."""
+
+    failures: list[Failure] = dataclasses.field(default_factory=list)
+    """Exposures whose visit could not be defined."""
+
+    undone: list[str] = dataclasses.field(default_factory=list)
+    """A line for each chunk that is given up because all its workers died, unless failures are to be skipped."""
+
+    @classmethod
+    def of(cls, planned: Sequence[PlannedVisit], failures: Iterable[Failure], options: Options) -> Self:
+        """Sum up what became of visits.
+
+        Parameters
+        ----------
+        planned : `~collections.abc.Sequence` [`PlannedVisit`]
+            The visits that were written, left alone or are in conflict.
+        failures : `~collections.abc.Iterable` [`Failure`]
+            The others.
+        options : `Options`
+            What was asked for.
+
+        Returns
+        -------
+        outcome : `Outcome`
+            The sum.
+        """
+        conflicts = [visit for visit in planned if visit.action is Action.CONFLICT]
+        outcome = cls(
+            n_visits=len(planned) - len(conflicts),
+            n_skipped=sum(visit.action in (Action.UNCHANGED, Action.SKIPPED) for visit in planned),
+            n_new=sum(visit.is_new for visit in planned),
+            n_fully_updated=sum(visit.fully_updated for visit in planned),
+            n_partially_updated=sum(visit.partially_updated for visit in planned),
+            failures=list(failures),
+        )
+        outcome.n_given = len(planned) + len(outcome.failures)
+        if not options.skip_errors:
+            outcome.conflicts = [conflict_line(visit) for visit in conflicts]
+        else:
+            outcome.failures += [
+                Failure(
+                    tuple(exposure.id for exposure in visit.definition.exposures),
+                    f"Visit {visit.definition.id} is in conflict with what the repository has: {visit.reason}.",
+                )
+                for visit in conflicts
+            ]
+        return outcome
+
+    def add(self, other: Outcome) -> None:
+        """Add what became of other visits.
+
+        Parameters
+        ----------
+        other : `Outcome`
+            The others' sum.
+        """
+        for field in dataclasses.fields(self):
+            # In place, because lists grow.
+            setattr(self, field.name, operator.iadd(getattr(self, field.name), getattr(other, field.name)))
+
+    def check(self) -> None:
+        """Raise an error if there are visits that are not done, unless failures are to be skipped.
+
+        Raises
+        ------
+        WorkerError
+            If chunks are given up; conflicts are in the message too.
+        lsst.daf.butler.registry.ConflictingDefinitionError
+            If there are conflicts only.
+        """
+        # Workers finish in any order.
+        conflicts = [conflict_message(sorted(self.conflicts))] if self.conflicts else []
+        if self.undone:
+            raise WorkerError("\n".join([*sorted(self.undone), *conflicts, "All other visits are done."]))
+        if conflicts:
+            raise ConflictingDefinitionError(*conflicts)
+
+    def to_struct(self, selection: Selection) -> Struct:
+        """Make what a run returns.
+
+        Parameters
+        ----------
+        selection : `Selection`
+            What was left out before.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            The counts and failures of both.
+        """
+        # Workers finish in any order.
+        failures = selection.failures + sorted(self.failures, key=lambda failure: failure.exposures)
+        return Struct(
+            n_visits=self.n_visits,
+            n_skipped=self.n_skipped,
+            n_new=self.n_new,
+            n_fully_updated=self.n_fully_updated,
+            n_partially_updated=self.n_partially_updated,
+            n_filtered=selection.n_filtered,
+            n_off_sky=sum(selection.off_sky_types.values()),
+            n_failed=len(failures),
+            off_sky_types=selection.off_sky_types,
+            failures=failures,
+        )
+
+
+def conflict_line(visit: PlannedVisit) -> str:
+    """Say how a visit is in conflict with what is stored.
+
+    Parameters
+    ----------
+    visit : `PlannedVisit`
+        The visit.
+
+    Returns
+    -------
+    line : `str`
+        A line with its fields and both values.
+    """
+    definition = visit.definition
+    return (
+        f"Visit {definition.id} ({definition.name}) of {definition.instrument} is in conflict with what the repository "
+        f"has: {visit.reason}."
+    )
+
+
+def conflict_message(conflicts: Sequence[str]) -> str:
+    """Say what is in conflict, and what can be done.
+
+    Parameters
+    ----------
+    conflicts : `~collections.abc.Sequence` [`str`]
+        A line for each visit that differs from what is stored.
+
+    Returns
+    -------
+    message : `str`
+        Text with up to ten of the lines.
+    """
+    lines = list(conflicts[:_LISTED_CONFLICTS])
+    if len(conflicts) > _LISTED_CONFLICTS:
+        others = len(conflicts) - _LISTED_CONFLICTS
+        lines.append("So is 1 more visit." if others == 1 else f"So are {others} more visits.")
+    lines.append(
+        "--update-records (in Python update_records) replaces what is stored, --incremental does so where exposures "
+        "were added, --skip-conflicting leaves it as it is; --dry-run shows all conflicts and writes nothing."
+    )
+    return "\n".join(lines)

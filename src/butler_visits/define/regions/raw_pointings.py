@@ -1,0 +1,251 @@
+"""Pointings of exposures, fitted so that a camera reproduces the WCSs of their raws."""
+
+from __future__ import annotations
+
+__all__ = ["Failures", "RawPointings", "fit_camera_to_raws", "no_raw"]
+
+import logging
+import math
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from uuid import UUID
+
+import numpy as np
+from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
+from lsst.pipe.base import Instrument
+
+from ...camera import Camera
+from ...errors import DefinitionError, RawFileError, VisitsError
+from ...raws import RawWcs
+from ...repository.raws import RawReader
+from ..pointings import FittedPointing, fit_pointing
+
+_LOG = logging.getLogger(__name__)
+
+_REMEMBERED = 60.0
+"""Seconds."""
+
+_SAME_SIZE = 0.1
+"""A raw without ``DATASEC`` is larger than its detector by its overscan."""
+
+_KEPT = 100_000
+"""Fits that are kept, so that a chunk that is tried again in parts is not read again."""
+
+
+class Failures:
+    """Remembers for a minute what has failed, while a chunk is halved until the bad exposures are found.
+
+    Not longer, because a file may be restored.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[float, VisitsError]] = {}
+
+    def add(self, key: Hashable, error: VisitsError) -> None:
+        """Remember an error.
+
+        Parameters
+        ----------
+        key : `~collections.abc.Hashable`
+            What failed.
+        error : `VisitsError`
+            Why.
+        """
+        self._known[key] = (time.monotonic(), error)
+
+    def get(self, key: Hashable) -> VisitsError | None:
+        """Return the error of something that failed just now.
+
+        Parameters
+        ----------
+        key : `~collections.abc.Hashable`
+            What it is.
+
+        Returns
+        -------
+        error : `VisitsError` or `None`
+            The error.
+        """
+        at, error = self._known.get(key, (-math.inf, None))
+        if error is not None and time.monotonic() - at > _REMEMBERED:
+            del self._known[key]
+            return None
+        return error
+
+
+class RawPointings:
+    """Fits the pointings of exposures to one raw each.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    detector : `int` or `None`
+        The detector whose raw is taken; if `None` the lowest that has one.
+    max_residual : `float`
+        Largest distance between raw and camera, pixels, above which a fit is an error.
+    """
+
+    def __init__(self, butler: Butler, detector: int | None, max_residual: float) -> None:
+        self._raws = RawReader(butler)
+        self._detector = detector
+        self._max_residual = max_residual
+        self._fits: dict[tuple[UUID, Camera], FittedPointing] = {}
+        self._failed = Failures()
+
+    def find(
+        self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None
+    ) -> dict[int, DatasetRef]:
+        """Find the raw of each exposure.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
+            Exposures of one instrument.
+        instrument : `lsst.pipe.base.Instrument`
+            That instrument.
+        collections : `~collections.abc.Sequence` [`str`] or `None`
+            Where to search first.
+
+        Returns
+        -------
+        raws : `dict` [`int`, `lsst.daf.butler.DatasetRef`]
+            By exposure; those without a raw are left out.
+        """
+        return self._raws.find_one(exposures, self._raws.collections(instrument, collections), self._detector)
+
+    def fit(
+        self,
+        exposures: Sequence[DimensionRecord],
+        cameras: Sequence[Camera],
+        instrument: Instrument,
+        collections: Sequence[str] | None,
+    ) -> dict[int, FittedPointing | VisitsError]:
+        """Fit the pointings of exposures.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
+            Exposures of one instrument.
+        cameras : `~collections.abc.Sequence` [`Camera`]
+            The camera of each.
+        instrument : `lsst.pipe.base.Instrument`
+            That instrument.
+        collections : `~collections.abc.Sequence` [`str`] or `None`
+            Where to search for raws first.
+
+        Returns
+        -------
+        fits : `dict` [`int`, `FittedPointing` or `VisitsError`]
+            For each exposure its pointing, or the error that tells why there is none.
+        """
+        raws = self.find(exposures, instrument, collections)
+        keys = {e.id: (raws[e.id].id, camera) for e, camera in zip(exposures, cameras, strict=True) if e.id in raws}
+        unread = [raws[e] for e, key in keys.items() if key not in self._fits and self._failed.get(key) is None]
+        if len(self._fits) + len(unread) > _KEPT:
+            self._fits.clear()
+            unread = list(raws.values())
+        for ref, wcs in self._raws.read(unread):
+            exposure, detector = int(ref.dataId["exposure"]), int(ref.dataId["detector"])
+            key = keys[exposure]
+            try:
+                if isinstance(wcs, RawFileError):
+                    raise wcs
+                self._fits[key] = fit_camera_to_raws({detector: wcs}, key[1], exposure, self._max_residual)
+            except VisitsError as error:
+                self._failed.add(key, RawFileError(f"Exposure {exposure}, detector {detector}: {error}"))
+        result: dict[int, FittedPointing | VisitsError] = {}
+        for record in exposures:
+            if record.id not in raws:
+                wanted = "raw" if self._detector is None else f"raw of detector {self._detector}"
+                searched = self._raws.collections(instrument, collections)
+                result[record.id] = no_raw(record.id, wanted, searched)
+            else:
+                result[record.id] = self._failed.get(keys[record.id]) or self._fits[keys[record.id]]
+        return result
+
+
+def no_raw(exposure: int, wanted: str, searched: Sequence[str]) -> DefinitionError:
+    """Make the error for an exposure without a raw.
+
+    Parameters
+    ----------
+    exposure : `int`
+        The exposure.
+    wanted : `str`
+        What was looked for.
+    searched : `~collections.abc.Sequence` [`str`]
+        The collections.
+
+    Returns
+    -------
+    error : `DefinitionError`
+        The error.
+    """
+    return DefinitionError(
+        f"Exposure {exposure} has no {wanted} in {', '.join(searched) or 'any collection'} to take its pointing from; "
+        "name the collection of its raws with --collections, or leave it out."
+    )
+
+
+def fit_camera_to_raws(
+    raws: Mapping[int, RawWcs], camera: Camera, exposure: int, max_residual: float
+) -> FittedPointing:
+    """Fit the pointing with which a camera reproduces the WCSs of an exposure's raws.
+
+    Parameters
+    ----------
+    raws : `~collections.abc.Mapping` [`int`, `RawWcs`]
+        The WCSs by detector, at least one.
+    camera : `Camera`
+        The camera.
+    exposure : `int`
+        The exposure, for messages.
+    max_residual : `float`
+        Largest distance, pixels, that is no error.
+
+    Returns
+    -------
+    pointing : `FittedPointing`
+        The pointing.
+
+    Raises
+    ------
+    RawFileError
+        If the camera lacks a detector, or does not reproduce the raws.
+    """
+    index = {detector: i for i, detector in enumerate(camera.detector_ids.tolist())}
+    field_angle, directions = [], []
+    for detector, wcs in raws.items():
+        if detector not in index:
+            raise RawFileError(
+                f"{wcs.label}: the camera in {camera.source} has no detector {detector}; expected the camera of the "
+                "instrument that took the raw."
+            )
+        own, expected = wcs.box[1] - wcs.box[0] + 1, np.diff(camera.bounding_boxes[index[detector]], axis=0)[0] + 1
+        # A window that says where it lies begins elsewhere.
+        if (np.abs(own / expected - 1) > _SAME_SIZE).any() and not wcs.box[0].any():
+            _LOG.warning(
+                "%s: the raw shows %d x %d pixels of detector %d, and the camera has %d x %d; if it is a window, its "
+                "place is taken to be the lower left corner.",
+                wcs.label,
+                *own,
+                detector,
+                *expected,
+            )
+        grid = wcs.grid()
+        focal_plane = camera.pixels_to_focal_plane[index[detector]](grid)
+        field_angle.append(camera.focal_plane_to_field_angle(focal_plane))
+        directions.append(wcs.directions(grid))
+    first = next(iter(raws.values()))
+    pixel_scale = first.pixel_scale
+    pointing = fit_pointing(np.concatenate(field_angle), np.concatenate(directions), pixel_scale)
+    residual = pointing.residual / pixel_scale
+    where = first.label if len(raws) == 1 else f"{len(raws)} raws"
+    _LOG.info("Exposure %d: the camera reproduces the WCS of %s to %.2f pixels.", exposure, where, residual)
+    if residual > max_residual:
+        raise RawFileError(
+            f"{where}: the camera in {camera.source} reproduces the WCS only to {residual:.1f} pixels, and "
+            f"maxWcsResidual is {max_residual:g}; check the WCS and the camera, or raise maxWcsResidual."
+        )
+    return pointing

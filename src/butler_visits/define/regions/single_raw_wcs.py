@@ -1,0 +1,217 @@
+"""Regions from one pointing for each exposure and the camera's geometry."""
+
+from __future__ import annotations
+
+__all__ = ["ComputeVisitRegionsFromSingleRawWcsConfig", "ComputeVisitRegionsFromSingleRawWcsTask"]
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.pex.config import ChoiceField, Config, Field, RangeField, registerConfigurable
+from lsst.pipe.base import Instrument
+from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
+
+from ...camera import Camera
+from ...camera.parity import expected_flip
+from ...errors import VisitsError
+from ...instruments import raws_flipped
+from ...lists import isolate
+from ...repository import fetch_instrument
+from ...repository.cameras import CameraFinder
+from ..pointings import Pointings, has_pointing, record_pointings
+from ..visits import VisitDefinitionData, VisitRegions
+from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask
+from .footprint import Footprint
+from .raw_pointings import RawPointings
+
+_LOG = logging.getLogger(__name__)
+
+_Placed = tuple[Footprint, Pointings]
+"""A camera's footprint and the pointing of one exposure."""
+
+
+class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
+    """Config of `ComputeVisitRegionsFromSingleRawWcsTask`."""
+
+    mergeExposures = Field[bool](
+        doc="Whether a region covers the detectors of all exposures of a visit, or of its first exposure only.",
+        default=False,
+    )
+    detectorId = Field[int](
+        doc="Detector whose raw gives the pointing, where a raw does; by default the lowest that has one.",
+        default=None,
+        optional=True,
+    )
+    requireVersionedCamera = Field[bool](
+        doc="Whether the camera must be a dataset of the repository, and not the instrument class's own.",
+        default=False,
+    )
+    wcsSource = ChoiceField[str](
+        doc="Where an exposure's pointing is from.",
+        default="auto",
+        allowed={
+            "auto": "The exposure record, and a raw where the record has no pointing.",
+            "record": "The exposure record.",
+            "raw": "The WCS of one raw of the exposure, to which the camera is fitted.",
+        },
+    )
+    maxWcsResidual = RangeField(
+        dtype=float,
+        doc="Distance (pixels) between a raw's WCS and the camera that is fitted to it, above which it is an error.",
+        default=5.0,
+        min=0.0,
+        inclusiveMin=False,
+    )
+
+
+@registerConfigurable("single-raw-wcs", ComputeVisitRegionsTask.registry)
+class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
+    """Computes regions from one pointing for each exposure and the camera's geometry.
+
+    Parameters
+    ----------
+    config : `ComputeVisitRegionsFromSingleRawWcsConfig`, optional
+        The config.
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    **kwargs
+        Passed to `lsst.pipe.base.Task`.
+    """
+
+    ConfigClass: ClassVar[type[Config]] = ComputeVisitRegionsFromSingleRawWcsConfig
+    config: ComputeVisitRegionsFromSingleRawWcsConfig
+
+    def __init__(self, config: Config | None = None, *, butler: Butler, **kwargs: Any) -> None:
+        super().__init__(config=config, butler=butler, **kwargs)
+        self._cameras = CameraFinder(butler, versioned_only=self.config.requireVersionedCamera)
+        self._instruments: dict[str, Instrument] = {}
+        # A camera is found once and then lives as long as this task.
+        self._footprints: dict[tuple[Camera, bool], Footprint] = {}
+        self._raw_pointings = RawPointings(butler, self.config.detectorId, self.config.maxWcsResidual)
+
+    def compute(
+        self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
+    ) -> tuple[Region, dict[int, Region]]:
+        # Docstring inherited.
+        (regions,) = self._compute_all([visit], collections)
+        return regions.region, regions.detectors()
+
+    def compute_all(
+        self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None
+    ) -> list[VisitRegions]:
+        # Docstring inherited.
+        if type(self).compute is not ComputeVisitRegionsFromSingleRawWcsTask.compute:
+            # A subclass has its own way for one visit, and none for many.
+            return super().compute_all(visits, collections=collections)
+        return self._compute_all(visits, collections) if visits else []
+
+    def find_pointed(
+        self, exposures: Sequence[DimensionRecord], *, collections: Sequence[str] | None = None
+    ) -> set[int]:
+        # Docstring inherited.
+        if self.config.wcsSource == "record" or not exposures:
+            return set()
+        instrument = self._instrument(exposures[0].instrument)
+        raws = self._raw_pointings.find(exposures, instrument, collections)
+        if self.config.wcsSource == "raw":
+            return set(raws)
+        with_raw = [exposure for exposure in exposures if exposure.id in raws]
+        if not with_raw:
+            return set()
+        cameras, failed = isolate(lambda some: self._cameras.find(some, instrument, collections), with_raw)
+        for record, error in failed:
+            _LOG.warning("Exposure %d has no pointing in its record, and its raw needs a camera: %s", record.id, error)
+        without_camera = {record.id for record, _ in failed}
+        with_camera = [exposure for exposure in with_raw if exposure.id not in without_camera]
+        fits = self._raw_pointings.fit(with_camera, cameras, instrument, collections)
+        for exposure, fit in fits.items():
+            if isinstance(fit, VisitsError):
+                _LOG.warning("Exposure %d has no pointing in its record. %s", exposure, fit)
+        return {exposure for exposure, fit in fits.items() if not isinstance(fit, VisitsError)}
+
+    def _compute_all(
+        self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
+    ) -> list[VisitRegions]:
+        used = [
+            visit.exposures if self.config.mergeExposures else [min(visit.exposures, key=lambda e: e.id)]
+            for visit in visits
+        ]
+        unique = {exposure.id: exposure for exposures in used for exposure in exposures}
+        placed = self._place(list(unique.values()), self._instrument(visits[0].instrument), collections)
+        result: dict[int, VisitRegions] = {}
+        singles: dict[Footprint, list[int]] = defaultdict(list)
+        for index, exposures in enumerate(used):
+            if len(exposures) == 1:
+                singles[placed[exposures[0].id][0]].append(index)
+            else:
+                result[index] = _merged([placed[exposure.id] for exposure in exposures])
+        for footprint, indices in singles.items():
+            own = [placed[used[index][0].id][1] for index in indices]
+            pointings = Pointings(*(np.concatenate(values) for values in zip(*own, strict=True)))
+            outlines = footprint.visit_polygons(pointings)
+            for i, index in enumerate(indices):
+                result[index] = VisitRegions(
+                    ConvexPolygon.decode(outlines[i]),
+                    footprint.detector_ids,
+                    partial(_detector_regions, footprint, own[i]),
+                )
+        return [result[index] for index in range(len(visits))]
+
+    def _place(
+        self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None
+    ) -> dict[int, _Placed]:
+        """Find the footprint and the pointing of each exposure."""
+        cameras = dict(
+            zip([e.id for e in exposures], self._cameras.find(exposures, instrument, collections), strict=True)
+        )
+        source = self.config.wcsSource
+        from_raw = [e for e in exposures if source == "raw" or (source == "auto" and not has_pointing(e))]
+        placed: dict[int, _Placed] = {}
+        if from_raw:
+            own_cameras = [cameras[exposure.id] for exposure in from_raw]
+            for exposure, fit in self._raw_pointings.fit(from_raw, own_cameras, instrument, collections).items():
+                if isinstance(fit, VisitsError):
+                    raise fit
+                pointing = Pointings(*(np.array([value]) for value in (fit.ra, fit.dec, fit.rotation)))
+                placed[exposure] = (self._footprint(cameras[exposure], fit.flip), pointing)
+        others = [exposure for exposure in exposures if exposure.id not in placed]
+        pointings = record_pointings(others)
+        for i, record in enumerate(others):
+            camera = cameras[record.id]
+            footprint = self._footprint(camera, expected_flip(camera, raws_flipped(instrument), instrument.getName()))
+            placed[record.id] = (footprint, Pointings(*(values[i : i + 1] for values in pointings)))
+        return placed
+
+    def _instrument(self, name: str) -> Instrument:
+        if name not in self._instruments:
+            self._instruments[name] = fetch_instrument(self.butler, name)
+        return self._instruments[name]
+
+    def _footprint(self, camera: Camera, flip: bool) -> Footprint:
+        if (camera, flip) not in self._footprints:
+            self._footprints[camera, flip] = Footprint(camera, self.config.padding, flip=flip)
+        return self._footprints[camera, flip]
+
+
+def _detector_regions(footprint: Footprint, pointing: Pointings) -> dict[int, Region]:
+    (polygons,) = footprint.detector_polygons(pointing)
+    return {detector: ConvexPolygon.decode(encoded) for detector, encoded in polygons.items()}
+
+
+def _merged(parts: Sequence[_Placed]) -> VisitRegions:
+    """Hull the corners of several exposures, which need not share a pointing or a camera."""
+    corners: dict[int, list[UnitVector3d]] = defaultdict(list)
+    for footprint, pointing in parts:
+        (directions,) = footprint.corner_directions(pointing)
+        for detector, points in zip(footprint.detector_ids, directions.tolist(), strict=True):
+            corners[detector].extend(UnitVector3d(*point) for point in points)
+    return VisitRegions(
+        ConvexPolygon([point for points in corners.values() for point in points]),
+        corners.keys(),
+        lambda: {detector: ConvexPolygon(points) for detector, points in corners.items()},
+    )

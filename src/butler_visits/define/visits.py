@@ -1,0 +1,301 @@
+"""What is passed on from step to step: a visit, its regions, what is asked for and what is planned."""
+
+from __future__ import annotations
+
+__all__ = [
+    "Action",
+    "Difference",
+    "Failure",
+    "Options",
+    "PlannedVisit",
+    "VisitDefinitionData",
+    "VisitRegions",
+    "VisitSystem",
+    "listed",
+]
+
+import dataclasses
+import enum
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from lsst.daf.butler import DimensionRecord, Timespan
+from lsst.sphgeom import ConvexPolygon, Region
+
+from ..geometry import decode_polygon
+
+
+class VisitSystem(enum.Enum):
+    """A self-consistent set of visits: in each, an exposure belongs to one visit at most."""
+
+    ONE_TO_ONE = 0
+    BY_GROUP_METADATA = 1
+    BY_SEQ_START_END = 2
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+    @classmethod
+    def all(cls) -> frozenset[VisitSystem]:
+        """Return all visit systems."""
+        return frozenset(cls)
+
+    @classmethod
+    def from_name(cls, name: str) -> Self:
+        """Find a visit system by its name.
+
+        Parameters
+        ----------
+        name : `str`
+            Name in any case, with dashes or underscores.
+
+        Returns
+        -------
+        system : `VisitSystem`
+            The system.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        try:
+            return cls[name.upper().replace("-", "_")]
+        except KeyError:
+            names = ", ".join(sorted(str(system) for system in cls))
+            raise KeyError(f"No visit system {name!r}; there are {names}.") from None
+
+    @classmethod
+    def from_names(cls, names: Iterable[str] | None) -> frozenset[VisitSystem]:
+        """Find visit systems by their names.
+
+        Parameters
+        ----------
+        names : `~collections.abc.Iterable` [`str`] or `None`
+            The names; none, or no names, means all systems.
+
+        Returns
+        -------
+        systems : `frozenset` [`VisitSystem`]
+            The systems.
+        """
+        return frozenset(cls.from_name(name) for name in names or ()) or cls.all()
+
+
+@dataclasses.dataclass
+class VisitDefinitionData:
+    """A visit to be: its identity and its exposures."""
+
+    instrument: str
+    """Name of the instrument."""
+
+    id: int
+    """The visit's id, unique for the instrument."""
+
+    name: str
+    """The visit's name."""
+
+    visit_systems: set[VisitSystem]
+    """The systems that the visit is in."""
+
+    exposures: list[DimensionRecord] = dataclasses.field(default_factory=list)
+    """The ``exposure`` records of the visit."""
+
+
+class VisitRegions:
+    """The regions of a visit; its detectors' are made when they are asked for.
+
+    Parameters
+    ----------
+    region : `lsst.sphgeom.Region`
+        The visit's region.
+    detector_ids : `~collections.abc.Collection` [`int`]
+        Ids of the detectors.
+    detectors : `~collections.abc.Callable`
+        Returns the detectors' regions by their ids. Most visits of a second run need none of them.
+    """
+
+    def __init__(
+        self, region: Region, detector_ids: Collection[int], detectors: Callable[[], Mapping[int, Region]]
+    ) -> None:
+        self.region = region
+        self.detector_ids = detector_ids
+        self._detectors = detectors
+
+    def detectors(self) -> dict[int, Region]:
+        """Return the detectors' regions.
+
+        Returns
+        -------
+        regions : `dict` [`int`, `lsst.sphgeom.Region`]
+            Regions by detector id.
+        """
+        return dict(self._detectors())
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a run or a plan was asked for; see `DefineVisitsTask.run`."""
+
+    collections: Sequence[str] | None = None
+    update_records: bool = False
+    incremental: bool = False
+    skip_conflicting: bool = False
+    prefilter: bool = False
+    check_detector_regions: bool = False
+    skip_errors: bool = False
+
+
+class Action(enum.Enum):
+    """What becomes of a visit."""
+
+    NEW = "new"
+    UNCHANGED = "unchanged"
+    UPDATE = "update"
+    SKIPPED = "skipped"
+    CONFLICT = "conflict"
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A field of a visit that is stored otherwise than it is computed."""
+
+    field: str
+    stored: Any
+    computed: Any
+    distance: float | None = None
+    """For two polygons the largest distance of a vertex of either to the other's boundary, arcsec.
+
+    `None` also if a vertex is not a number.
+    """
+
+    def __str__(self) -> str:
+        if self.distance is not None:
+            return f"{self.field} differs by up to {self.distance:.3g} arcsec"
+        if isinstance(self.computed, Region):
+            return f"{self.field} is stored as {_kind(self.stored)} and is now {_kind(self.computed)}"
+        return f"{self.field} is stored as {_shown(self.stored)} and is now {_shown(self.computed)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Exposures of which no visit could be made."""
+
+    exposures: tuple[int, ...]
+    """Their ids."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        which = "Exposure" if len(self.exposures) == 1 else "Exposures"
+        return f"{which} {', '.join(map(str, self.exposures))}: {self.reason}"
+
+
+@dataclasses.dataclass
+class PlannedVisit:
+    """A visit, and what there is to write of it."""
+
+    definition: VisitDefinitionData
+    record: DimensionRecord
+    """The computed ``visit`` record."""
+
+    regions: VisitRegions
+    stored: DimensionRecord | None = None
+    """The stored ``visit`` record, if there is one."""
+
+    action: Action = Action.UNCHANGED
+    differences: list[Difference] = dataclasses.field(default_factory=list)
+    exposures_to_join: list[int] = dataclasses.field(default_factory=list)
+    """Ids of the exposures whose ``visit_definition`` rows are to be inserted."""
+
+    exposures_of_others: set[int] = dataclasses.field(default_factory=set)
+    """Ids of exposures that are stored as the visit's and are not in its definition."""
+
+    detectors_to_write: set[int] | None = dataclasses.field(default_factory=set)
+    """Ids of the detectors whose regions are to be written; `None` means all."""
+
+    write_record: bool = False
+    """Whether the ``visit`` record is to be written."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the visit is not stored yet."""
+        return self.action is Action.NEW
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to write."""
+        return self.action in (Action.NEW, Action.UPDATE)
+
+    @property
+    def fully_updated(self) -> bool:
+        """Whether a stored visit gets detector regions, and not only new fields or exposures."""
+        return self.action is Action.UPDATE and self.detectors_to_write != set()
+
+    @property
+    def partially_updated(self) -> bool:
+        """Whether a stored visit gets new fields or exposures only."""
+        return self.action is Action.UPDATE and not self.fully_updated
+
+    @property
+    def to_write(self) -> tuple[Any, ...]:
+        """What is to be written, to be compared with another plan of the same visit."""
+        return (self.definition.id, self.action, self.exposures_to_join, self.detectors_to_write)
+
+    @property
+    def reason(self) -> str:
+        """Why there is something to do, or nothing; empty where the action says it all."""
+        reasons = [str(difference) for difference in self.differences]
+        if self.action is Action.UPDATE:
+            if self.exposures_to_join:
+                reasons.append(f"exposures {', '.join(map(str, self.exposures_to_join))} are not joined to it yet")
+            if self.detectors_to_write is None and not self.differences:
+                reasons.append("all its records are replaced, as asked")
+            elif self.detectors_to_write:
+                reasons.append(f"{len(self.detectors_to_write)} detectors have no region")
+        return "; ".join(reasons)
+
+    def detector_regions_to_write(self) -> dict[int, Region]:
+        """Make the detector regions that are to be written.
+
+        Returns
+        -------
+        regions : `dict` [`int`, `lsst.sphgeom.Region`]
+            Regions by detector id.
+        """
+        if self.detectors_to_write == set():
+            return {}
+        regions = self.regions.detectors()
+        if self.detectors_to_write is None:
+            return regions
+        return {detector: regions[detector] for detector in sorted(self.detectors_to_write)}
+
+
+def listed(visits: Sequence[PlannedVisit]) -> str:
+    """Name visits in a message.
+
+    Parameters
+    ----------
+    visits : `~collections.abc.Sequence` [`PlannedVisit`]
+        The visits, at least one.
+
+    Returns
+    -------
+    text : `str`
+        Text to be put into a sentence.
+    """
+    first, last = visits[0].definition, visits[-1].definition
+    if len(visits) == 1:
+        return f"visit {first.id} ({first.name})"
+    return f"the {len(visits)} visits from {first.id} to {last.id}"
+
+
+def _kind(region: Region | None) -> str:
+    if region is None:
+        return "null"
+    damaged = isinstance(region, ConvexPolygon) and decode_polygon(region.encode()) is None
+    return f"a {type(region).__name__}{' with vertices that are no numbers' * damaged}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value} TAI" if isinstance(value, Timespan) else repr(value)

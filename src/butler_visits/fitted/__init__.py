@@ -1,0 +1,1 @@
+"""Regions and pointings of an astrometric fit, in the place of computed ones."""

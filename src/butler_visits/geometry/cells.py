@@ -1,0 +1,120 @@
+"""Which HEALPix cells polygons cover. Cells are numbered in the nested scheme, and come as ranges of numbers."""
+
+from __future__ import annotations
+
+__all__ = ["cell_width", "cover", "depth", "order_for"]
+
+import math
+from collections.abc import Iterable
+
+import hpgeom
+import numpy as np
+import numpy.typing as npt
+
+from .hulls import sky_hull
+from .sphere import FloatArray, lon_lat
+
+IntArray = npt.NDArray[np.int64]
+
+MAX_ORDER = 27
+"""Cells of 0.0016 arcsec: the finest that polygons are compared with, by way of cells two orders finer."""
+
+_THINNING = 1e-8
+"""Radians (2 milliarcsec). hpgeom takes no polygon with a corner that stands out less than 1e-10."""
+
+
+def cell_width(order: int) -> float:
+    """Return the width of a square with the area of a cell.
+
+    Parameters
+    ----------
+    order : `int`
+        The HEALPix order.
+
+    Returns
+    -------
+    width : `float`
+        Radians.
+    """
+    return math.sqrt(math.pi / 3) / 2**order
+
+
+def order_for(width: float) -> int:
+    """Find the coarsest cells that are not wider than something.
+
+    Parameters
+    ----------
+    width : `float`
+        Radians.
+
+    Returns
+    -------
+    order : `int`
+        The HEALPix order.
+    """
+    return min(max(math.ceil(math.log2(cell_width(0) / width)), 0), MAX_ORDER)
+
+
+def cover(vertices: FloatArray, order: int, *, whole: bool) -> IntArray:
+    """Find the cells in a polygon.
+
+    Parameters
+    ----------
+    vertices : `numpy.ndarray`, shape (V, 3)
+        The polygon: unit vectors.
+    order : `int`
+        Order of the cells.
+    whole : `bool`
+        Whether to take all cells that have a point of the polygon, and some that nearly do. Otherwise those are taken
+        whose centres are in it.
+
+    Returns
+    -------
+    ranges : `numpy.ndarray`, shape (R, 2)
+        First cell of each range, and the first behind it.
+    """
+    try:
+        return _query(vertices, order, whole)
+    except RuntimeError:
+        # It has corners that are none, as hulls have where detectors are in line; the hull without them contains it.
+        return _query(sky_hull(vertices, _THINNING), order, whole)
+
+
+def _query(vertices: FloatArray, order: int, whole: bool) -> IntArray:
+    ra, dec = lon_lat(vertices).T
+    ranges: IntArray = hpgeom.query_polygon(2**order, ra, dec, inclusive=whole, return_pixel_ranges=True)
+    return ranges
+
+
+def depth(polygons: Iterable[FloatArray], order: int) -> tuple[IntArray, IntArray]:
+    """Count how many polygons each cell is in.
+
+    Parameters
+    ----------
+    polygons : `~collections.abc.Iterable` [`numpy.ndarray`], shapes (V, 3)
+        The polygons: unit vectors.
+    order : `int`
+        Order of the cells.
+
+    Returns
+    -------
+    cells : `numpy.ndarray`, shape (C,)
+        The cells whose centre is in any polygon, in their order. A polygon that has no cell's centre counts for the
+        cell that its middle is in.
+    counts : `numpy.ndarray`, shape (C,)
+        How many polygons each is in.
+    """
+    found = []
+    for vertices in polygons:
+        ranges = cover(vertices, order, whole=False)
+        if not len(ranges):
+            cell = hpgeom.vector_to_pixel(2**order, *vertices.mean(axis=0))
+            ranges = np.array([[cell, cell + 1]])
+        found.append(ranges)
+    begins, ends = np.concatenate(found).T
+    # Between two neighbouring ends of ranges the count is the same: the ranges that have begun less those that ended.
+    bounds = np.unique(np.concatenate([begins, ends]))
+    counts = np.searchsorted(np.sort(begins), bounds, "right") - np.searchsorted(np.sort(ends), bounds, "right")
+    covered = counts[:-1] > 0
+    cells = hpgeom.pixel_ranges_to_pixels(np.stack([bounds[:-1][covered], bounds[1:][covered]], axis=-1))
+    return cells, np.repeat(counts[:-1][covered], np.diff(bounds)[covered])

@@ -1,0 +1,133 @@
+"""Convex polygons on the sphere: their bytes, boundaries and areas."""
+
+from __future__ import annotations
+
+__all__ = ["boundary_distance", "decode_polygon", "encode_polygons", "outline_distance", "polygon_area"]
+
+import numpy as np
+
+from .sphere import FloatArray
+
+_POLYGON = np.frombuffer(b"p", dtype=np.uint8)[0]
+"""The first byte of an encoded `lsst.sphgeom.ConvexPolygon`."""
+
+
+def encode_polygons(vertices: FloatArray) -> list[bytes]:
+    """Encode polygons as `lsst.sphgeom.ConvexPolygon.encode` does.
+
+    Parameters
+    ----------
+    vertices : `numpy.ndarray`, shape (N, V, 3)
+        Vertices of N polygons, counterclockwise as seen from outside the sphere.
+
+    Returns
+    -------
+    encoded : `list` [`bytes`]
+        The N encoded polygons.
+
+    Notes
+    -----
+    The format is one type byte and the vertices' coordinates as little-endian doubles.
+    """
+    count, n_vertices = vertices.shape[:2]
+    size = 1 + 24 * n_vertices
+    rows = np.empty((count, size), dtype=np.uint8)
+    rows[:, 0] = _POLYGON
+    rows[:, 1:] = np.ascontiguousarray(vertices, dtype="<f8").view(np.uint8).reshape(count, size - 1)
+    buffer = rows.tobytes()
+    return [buffer[start : start + size] for start in range(0, count * size, size)]
+
+
+def decode_polygon(encoded: bytes) -> FloatArray | None:
+    """Read the vertices of an encoded `lsst.sphgeom.ConvexPolygon`.
+
+    Parameters
+    ----------
+    encoded : `bytes`
+        What ``Region.encode`` returned.
+
+    Returns
+    -------
+    vertices : `numpy.ndarray`, shape (V, 3), or `None`
+        The vertices, or `None` if the region is of another kind, or damaged: vertices that are not numbers.
+    """
+    if encoded[0] != _POLYGON:
+        return None
+    vertices = np.frombuffer(encoded, dtype="<f8", offset=1).reshape(-1, 3).astype(float)
+    return vertices if np.isfinite(vertices).all() else None
+
+
+def boundary_distance(points: FloatArray, polygon: FloatArray) -> FloatArray:
+    """Measure how far points are from the boundary of a polygon, inside or outside.
+
+    Parameters
+    ----------
+    points : `numpy.ndarray`, shape (..., K, 3)
+        Unit vectors.
+    polygon : `numpy.ndarray`, shape (..., V, 3)
+        Vertices; its edges are great-circle arcs.
+
+    Returns
+    -------
+    distance : `numpy.ndarray`, shape (..., K)
+        Angle to the nearest point of the nearest edge, radians.
+
+    Notes
+    -----
+    Everything is computed from differences of nearby vectors, because the sine of a distance, taken as the product of a
+    point and an edge's normal, is lost in rounding where two vertices are closer than a milliarcsecond.
+    """
+    start = polygon[..., None, :, :]
+    step = np.roll(polygon, -1, axis=-2)[..., None, :, :] - start
+    offset = points[..., :, None, :] - start
+    normal = np.cross(start, step)
+    length = np.linalg.norm(normal, axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sine = np.einsum("...i,...i->...", offset, normal) / length
+    # The point is beside the arc where it is ahead of its start and behind its end.
+    ahead = np.einsum("...i,...i->...", offset, np.cross(normal, start))
+    behind = np.einsum("...i,...i->...", offset - step, np.cross(normal, start + step))
+    beside = (ahead >= 0) & (behind <= 0) & (length > 0)
+    to_arc = np.where(beside, np.abs(np.arcsin(np.clip(np.nan_to_num(sine), -1, 1))), np.inf)
+    to_start = 2 * np.arcsin(np.minimum(np.linalg.norm(offset, axis=-1) / 2, 1))
+    return np.minimum(to_arc, to_start).min(axis=-1)
+
+
+def outline_distance(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Measure the largest distance of a vertex of either polygon to the other's boundary.
+
+    Parameters
+    ----------
+    a, b : `numpy.ndarray`, shapes (..., V, 3) and (..., W, 3)
+        Vertices of the polygons.
+
+    Returns
+    -------
+    distance : `numpy.ndarray`, shape (...)
+        Angle in radians.
+    """
+    return np.maximum(boundary_distance(a, b).max(axis=-1), boundary_distance(b, a).max(axis=-1))
+
+
+def polygon_area(vertices: FloatArray) -> float:
+    """Measure the area of a convex polygon.
+
+    Parameters
+    ----------
+    vertices : `numpy.ndarray`, shape (V, 3)
+        Unit vectors, counterclockwise as seen from outside the sphere.
+
+    Returns
+    -------
+    area : `float`
+        Steradians.
+
+    Notes
+    -----
+    The sum over a fan of triangles, each with the formula of F. Eriksson (Mathematics Magazine 63, 184, 1990):
+    tan(E / 2) = a . (b x c) / (1 + a . b + b . c + c . a).
+    """
+    a, b, c = vertices[0], vertices[1:-1], vertices[2:]
+    # The triple product from differences, which small polygons do not cancel.
+    triple = np.einsum("i,ji->j", a, np.cross(b - a, c - a))
+    return float(2 * np.arctan2(triple, 1 + b @ a + np.einsum("ji,ji->j", b, c) + c @ a).sum())

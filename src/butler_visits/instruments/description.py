@@ -1,0 +1,344 @@
+"""Instrument descriptions: what a telescope without a translator writes into its headers, and what its camera is."""
+
+from __future__ import annotations
+
+__all__ = ["Detector", "Filter", "InstrumentDescription", "Location", "instrument_record", "read_description"]
+
+import types
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+import yaml
+from lsst.resources import ResourcePath, ResourcePathExpression
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from ..camera import Camera
+from ..camera.yaml_camera import camera_from_mapping
+from ..errors import CameraFileError, DescriptionError
+from .sources import Model, Properties
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=32, strip_whitespace=True)]
+"""A name, of the length that repositories take."""
+
+_PURPOSES = {0: "SCIENCE", 1: "FOCUS", 2: "GUIDER", 3: "WAVEFRONT"}
+"""Purpose of a detector by the ``detectorType`` that YAML cameras have."""
+
+
+class Filter(Model):
+    """A physical filter."""
+
+    name: Name
+    band: Name
+
+
+class Detector(Model):
+    """A detector."""
+
+    id: int = Field(ge=0)
+    name: Name
+    raft: Name | None = None
+    name_in_raft: Name | None = None
+    purpose: Literal["SCIENCE", "WAVEFRONT", "GUIDER", "FOCUS"] = "SCIENCE"
+
+
+class Location(Model):
+    """Where the telescope stands."""
+
+    longitude: float = Field(ge=-180, le=360)
+    """Degrees, east positive."""
+    latitude: float = Field(ge=-90, le=90)
+    """Degrees, north positive."""
+    height: float = 0.0
+    """Metres."""
+
+
+class InstrumentDescription(Model):
+    """An instrument: its headers, filters, detectors and camera.
+
+    docs/instruments.md describes all fields; `read_description` reads a file.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=28)]
+    """Name of the instrument in data IDs; repositories take 64 characters for the name of its class."""
+    recognise: dict[str, tuple[str | int | float | bool, ...]] = Field(min_length=1)
+    """Header keys and the values, one or several of each, by which its files are known."""
+    filters: tuple[Filter, ...] = Field(min_length=1)
+    detectors: tuple[Detector, ...] = ()
+    """By default those of the camera."""
+    camera: dict[str, Any] | None = None
+    """Content of a YAML camera; in a file also the path of one."""
+    raws_flipped: bool | None = None
+    """Whether raw images are mirrored; by default what the camera says."""
+    grouping: str = "one-to-one"
+    """Algorithm that groups exposures into visits."""
+    properties: Properties = Properties()
+    location: Location | None = None
+    """By default what the header says in OBSGEO-X, -Y and -Z."""
+    day_obs_offset_hours: float = Field(default=0.0, ge=-24, le=24)
+    """An observing day begins so many hours after midnight TAI."""
+    exposure_max: int = Field(default=10**15, gt=0)
+    """Upper limit of the ids of exposures and visits."""
+    detector_max: int = Field(default=1000, gt=0)
+    """Upper limit of the ids of detectors."""
+
+    @field_validator("recognise", mode="before")
+    @classmethod
+    def _listed(cls, recognise: Any) -> Any:
+        if isinstance(recognise, Mapping):
+            return {key: value if isinstance(value, (list, tuple)) else (value,) for key, value in recognise.items()}
+        return recognise
+
+    @field_validator("filters")
+    @classmethod
+    def _filters_unique(cls, filters: tuple[Filter, ...]) -> tuple[Filter, ...]:
+        _unique("the name", (f.name for f in filters))
+        return filters
+
+    @field_validator("detectors")
+    @classmethod
+    def _detectors_unique(cls, detectors: tuple[Detector, ...]) -> tuple[Detector, ...]:
+        _unique("the id", (detector.id for detector in detectors))
+        _unique("the name", (detector.name for detector in detectors))
+        return detectors
+
+    @field_validator("camera")
+    @classmethod
+    def _camera_is_one(cls, camera: dict[str, Any] | None) -> dict[str, Any] | None:
+        if camera is not None:
+            try:
+                camera_from_mapping(camera, "the camera").corners()
+            except CameraFileError as error:
+                raise ValueError(str(error).replace("the camera: ", "has a mistake: ").rstrip(".")) from None
+        return camera
+
+    @model_validator(mode="before")
+    @classmethod
+    def _detectors_of_camera(cls, data: Any) -> Any:
+        """Take the detectors from the camera where they are not listed."""
+        if not isinstance(data, Mapping) or data.get("detectors") or not isinstance(data.get("camera"), Mapping):
+            return data
+        ccds = data["camera"].get("CCDs")
+        if not isinstance(ccds, Mapping) or not all(isinstance(ccd, Mapping) for ccd in ccds.values()):
+            return data
+        detectors = [
+            {
+                "id": ccd["id"],
+                "name": str(name),
+                "purpose": _PURPOSES.get(ccd.get("detectorType", 0), "SCIENCE"),
+            }
+            for name, ccd in ccds.items()
+            if "id" in ccd
+        ]
+        return {**data, "detectors": detectors}
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if not self.detectors:
+            raise ValueError("has neither detectors nor a camera; list the detectors, or give the camera that has them")
+        if (largest := max(detector.id for detector in self.detectors)) >= self.detector_max:
+            raise ValueError(f"detector id {largest} must be below detector_max, which is {self.detector_max}")
+        properties = self.properties
+        if len(self.detectors) > 1 and properties.detector_num is None and properties.detector_name is None:
+            raise ValueError(
+                f"has {len(self.detectors)} detectors, and no way to tell them apart; give properties.detector_num or "
+                "properties.detector_name a key"
+            )
+        source = properties.physical_filter
+        named = {source.value, source.default, *(source.map or {}).values()} - {None}
+        if unknown := sorted(named - {f.name for f in self.filters}, key=str):
+            raise ValueError(f"properties.physical_filter gives {unknown[0]!r}, which is none of the filters")
+        if self.camera is not None:
+            self._check_camera(camera_from_mapping(self.camera, "the camera"))
+        return self
+
+    def _check_camera(self, camera: Camera) -> None:
+        listed = {detector.id: detector.name for detector in self.detectors}
+        for detector_id, name in zip(camera.detector_ids.tolist(), camera.detector_names, strict=True):
+            if listed.get(detector_id) != name:
+                other = f"{listed[detector_id]!r}" if detector_id in listed else "missing"
+                raise ValueError(f"the camera has a detector {detector_id} {name!r}, which is {other} in detectors")
+        if self.raws_flipped is False and camera.flipped:
+            raise ValueError("raws_flipped is false, and the camera is mirrored; correct one of them")
+
+    @cached_property
+    def camera_content(self) -> dict[str, Any] | None:
+        """Content of the camera, as mirrored as the raws are; `None` if there is no camera."""
+        if self.camera is None or not self.raws_flipped or camera_from_mapping(self.camera, "the camera").flipped:
+            return self.camera
+        transforms = self.camera["transforms"]
+        parity = self.camera.get("focalPlaneParity", transforms.get("focalPlaneParity", False))
+        return {**self.camera, "focalPlaneParity": not parity}
+
+    def stored_content(self) -> dict[str, Any]:
+        """Return what a repository keeps of it, which is all but the camera.
+
+        Returns
+        -------
+        content : `dict`
+            Content from which the same description is made again.
+        """
+        content = self.model_dump(mode="json", exclude_unset=True, exclude={"camera"})
+        content["detectors"] = [detector.model_dump(mode="json", exclude_unset=True) for detector in self.detectors]
+        return content
+
+    @classmethod
+    def from_mapping(cls, content: Any, source: str) -> Self:
+        """Make a description from the content of a file.
+
+        Parameters
+        ----------
+        content : `~collections.abc.Mapping`
+            The content.
+        source : `str`
+            Where it is from, for messages.
+
+        Returns
+        -------
+        description : `InstrumentDescription`
+            The description.
+
+        Raises
+        ------
+        DescriptionError
+            If it makes no sense; the message has a line for each mistake.
+        """
+        if not isinstance(content, Mapping):
+            raise DescriptionError(
+                f"{source}: an instrument description is a mapping with the keys name, recognise, filters and others; "
+                "docs/instruments.md has examples."
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            # A list without its bad entries may be called too short.
+            mistakes = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
+            raise DescriptionError("\n".join(f"{source}: {_mistake(one)}" for one in mistakes)) from None
+
+
+def read_description(uri: ResourcePathExpression) -> InstrumentDescription:
+    """Read an instrument description.
+
+    Parameters
+    ----------
+    uri : `lsst.resources.ResourcePathExpression`
+        A YAML file. The path of a camera in it begins at its folder.
+
+    Returns
+    -------
+    description : `InstrumentDescription`
+        The description.
+
+    Raises
+    ------
+    DescriptionError
+        If it cannot be read or makes no sense.
+    CameraFileError
+        If that is so of its camera.
+    """
+    path = ResourcePath(uri, forceAbsolute=False)
+    content = _read_yaml(path, "instrument description")
+    if isinstance(content, dict) and isinstance(content.get("camera"), str):
+        place = ResourcePath(content["camera"], root=ResourcePath(uri).dirname())
+        camera = _read_yaml(place, "camera")
+        camera_from_mapping(camera, str(place))
+        content["camera"] = camera
+    return InstrumentDescription.from_mapping(content, str(uri))
+
+
+def _read_yaml(path: ResourcePath, what: str) -> Any:
+    name = path.ospath if path.isLocal else str(path)
+    try:
+        return yaml.load(path.read(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except FileNotFoundError:
+        raise DescriptionError(f"There is no {what} {name}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DescriptionError(f"{name} is no YAML file: {' '.join(str(error).split())}.") from error
+    except OSError as error:
+        raise DescriptionError(f"The {what} {name} cannot be read: {error}.") from error
+
+
+def _unique(what: str, values: Iterable[Any]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise ValueError(f"{count} of them have {what} {value!r}; each needs its own")
+
+
+def _mistake(error: Mapping[str, Any]) -> str:
+    """Say where a description is wrong, and what is allowed."""
+    place = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "missing":
+            return f"{place} is missing; it must be given."
+        case "too_short":
+            return f"{place} is empty; it must have at least one entry."
+        case "string_too_long" | "string_too_short":
+            limit = f"at most {error['ctx'].get('max_length')}" if "max_length" in error["ctx"] else "at least one"
+            return f"{place} must have {limit} characters, not {error['input']!r}."
+        case "tuple_type":
+            return f"{place} must be a list, not {error['input']!r}."
+        case "dict_type" | "model_type" | "model_attributes_type":
+            fields = ", ".join(_fields_at(error["loc"])) or "names to values"
+            return f"{place} must be a mapping of {fields}, not {error['input']!r}."
+        case "extra_forbidden":
+            *parent, key = error["loc"]
+            return f"{place} is not known; {key!r} must be one of {', '.join(_fields_at(parent))}."
+        case "value_error":
+            return f"{place or 'the description'} {error['ctx']['error']}."
+        case "literal_error":
+            return f"{place} must be {error['ctx']['expected']}, not {error['input']!r}."
+        case "string_pattern_mismatch":
+            return f"{place} must begin with a letter and have letters, digits, - and _ only, not {error['input']!r}."
+        case "string_type":
+            return f"{place} must be a text, not {error['input']!r}; put it in quotes."
+    message = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{place} must be {message}, not {error['input']!r}."
+
+
+def _fields_at(place: Iterable[str | int]) -> list[str]:
+    """List the keys that are allowed at a place."""
+    model: type[BaseModel] | None = InstrumentDescription
+    for part in place:
+        if model is not None and isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation)
+    return [] if model is None else list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Find the model in an annotation such as ``Model | None`` or ``tuple[Model, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, Union, types.UnionType):
+        return next((model for arg in get_args(annotation) if (model := _model_in(arg)) is not None), None)
+    return None
+
+
+def instrument_record(
+    name: str, class_name: str, *, exposure_max: int | None = None, detector_max: int | None = None
+) -> dict[str, Any]:
+    """Put the fields of an instrument record together.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the instrument.
+    class_name : `str`
+        Full name of its class.
+    exposure_max, detector_max : `int`, optional
+        Upper limits of the ids of exposures and visits, and of detectors.
+
+    Returns
+    -------
+    fields : `dict`
+        The fields, which all universes have.
+    """
+    fields = InstrumentDescription.model_fields
+    exposure_max = exposure_max or fields["exposure_max"].default
+    return {
+        "name": name,
+        "class_name": class_name,
+        "visit_max": exposure_max,
+        "exposure_max": exposure_max,
+        "detector_max": detector_max or fields["detector_max"].default,
+    }

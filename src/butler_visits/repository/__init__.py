@@ -1,0 +1,44 @@
+"""All of the Butler and all SQL: records read and written in bulk, and which camera and which raws apply."""
+
+from .database import lock_exposures
+from .reading import (
+    fetch_bands,
+    fetch_detector_names,
+    fetch_detector_regions,
+    fetch_detectors,
+    fetch_detectors_of_visits,
+    fetch_exposures,
+    fetch_instrument,
+    fetch_visits,
+    resolve_instrument,
+    select_exposures,
+)
+from .retry import GaveUpError, in_transaction, try_again, until_written
+from .stored import StoredVisit, fetch_exposures_of_visits, fetch_visits_of_exposures, read_visits
+from .writing import Changes, StaleError, register_run, write_changes
+
+__all__ = [
+    "Changes",
+    "GaveUpError",
+    "StaleError",
+    "StoredVisit",
+    "fetch_bands",
+    "fetch_detector_names",
+    "fetch_detector_regions",
+    "fetch_detectors",
+    "fetch_detectors_of_visits",
+    "fetch_exposures",
+    "fetch_exposures_of_visits",
+    "fetch_instrument",
+    "fetch_visits",
+    "fetch_visits_of_exposures",
+    "in_transaction",
+    "lock_exposures",
+    "read_visits",
+    "register_run",
+    "resolve_instrument",
+    "select_exposures",
+    "try_again",
+    "until_written",
+    "write_changes",
+]

@@ -1,0 +1,254 @@
+"""Which camera applies to an exposure."""
+
+from __future__ import annotations
+
+__all__ = ["CameraFinder"]
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DimensionRecord,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+    Timespan,
+)
+from lsst.pipe.base import Instrument
+
+from ..camera.afw_fits import read_afw_camera
+from ..camera.afw_object import camera_from_afw
+from ..camera.model import Camera
+from ..camera.yaml_camera import camera_from_mapping, read_yaml_camera
+from ..errors import CameraFileError, CameraLookupError
+from ..instruments import StandInInstrument
+
+_LOG = logging.getLogger(__name__)
+
+CAMERA_DATASET_TYPES = ("camera", "camera_geometry")
+"""Where cameras are stored: Rubin's dataset type, then ours."""
+
+
+@dataclass(frozen=True)
+class _Certified:
+    """A camera dataset and when it is valid."""
+
+    dataset_id: UUID
+    dataset_type: str
+    collection: str
+    timespan: Timespan
+
+
+class CameraFinder:
+    """Finds the camera of each exposure; a camera is read once.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    versioned_only : `bool`, optional
+        If `True`, take cameras from datasets only, not from the instrument's class.
+    """
+
+    def __init__(self, butler: Butler, *, versioned_only: bool = False) -> None:
+        self._butler = butler
+        self._versioned_only = versioned_only
+        self._read: dict[UUID | str, Camera] = {}
+        self._no_class_camera = ""
+        # A collection's type does not change; what a chain holds may.
+        self._unchained: set[str] = set()
+
+    def find(
+        self,
+        exposures: Sequence[DimensionRecord],
+        instrument: Instrument,
+        collections: Sequence[str] | None = None,
+    ) -> list[Camera]:
+        """Find the camera of each exposure.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
+            Exposures of one instrument.
+        instrument : `lsst.pipe.base.Instrument`
+            That instrument.
+        collections : `~collections.abc.Sequence` [`str`], optional
+            Where to search first; by default the Butler's own collections.
+
+        Returns
+        -------
+        cameras : `list` [`Camera`]
+            A camera for each exposure.
+
+        Raises
+        ------
+        CameraLookupError
+            If there is none for an exposure.
+        CameraFileError
+            If a camera cannot be read.
+        lsst.daf.butler.MissingCollectionError
+            If one of the given collections does not exist.
+
+        Notes
+        -----
+        docs/design.md, Cameras, gives the order. An exposure takes the camera that is valid when it begins.
+        """
+        given = self._butler.collections.defaults if collections is None else collections
+        searched = self._flatten(given)
+        for name in (
+            instrument.makeCalibrationCollectionName(),
+            instrument.makeUnboundedCalibrationRunName(),
+        ):
+            try:
+                searched.extend(self._flatten([name]))
+            except MissingCollectionError:
+                continue
+        searched = list(dict.fromkeys(searched))
+        candidates = self._certified(instrument.getName(), searched)
+        found: dict[int | None, Camera] = {}
+        cameras = []
+        for exposure in exposures:
+            begin = _begin(exposure)
+            if begin not in found:
+                found[begin] = self._choose(exposure, begin, candidates, instrument, searched)
+            cameras.append(found[begin])
+        return cameras
+
+    def _flatten(self, collections: Iterable[str]) -> list[str]:
+        """List the collections that have datasets of their own, in the order of a search."""
+        flat: list[str] = []
+        for name in collections:
+            if name in self._unchained:
+                flat.append(name)
+                continue
+            info = self._butler.collections.get_info(name)
+            if info.type is CollectionType.CHAINED:
+                flat.extend(self._flatten(info.children))
+            else:
+                self._unchained.add(name)
+                flat.append(name)
+        return flat
+
+    def _certified(self, instrument: str, collections: Sequence[str]) -> list[_Certified]:
+        """List all cameras of the instrument, the first to be taken first; one query for each dataset type."""
+        certified: list[_Certified] = []
+        if not collections:
+            return certified
+        for dataset_type in CAMERA_DATASET_TYPES:
+            try:
+                # Of a type that is not registered the Butler knows faster than a query finds out.
+                self._butler.get_dataset_type(dataset_type)
+                with self._butler.query() as query:
+                    rows = list(
+                        query.join_dataset_search(dataset_type, collections)
+                        .general(
+                            ["instrument"],
+                            dataset_fields={dataset_type: {"dataset_id", "collection", "timespan"}},
+                            find_first=False,
+                        )
+                        .where(instrument=instrument)
+                    )
+            except MissingDatasetTypeError:
+                continue
+            found = [
+                _Certified(
+                    row[f"{dataset_type}.dataset_id"],
+                    dataset_type,
+                    row[f"{dataset_type}.collection"],
+                    row[f"{dataset_type}.timespan"] or Timespan(None, None),
+                )
+                for row in rows
+            ]
+            certified.extend(sorted(found, key=lambda c: collections.index(c.collection)))
+        return certified
+
+    def _choose(
+        self,
+        exposure: DimensionRecord,
+        begin: int | None,
+        candidates: Sequence[_Certified],
+        instrument: Instrument,
+        searched: Sequence[str],
+    ) -> Camera:
+        for candidate in candidates:
+            valid_from, valid_to = candidate.timespan.nsec
+            if candidate.timespan == Timespan(None, None) or (begin is not None and valid_from <= begin < valid_to):
+                return self._dataset_camera(candidate)
+        if not self._versioned_only and not isinstance(instrument, StandInInstrument):
+            camera = self._class_camera(instrument)
+            if camera is not None:
+                return camera
+        if candidates:
+            when = "has no timespan" if begin is None else f"begins at {exposure.timespan.begin.isot} TAI"
+            problem = f"none of the {len(candidates)} certified cameras is valid for it (the exposure {when})"
+        else:
+            where = ", ".join(searched) if searched else "no collections"
+            problem = f"there is no camera or camera_geometry dataset in {where}"
+        raise CameraLookupError(
+            f"No camera geometry for exposure {exposure.id} of {instrument.getName()}: {problem}"
+            f"{self._no_class_camera}. "
+            f"Certify one in {instrument.makeCalibrationCollectionName()}, or name its collection with --collections."
+        )
+
+    def _dataset_camera(self, candidate: _Certified) -> Camera:
+        camera = self._read.get(candidate.dataset_id)
+        if camera is None:
+            ref = self._butler.get_dataset(candidate.dataset_id)
+            if ref is None:
+                raise CameraLookupError(f"Camera dataset {candidate.dataset_id} was removed while it was looked up.")
+            uri = self._butler.getURI(ref)
+            try:
+                content = uri.read()
+            except FileNotFoundError as error:
+                raise CameraFileError(
+                    f"The camera file {uri} of collection {candidate.collection} is gone; restore the file."
+                ) from error
+            read = read_afw_camera if candidate.dataset_type == "camera" else read_yaml_camera
+            camera = read(content, str(uri))
+            self._read[candidate.dataset_id] = camera
+            _LOG.info(
+                "Camera %s is from dataset type %s in collection %s.",
+                camera.name,
+                candidate.dataset_type,
+                candidate.collection,
+            )
+        return camera
+
+    def _class_camera(self, instrument: Instrument) -> Camera | None:
+        """Ask the instrument's class, which need not have a camera."""
+        get_camera = getattr(instrument, "getCamera", None)
+        if get_camera is None:
+            return None
+        class_name = f"{type(instrument).__module__}.{type(instrument).__qualname__}"
+        if class_name not in self._read:
+            try:
+                camera = get_camera()
+            except ImportError as error:
+                # Its package is there, and Rubin's stack is not.
+                self._no_class_camera = f"; {class_name}.getCamera() needs what is not installed ({error})"
+                return None
+            except Exception as error:
+                raise CameraFileError(f"{class_name}.getCamera() failed: {type(error).__name__}: {error}") from error
+            if isinstance(camera, Mapping):
+                camera = camera_from_mapping(camera, f"{class_name}.getCamera()")
+            elif hasattr(camera, "getTransformMap"):
+                camera = camera_from_afw(camera, f"{class_name}.getCamera()")
+            if not isinstance(camera, Camera):
+                raise CameraFileError(
+                    f"{class_name}.getCamera() returned a {type(camera).__name__}; expected a butler_visits or an "
+                    "lsst.afw.cameraGeom Camera, or the content of a YAML camera. Certify a camera dataset instead."
+                )
+            self._read[class_name] = camera
+            _LOG.info("Camera %s is from %s.getCamera().", camera.name, class_name)
+        return self._read[class_name]
+
+
+def _begin(exposure: DimensionRecord) -> int | None:
+    """Return when an exposure begins, TAI nanoseconds since 1970; `None` if nobody knows."""
+    timespan = exposure.timespan
+    if timespan is None or timespan.isEmpty() or timespan.begin is None:
+        return None
+    return timespan.nsec[0]

@@ -1,0 +1,216 @@
+"""Register instruments in a repository, so that a new process knows them."""
+
+from __future__ import annotations
+
+__all__ = ["register", "register_instrument", "stored_description"]
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DatasetType,
+    DimensionRecord,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError
+
+from ..errors import DescriptionError
+from ..instruments.described import class_name as described_class_name
+from ..instruments.description import InstrumentDescription, instrument_record
+from .write_camera import write_camera
+from .writing import register_run
+
+_DATASET_TYPE = "instrument_description"
+
+
+def register_instrument(butler: Butler, description: InstrumentDescription, *, update: bool = False) -> None:
+    """Register an instrument that has a description, with its filters, detectors and camera.
+
+    Registering it again adds the filters and detectors that are new, and replaces the other settings.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    description : `InstrumentDescription`
+        The instrument.
+    update : `bool`, optional
+        Whether records that differ are updated; otherwise they are an error.
+
+    Raises
+    ------
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        If a record or a camera is there and differs; the message names the fields.
+    DescriptionError
+        If a name is longer than the repository takes.
+    """
+    name = description.name
+    register(
+        butler,
+        instrument_record(
+            name,
+            described_class_name(name),
+            exposure_max=description.exposure_max,
+            detector_max=description.detector_max,
+        ),
+        detectors=(
+            {
+                "id": one.id,
+                "full_name": one.name,
+                "raft": one.raft,
+                "name_in_raft": one.name_in_raft,
+                "purpose": one.purpose,
+            }
+            for one in description.detectors
+        ),
+        filters=({"name": one.name, "band": one.band} for one in description.filters),
+        update=update,
+    )
+    if description.camera_content is not None:
+        write_camera(butler, name, description.camera_content)
+    _store_description(butler, description)
+
+
+def register(
+    butler: Butler,
+    instrument: Mapping[str, Any],
+    *,
+    detectors: Iterable[Mapping[str, Any]] = (),
+    filters: Iterable[Mapping[str, Any]] = (),
+    update: bool = False,
+) -> None:
+    """Register an instrument, detectors and filters; those that are there and equal are left alone.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    instrument : `~collections.abc.Mapping`
+        Fields of the instrument's record, as `instrument_record` returns them.
+    detectors, filters : `~collections.abc.Iterable` [`~collections.abc.Mapping`]
+        Fields of records of the dimensions ``detector`` and ``physical_filter``, without the instrument. A field that
+        is not given or null is not compared.
+    update : `bool`, optional
+        Whether records that differ are updated; otherwise they are an error.
+
+    Raises
+    ------
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        If a record is there and differs; the message names the fields.
+    DescriptionError
+        If a name is longer than the repository takes.
+    """
+    name = instrument["name"]
+    with butler.transaction():
+        _sync(butler, "instrument", name, [instrument], update)
+        for element, rows in (("detector", detectors), ("physical_filter", filters)):
+            _sync(butler, element, name, [{"instrument": name, **row} for row in rows], update)
+
+
+def _sync(butler: Butler, element: str, instrument: str, rows: list[Mapping[str, Any]], update: bool) -> None:
+    if not rows:
+        return
+    key = "id" if element == "detector" else "name"
+    with butler.query() as query:
+        stored = {
+            record.toDict()[key]: record
+            for record in query.dimension_records(element).where("instrument = name", bind={"name": instrument})
+        }
+    new, changed = [], []
+    for row in rows:
+        record = stored.get(row[key])
+        if record is None:
+            new.append(row)
+            continue
+        there = record.toDict()
+        given = {field: value for field, value in row.items() if value is not None and there[field] != value}
+        # What nobody knew yet is no contradiction.
+        if not update and (different := {field: value for field, value in given.items() if there[field] is not None}):
+            raise ConflictingDefinitionError(_conflict(element, instrument, record, different))
+        if given:
+            changed.append({**there, **given})
+    _check_lengths(butler, element, instrument, [*new, *changed])
+    if new:
+        butler.registry.insertDimensionData(element, *new, skip_existing=True)
+    if changed:
+        butler.registry.insertDimensionData(element, *changed, replace=True)
+
+
+def _check_lengths(butler: Butler, element: str, instrument: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse texts that are too long for the repository: older ones take less."""
+    for column in butler.dimensions[element].schema.all:
+        limit = getattr(column, "length", None)
+        for row in rows:
+            text = row.get(column.name)
+            if isinstance(text, str) and limit is not None and len(text) > limit:
+                raise DescriptionError(
+                    f"Instrument {instrument}: {column.name} {text!r} of the dimension {element} has {len(text)} "
+                    f"characters; this repository takes {limit}."
+                )
+
+
+def _conflict(element: str, instrument: str, record: DimensionRecord, different: Mapping[str, Any]) -> str:
+    what = {"instrument": "Instrument", "detector": "Detector", "physical_filter": "Filter"}[element]
+    which = instrument if element == "instrument" else f"{record.dataId[element]} of {instrument}"
+    fields = ", ".join(f"{field} {getattr(record, field)!r}, not {value!r}" for field, value in different.items())
+    return f"{what} {which} is registered with {fields}. Correct the description, or update the record."
+
+
+def _store_description(butler: Butler, description: InstrumentDescription) -> None:
+    """Make the description the current one; those before it stay, each in its own run."""
+    content = description.stored_content()
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    chain = _collection(description.name)
+    run = f"{chain}/{digest}"
+    dataset_type = DatasetType(_DATASET_TYPE, ["instrument"], "StructuredDataDict", universe=butler.dimensions)
+    butler.registry.registerDatasetType(dataset_type)
+    register_run(butler, run)
+    butler.collections.register(chain, CollectionType.CHAINED)
+    if butler.find_dataset(dataset_type, instrument=description.name, collections=run) is None:
+        try:
+            butler.put(content, dataset_type, instrument=description.name, run=run)
+        except ConflictingDefinitionError:
+            # Another process was first, with the same content.
+            if butler.find_dataset(dataset_type, instrument=description.name, collections=run) is None:
+                raise
+    if butler.collections.get_info(chain).children != (run,):
+        butler.collections.redefine_chain(chain, [run])
+
+
+def stored_description(butler: Butler, instrument: str) -> InstrumentDescription | None:
+    """Read the description of a registered instrument.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    description : `InstrumentDescription` or `None`
+        Its description without the camera, which is a dataset of its own; `None` if it has none.
+
+    Raises
+    ------
+    DescriptionError
+        If it is of a version of this package that knows other settings.
+    """
+    chain = _collection(instrument)
+    try:
+        ref = butler.find_dataset(_DATASET_TYPE, instrument=instrument, collections=chain)
+    except (MissingDatasetTypeError, MissingCollectionError):
+        return None
+    if ref is None:
+        return None
+    return InstrumentDescription.from_mapping(butler.get(ref), f"The stored description of {instrument}")
+
+
+def _collection(instrument: str) -> str:
+    return f"{instrument}/description"

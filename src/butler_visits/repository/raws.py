@@ -1,0 +1,219 @@
+"""Find and read the raws of exposures in a repository."""
+
+from __future__ import annotations
+
+__all__ = ["RawReader"]
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from lsst.daf.butler import (
+    Butler,
+    DataCoordinate,
+    DatasetRef,
+    DatasetType,
+    DimensionRecord,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+)
+from lsst.pipe.base import Instrument
+from lsst.resources import ResourcePath
+
+from ..errors import RawFileError
+from ..instruments.translator import make_translator
+from ..lists import batches
+from ..raws.hdus import find_detector
+from ..raws.headers import RawFile, read_raw_files
+from ..raws.wcs import RawWcs
+from .instruments import stored_description
+from .reading import fetch_detector_names
+
+DATASET_TYPE = "raw"
+
+_EXPOSURES = 1_000
+"""Exposures whose raws are found with one query, so that the rows of a large camera do not fill the memory."""
+
+_FILES = 200
+"""Files whose headers are held at once."""
+
+
+class _Row(NamedTuple):
+    """A raw; rows are ordered by exposure and detector."""
+
+    exposure: int
+    detector: int
+    id: UUID
+    run: str
+
+
+class RawReader:
+    """Reads the WCSs of raws.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    """
+
+    def __init__(self, butler: Butler) -> None:
+        self._butler = butler
+        self._names: dict[str, dict[int, str]] = {}
+        self._dataset_type: DatasetType | None = None
+
+    def collections(self, instrument: Instrument, collections: Sequence[str] | None = None) -> list[str]:
+        """List where raws are searched for.
+
+        Parameters
+        ----------
+        instrument : `lsst.pipe.base.Instrument`
+            The instrument.
+        collections : `~collections.abc.Sequence` [`str`], optional
+            Where to search first; by default the Butler's own collections.
+
+        Returns
+        -------
+        collections : `list` [`str`]
+            These, and the run into which the instrument's raws go by convention.
+        """
+        searched = list(self._butler.collections.defaults if collections is None else collections)
+        conventional = instrument.makeDefaultRawIngestRunName()
+        try:
+            self._butler.collections.get_info(conventional)
+        except MissingCollectionError:
+            return searched
+        return list(dict.fromkeys([*searched, conventional]))
+
+    def find(
+        self, exposures: Sequence[DimensionRecord], collections: Sequence[str]
+    ) -> dict[int, dict[int, DatasetRef]]:
+        """Find the raws of exposures.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
+            Exposures of one instrument.
+        collections : `~collections.abc.Sequence` [`str`]
+            Where to search.
+
+        Returns
+        -------
+        raws : `dict` [`int`, `dict` [`int`, `lsst.daf.butler.DatasetRef`]]
+            By exposure and detector, in the order of the detectors.
+        """
+        found: dict[int, dict[int, DatasetRef]] = defaultdict(dict)
+        for rows in self._rows(exposures, collections, None):
+            for row in sorted(rows):
+                found[row.exposure][row.detector] = self._ref(row, exposures[0].instrument)
+        return found
+
+    def find_one(
+        self, exposures: Sequence[DimensionRecord], collections: Sequence[str], detector: int | None
+    ) -> dict[int, DatasetRef]:
+        """Find one raw of each exposure.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
+            Exposures of one instrument.
+        collections : `~collections.abc.Sequence` [`str`]
+            Where to search.
+        detector : `int` or `None`
+            The detector; if `None` the lowest that has a raw.
+
+        Returns
+        -------
+        raws : `dict` [`int`, `lsst.daf.butler.DatasetRef`]
+            By exposure; those that have none are left out.
+        """
+        found: dict[int, DatasetRef] = {}
+        for rows in self._rows(exposures, collections, detector):
+            lowest: dict[int, _Row] = {}
+            for row in rows:
+                lowest[row.exposure] = min(lowest.get(row.exposure, row), row)
+            found.update((id_, self._ref(row, exposures[0].instrument)) for id_, row in lowest.items())
+        return found
+
+    def _rows(
+        self, exposures: Sequence[DimensionRecord], collections: Sequence[str], detector: int | None
+    ) -> Iterator[list[_Row]]:
+        """List raws, with one query for a thousand exposures; a row costs a fifth of a dataset reference."""
+        if not collections:
+            return
+        for batch in batches(exposures, _EXPOSURES):
+            with self._butler.query() as query:
+                where = query.expression_factory.exposure.in_iterable([exposure.id for exposure in batch])
+                data_id = {"instrument": exposures[0].instrument}
+                if detector is not None:
+                    data_id["detector"] = detector
+                try:
+                    rows = list(
+                        query.join_dataset_search(DATASET_TYPE, collections)
+                        .general(
+                            ["exposure", "detector"],
+                            dataset_fields={DATASET_TYPE: {"dataset_id", "run"}},
+                            find_first=True,
+                        )
+                        .where(where, data_id)
+                    )
+                except MissingDatasetTypeError:
+                    return
+            yield [
+                _Row(row["exposure"], row["detector"], row[f"{DATASET_TYPE}.dataset_id"], row[f"{DATASET_TYPE}.run"])
+                for row in rows
+            ]
+
+    def _ref(self, row: _Row, instrument: str) -> DatasetRef:
+        if self._dataset_type is None:
+            self._dataset_type = self._butler.get_dataset_type(DATASET_TYPE)
+        data_id = DataCoordinate.standardize(
+            {"instrument": instrument, "exposure": row.exposure, "detector": row.detector},
+            dimensions=self._dataset_type.dimensions,
+        )
+        return DatasetRef(self._dataset_type, data_id, row.run, id=row.id)
+
+    def read(self, refs: Sequence[DatasetRef]) -> Iterator[tuple[DatasetRef, RawWcs | RawFileError]]:
+        """Read the WCSs of raws; many files at the same time, and a file that holds several detectors once.
+
+        Parameters
+        ----------
+        refs : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
+            Raws of one instrument.
+
+        Yields
+        ------
+        ref : `lsst.daf.butler.DatasetRef`
+            A raw, in any order.
+        wcs : `RawWcs` or `RawFileError`
+            Its WCS, or the error that tells why there is none.
+        """
+        uris = self._butler.get_many_uris(refs, allow_missing=True)
+        by_file: dict[ResourcePath, list[DatasetRef]] = defaultdict(list)
+        for ref in refs:
+            primary = uris[ref].primaryURI if ref in uris else None
+            if primary is None:
+                yield (
+                    ref,
+                    RawFileError(f"The raw {ref.dataId} of run {ref.run} has no file in the datastore; ingest it."),
+                )
+            else:
+                by_file[primary].append(ref)
+        for batch in batches(by_file, _FILES):
+            for path, file in zip(batch, read_raw_files(batch), strict=True):
+                for ref in by_file[path]:
+                    yield ref, self._wcs(ref, file, alone=len(by_file[path]) == 1)
+
+    def _wcs(self, ref: DatasetRef, file: RawFile | RawFileError, *, alone: bool) -> RawWcs | RawFileError:
+        if isinstance(file, RawFileError):
+            return file
+        instrument, detector = str(ref.dataId["instrument"]), int(ref.dataId["detector"])
+        if instrument not in self._names:
+            self._names[instrument] = fetch_detector_names(self._butler, instrument)
+            if (description := stored_description(self._butler, instrument)) is not None:
+                # Which HDU shows which detector is asked of all translators.
+                make_translator(description)
+        try:
+            return RawWcs(find_detector(file, detector, self._names[instrument].get(detector), alone=alone))
+        except RawFileError as error:
+            return error

@@ -1,0 +1,313 @@
+"""Read dimension records, in bulk."""
+
+from __future__ import annotations
+
+__all__ = [
+    "fetch_bands",
+    "fetch_detector_names",
+    "fetch_detector_regions",
+    "fetch_detectors",
+    "fetch_detectors_of_visits",
+    "fetch_exposures",
+    "fetch_instrument",
+    "fetch_visits",
+    "readable",
+    "resolve_instrument",
+    "select_exposures",
+    "sets_of",
+]
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.pipe.base import Instrument
+from lsst.sphgeom import Region
+
+from ..errors import RecordError, VisitsError
+from ..instruments import import_instrument_class, known_class_name, load_instrument
+from ..lists import batches
+from .database import BATCH
+
+
+def resolve_instrument(butler: Butler, name: str) -> str:
+    """Find the name of a registered instrument.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    name : `str`
+        A registered name, or the full name of a registered instrument's class.
+
+    Returns
+    -------
+    instrument : `str`
+        The registered name.
+
+    Raises
+    ------
+    VisitsError
+        If there is none.
+    """
+    with butler.query() as query:
+        records = list(query.dimension_records("instrument"))
+    # A class can be known under several names; if it can be imported, it says what its instrument is called.
+    cls = import_instrument_class(name) if "." in name else None
+    for record in records:
+        names = (record.name, record.class_name, known_class_name(record.name))
+        if name in names or (cls is not None and cls.getName() == record.name):
+            return str(record.name)
+    known = ", ".join(sorted(record.name for record in records)) or "none"
+    raise VisitsError(f"No instrument {name!r} is registered in this repository; registered: {known}.")
+
+
+def fetch_instrument(butler: Butler, name: str) -> Instrument:
+    """Make the instrument that is registered under a name.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    name : `str`
+        The registered name.
+
+    Returns
+    -------
+    instrument : `lsst.pipe.base.Instrument`
+        Its class's instance, or a stand-in.
+    """
+    with butler.query() as query:
+        (record,) = query.dimension_records("instrument").where(instrument=name)
+    return load_instrument(record)
+
+
+def select_exposures(butler: Butler, instrument: str, where: str) -> list[DimensionRecord]:
+    """Read the exposures that an expression selects.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`
+        A Butler expression; empty selects all.
+
+    Returns
+    -------
+    records : `list` [`lsst.daf.butler.DimensionRecord`]
+        The ``exposure`` records.
+
+    Raises
+    ------
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    with butler.query() as query:
+        return list(query.dimension_records("exposure").where(where, instrument=instrument))
+
+
+def fetch_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, DimensionRecord]:
+    """Read exposure records.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    exposures : `~collections.abc.Iterable` [`int`]
+        Ids of the exposures.
+
+    Returns
+    -------
+    records : `dict` [`int`, `lsst.daf.butler.DimensionRecord`]
+        The ``exposure`` records that there are, by id.
+    """
+    return {record.id: record for record in _records(butler, "exposure", instrument, "exposure", exposures)}
+
+
+def fetch_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, DimensionRecord]:
+    """Read visit records.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits.
+
+    Returns
+    -------
+    records : `dict` [`int`, `lsst.daf.butler.DimensionRecord`]
+        The ``visit`` records that there are, by id.
+    """
+    return {record.id: record for record in _records(butler, "visit", instrument, "visit", visits)}
+
+
+def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, set[int]]:
+    """Read which detectors of visits have regions.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits.
+
+    Returns
+    -------
+    detectors : `dict` [`int`, `set` [`int`]]
+        Ids of the detectors of each visit that has any.
+    """
+    return sets_of(
+        (record.visit, record.detector)
+        for record in _records(butler, "visit_detector_region", instrument, "visit", visits)
+    )
+
+
+def fetch_detector_regions(
+    butler: Butler, instrument: str, visits: Iterable[int]
+) -> dict[int, dict[int, Region | None]]:
+    """Read the regions of visits' detectors.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits; of many, a batch at a time, because a large camera has 200 regions for each.
+
+    Returns
+    -------
+    regions : `dict` [`int`, `dict` [`int`, `lsst.sphgeom.Region` or `None`]]
+        By visit and detector, in the order of ids, for each visit that has any; `None` where it is null.
+    """
+    regions: dict[int, dict[int, Region | None]] = defaultdict(dict)
+    for record in _records(butler, "visit_detector_region", instrument, "visit", visits):
+        regions[record.visit][record.detector] = record.region
+    return {visit: dict(sorted(regions[visit].items())) for visit in sorted(regions)}
+
+
+def _records(
+    butler: Butler, element: str, instrument: str, dimension: str, ids: Iterable[int]
+) -> Iterator[DimensionRecord]:
+    """Read an element's records for the given values of a dimension."""
+    for batch in batches(sorted(set(ids)), BATCH):
+        what = f"{element} record of {instrument}, {dimension} {batch[0]} to {batch[-1]},"
+        with readable(what), butler.query() as query:
+            yield from query.dimension_records(element).where(
+                f"{dimension} IN (ids)", instrument=instrument, bind={"ids": batch}
+            )
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Say which records hold a region that the Butler cannot make of what is stored.
+
+    Parameters
+    ----------
+    what : `str`
+        The records that are read.
+
+    Raises
+    ------
+    RecordError
+        If one of them cannot be read.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # What sphgeom raises for bytes that are not its own is of no class of its own.
+        if type(error) is not RuntimeError:
+            raise
+        raise RecordError(
+            f"A {what} cannot be read: {error}. 'butler-visits check' says which; leave it out with --where (in Python "
+            "where)."
+        ) from error
+
+
+def sets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+    """Collect the values of each key.
+
+    Parameters
+    ----------
+    pairs : `~collections.abc.Iterable` [`tuple` [`int`, `int`]]
+        Keys and values.
+
+    Returns
+    -------
+    sets : `dict` [`int`, `set` [`int`]]
+        The values by key.
+    """
+    sets: dict[int, set[int]] = defaultdict(set)
+    for key, value in pairs:
+        sets[key].add(value)
+    return dict(sets)
+
+
+def fetch_detectors(butler: Butler, instrument: str) -> set[int]:
+    """Read the ids of an instrument's detectors.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    detectors : `set` [`int`]
+        The registered ids.
+    """
+    with butler.query() as query:
+        return {record.id for record in query.dimension_records("detector").where(instrument=instrument)}
+
+
+def fetch_detector_names(butler: Butler, instrument: str) -> dict[int, str]:
+    """Read the names of an instrument's detectors.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    names : `dict` [`int`, `str`]
+        Their full names by their ids.
+    """
+    with butler.query() as query:
+        records = query.dimension_records("detector").where(instrument=instrument)
+        return {int(record.id): str(record.full_name) for record in records}
+
+
+def fetch_bands(butler: Butler, instrument: str) -> dict[str, str | None]:
+    """Read the bands of an instrument's filters.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    bands : `dict` [`str`, `str` or `None`]
+        By the names of the filters.
+    """
+    with butler.query() as query:
+        records = query.dimension_records("physical_filter").where(instrument=instrument)
+        return {record.name: record.band for record in records}

@@ -1,0 +1,216 @@
+"""The visits that a repository has, and all that belongs to them."""
+
+from __future__ import annotations
+
+__all__ = [
+    "StoredVisit",
+    "fetch_encoded_regions",
+    "fetch_exposures_of_visits",
+    "fetch_visit_names",
+    "fetch_visit_systems",
+    "fetch_visits_of_exposures",
+    "read_visits",
+]
+
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from lsst.daf.butler import Butler, DimensionRecord
+
+from ..lists import batches
+from .database import BATCH, database_of
+from .reading import fetch_visits, readable, select_exposures, sets_of
+
+
+class StoredVisit(NamedTuple):
+    """A visit as it is stored."""
+
+    record: DimensionRecord
+    """Its ``visit`` record."""
+
+    exposures: tuple[int, ...]
+    """Ids of the exposures that are joined to it, in their order."""
+
+
+def read_visits(butler: Butler, instrument: str, where: str = "") -> list[StoredVisit]:
+    """Read the visits of an instrument.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    where : `str`, optional
+        A Butler expression that selects exposures; only visits that have any of them are read. The default is all
+        visits, those without exposures included.
+
+    Returns
+    -------
+    visits : `list` [`StoredVisit`]
+        The visits, in the order of their ids.
+
+    Raises
+    ------
+    lsst.daf.butler.InvalidQueryError, OverflowError
+        If the expression is wrong.
+    """
+    if where:
+        exposures = [record.id for record in select_exposures(butler, instrument, where)]
+        of_exposures = fetch_visits_of_exposures(butler, instrument, exposures)
+        ids: set[int] = set().union(*of_exposures.values())
+        records = fetch_visits(butler, instrument, ids)
+    else:
+        with readable(f"visit record of {instrument}"), butler.query() as query:
+            records = {record.id: record for record in query.dimension_records("visit").where(instrument=instrument)}
+    joined = fetch_exposures_of_visits(butler, instrument, records)
+    return [StoredVisit(record, tuple(sorted(joined.get(visit, ())))) for visit, record in sorted(records.items())]
+
+
+def fetch_visit_names(butler: Butler, instrument: str) -> dict[int, str]:
+    """Read which visits there are.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    names : `dict` [`int`, `str`]
+        The names of all visits by their ids.
+    """
+    return dict(_rows(butler, "visit", instrument, "id", "name"))
+
+
+def fetch_exposures_of_visits(
+    butler: Butler, instrument: str, visits: Iterable[int] | None = None
+) -> dict[int, set[int]]:
+    """Read which exposures belong to visits.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`], optional
+        Ids of the visits; the default is all.
+
+    Returns
+    -------
+    exposures : `dict` [`int`, `set` [`int`]]
+        Ids of the exposures of each visit that has any.
+    """
+    some = [{}] if visits is None else [{"visit": batch} for batch in batches(sorted(set(visits)), BATCH)]
+    return sets_of(
+        row for only in some for row in _rows(butler, "visit_definition", instrument, "visit", "exposure", **only)
+    )
+
+
+def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, set[int]]:
+    """Read which visits exposures belong to.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    exposures : `~collections.abc.Iterable` [`int`]
+        Ids of the exposures.
+
+    Returns
+    -------
+    visits : `dict` [`int`, `set` [`int`]]
+        Ids of the visits of each exposure that has any.
+    """
+    return sets_of(
+        row
+        for batch in batches(sorted(set(exposures)), BATCH)
+        for row in _rows(butler, "visit_definition", instrument, "exposure", "visit", exposure=batch)
+    )
+
+
+def fetch_visit_systems(butler: Butler, instrument: str) -> dict[int, set[int]]:
+    """Read which visit systems visits are in.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+
+    Returns
+    -------
+    systems : `dict` [`int`, `set` [`int`]]
+        Ids of the visit systems of each visit that is in any.
+    """
+    if "visit_system_membership" in butler.dimensions.elements.names:
+        rows = _rows(butler, "visit_system_membership", instrument, "visit", "visit_system")
+    else:
+        rows = _rows(butler, "visit", instrument, "id", "visit_system")
+    return sets_of(rows)
+
+
+def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, bytes | None]]:
+    """Read the regions of visits' detectors, encoded.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits; of many, a batch at a time, because a large camera has 200 regions for each.
+
+    Returns
+    -------
+    regions : `dict` [`int`, `dict` [`int`, `bytes` or `None`]]
+        What ``Region.encode`` gives, by visit and detector, for each visit that has any; `None` where it is null, and
+        no bytes where what is stored is none that the Butler has encoded.
+    """
+    regions: dict[int, dict[int, bytes | None]] = defaultdict(dict)
+    for batch in batches(sorted(set(visits)), BATCH):
+        rows = _rows(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=batch)
+        for visit, detector, region in rows:
+            regions[visit][detector] = None if region is None else _decoded(region)
+    return dict(regions)
+
+
+def _rows(butler: Butler, table: str, instrument: str, *columns: str, **only: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Read columns of all rows of an instrument, or of those that have one of the given values in a column.
+
+    From universe 6 on the Butler's queries join a visit and its exposures on ``day_obs``, and leave out those of
+    another day. Of regions they would make an object each, of which only the bytes are wanted: that takes eight times
+    as long.
+    """
+    database = database_of(butler)
+    source = sqlalchemy.table(
+        table,
+        *(sqlalchemy.column(name) for name in ("instrument", *columns) if name not in only),
+        # Ids do not fit into what SQLAlchemy takes for an integer by itself.
+        *(sqlalchemy.column(name, sqlalchemy.BigInteger) for name in only),
+        schema=database.namespace,
+    )
+    statement = sqlalchemy.select(*(source.c[name] for name in columns)).where(source.c.instrument == instrument)
+    for name, values in only.items():
+        statement = statement.where(source.c[name].in_(values))
+    with database.query(statement) as rows:
+        return [tuple(row) for row in rows]
+
+
+def _decoded(region: str) -> bytes:
+    """Make the bytes of a region from the text that the Butler stores."""
+    try:
+        return b64decode(region, validate=True)
+    except ValueError:
+        # A damaged one must not keep the others from being read.
+        return b""

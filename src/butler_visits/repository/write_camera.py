@@ -1,0 +1,263 @@
+"""Store a camera in a repository, and find the one that was stored for the latest time."""
+
+from __future__ import annotations
+
+__all__ = ["StoredCamera", "latest_camera", "write_camera"]
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+from astropy.time import Time
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DatasetRef,
+    DatasetType,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+    Timespan,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.daf.butler.time_utils import TimeConverter
+
+from ..camera.model import Camera
+from ..camera.yaml_camera import camera_from_mapping
+from ..errors import CameraFileError, CameraLookupError, VisitsError
+from .cameras import CAMERA_DATASET_TYPES, CameraFinder
+from .reading import fetch_detectors, fetch_instrument, resolve_instrument
+from .writing import register_run
+
+_LOG = logging.getLogger(__name__)
+
+_DATASET_TYPE = "camera_geometry"
+
+
+class StoredCamera(NamedTuple):
+    """A camera in a repository.
+
+    Parameters
+    ----------
+    camera : `Camera`
+        The camera.
+    ref : `lsst.daf.butler.DatasetRef`
+        Its dataset.
+    collection : `str`
+        The calibration collection in which it is certified.
+    timespan : `lsst.daf.butler.Timespan`
+        When it is valid.
+    is_new : `bool`
+        Whether it was not certified before.
+    """
+
+    camera: Camera
+    ref: DatasetRef
+    collection: str
+    timespan: Timespan
+    is_new: bool
+
+
+def write_camera(
+    butler: Butler,
+    instrument_name: str,
+    content: Mapping[str, Any],
+    *,
+    begin: Time | None = None,
+    end: Time | None = None,
+    collection: str | None = None,
+) -> StoredCamera:
+    """Store a camera as a ``camera_geometry`` dataset, and certify it.
+
+    Writing the same camera for the same times once more changes nothing.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    instrument_name : `str`
+        A registered instrument's name or full class name.
+    content : `~collections.abc.Mapping`
+        The content of a YAML camera, as docs/file-formats.md, YAML camera, describes it.
+    begin, end : `astropy.time.Time`, optional
+        The first time for which the camera is valid, and the first for which it is not any more. By default there is
+        no limit.
+    collection : `str`, optional
+        The calibration collection; by default the instrument's conventional one, where every camera is searched for.
+
+    Returns
+    -------
+    stored : `StoredCamera`
+        What is in the repository now.
+
+    Raises
+    ------
+    CameraFileError
+        If the content is no camera.
+    VisitsError
+        If there is no such instrument, the times are in the wrong order or the collection is no calibration collection.
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        If another camera is certified for some of these times.
+    """
+    name = resolve_instrument(butler, instrument_name)
+    instrument = fetch_instrument(butler, name)
+    camera = camera_from_mapping(content, f"the camera for {name}")
+    text = _as_text(content)
+    timespan = _timespan(name, begin, end)
+    if unknown := sorted(set(camera.detector_ids.tolist()) - fetch_detectors(butler, name)):
+        _LOG.warning(
+            "The camera has detectors that are not registered for %s, with the ids %s; visits can be defined with it "
+            "when they are.",
+            name,
+            ", ".join(map(str, unknown)),
+        )
+    dataset_type = DatasetType(
+        _DATASET_TYPE, ["instrument"], "StructuredDataDict", isCalibration=True, universe=butler.dimensions
+    )
+    # Each content has a RUN of its own, so a camera that comes back later is the same dataset.
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    run = instrument.makeCalibrationCollectionName(_DATASET_TYPE, digest)
+    collection = collection or instrument.makeCalibrationCollectionName()
+
+    # Neither of these can be undone, so what can be checked is checked before.
+    butler.registry.registerDatasetType(dataset_type)
+    butler.collections.register(collection, CollectionType.CALIBRATION)
+    if (kind := butler.collections.get_info(collection).type) is not CollectionType.CALIBRATION:
+        raise VisitsError(f"Collection {collection} is a {kind.name} collection; expected a CALIBRATION collection.")
+    ref = _find_same(butler, name, collection, timespan, text)
+    is_new = ref is None
+    if ref is None:
+        register_run(butler, run)
+        try:
+            with butler.transaction():
+                ref = butler.find_dataset(dataset_type, instrument=name, collections=run)
+                if ref is None:
+                    ref = butler.put(yaml.safe_load(text), dataset_type, instrument=name, run=run)
+                butler.registry.certify(collection, [ref], timespan)
+        except ConflictingDefinitionError:
+            # Somebody else was first, just now.
+            is_new = False
+            ref = _find_same(butler, name, collection, timespan, text)
+            if ref is None:
+                raise
+    if any(valid.overlaps(timespan) for _, valid in _certified(butler, "camera", name, [collection])):
+        _LOG.warning(
+            "Collection %s has a camera dataset of these times too, and visits are defined with that one.",
+            collection,
+        )
+    return StoredCamera(camera, ref, collection, timespan, is_new)
+
+
+def _timespan(instrument: str, begin: Time | None, end: Time | None) -> Timespan:
+    try:
+        timespan = Timespan(begin, end, padInstantaneous=False)
+    except ValueError as error:
+        raise VisitsError(f"The camera of {instrument} cannot be valid from {begin} to {end}: {error}") from error
+    if timespan.isEmpty():
+        raise VisitsError(
+            f"The camera of {instrument} cannot be valid from {begin} to {end}: the end must be later than the begin."
+        )
+    return timespan
+
+
+def _as_text(content: Mapping[str, Any]) -> str:
+    """Write the content as YAML, always in the same way."""
+    try:
+        return yaml.dump(dict(content), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
+    except yaml.representer.RepresenterError as error:
+        value = error.args[-1]
+        raise CameraFileError(
+            f"The camera holds {value!r}, a {type(value).__name__}, which YAML has no form for; use plain numbers, "
+            "texts, lists and dictionaries."
+        ) from error
+
+
+def _find_same(butler: Butler, instrument: str, collection: str, timespan: Timespan, text: str) -> DatasetRef | None:
+    """Find the dataset with this content that is certified for these times; another one in its place is an error."""
+    for ref, valid in _certified(butler, _DATASET_TYPE, instrument, [collection]):
+        if valid == timespan and _as_text(butler.get(ref)) == text:
+            return ref
+        if valid.overlaps(timespan):
+            raise ConflictingDefinitionError(
+                f"A camera of {instrument} is certified in {collection} for {valid} TAI, which overlaps {timespan}; "
+                "give other times, or first clear these with "
+                f"butler.registry.decertify({collection!r}, {_DATASET_TYPE!r}, timespan)."
+            )
+    return None
+
+
+def _certified(
+    butler: Butler, dataset_type: str, instrument: str, collections: Sequence[str]
+) -> list[tuple[DatasetRef, Timespan]]:
+    """List the datasets of an instrument and when each is valid."""
+    try:
+        with butler.query() as query:
+            rows = list(
+                query.join_dataset_search(dataset_type, collections)
+                .general(["instrument"], dataset_fields={dataset_type: {"dataset_id", "timespan"}}, find_first=False)
+                .where(instrument=instrument)
+            )
+    except MissingDatasetTypeError:
+        return []
+    found = []
+    for row in rows:
+        ref = butler.get_dataset(row[f"{dataset_type}.dataset_id"])
+        if ref is not None:
+            found.append((ref, row[f"{dataset_type}.timespan"] or Timespan(None, None)))
+    return found
+
+
+def latest_camera(butler: Butler, instrument_name: str) -> Camera:
+    """Find the camera that an exposure of now would get or, if none is valid now, of the nearest time that has one.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    instrument_name : `str`
+        A registered instrument's name or full class name.
+
+    Returns
+    -------
+    camera : `Camera`
+        The camera; its ``source`` says where it is from.
+
+    Raises
+    ------
+    CameraLookupError
+        If there is none.
+    CameraFileError
+        If it cannot be read.
+    VisitsError
+        If there is no such instrument.
+    """
+    name = resolve_instrument(butler, instrument_name)
+    instrument = fetch_instrument(butler, name)
+    searched = list(butler.collections.defaults)
+    for collection in (instrument.makeCalibrationCollectionName(), instrument.makeUnboundedCalibrationRunName()):
+        try:
+            butler.collections.get_info(collection)
+        except MissingCollectionError:
+            continue
+        searched.append(collection)
+    now = TimeConverter().astropy_to_nsec(Time.now())
+    # Of each camera's times, the nearest to now.
+    moments = [
+        min(max(now, valid.nsec[0]), valid.nsec[1] - 1)
+        for dataset_type in CAMERA_DATASET_TYPES
+        for _, valid in _certified(butler, dataset_type, name, searched)
+    ]
+    moment = min(moments, key=lambda moment: abs(moment - now), default=now)
+    exposure = butler.dimensions["exposure"].RecordClass(
+        instrument=name, id=0, timespan=Timespan.model_validate((moment, moment + 1))
+    )
+    try:
+        (camera,) = CameraFinder(butler).find([exposure], instrument)
+    except CameraLookupError as error:
+        where = ", ".join(searched) or "no collections"
+        raise CameraLookupError(
+            f"No camera geometry for {name}: there is no camera or camera_geometry dataset in {where}, and no class "
+            "that has one. Store one with butler-visits write-camera."
+        ) from error
+    return camera

@@ -1,0 +1,116 @@
+"""Write dimension records, in bulk."""
+
+from __future__ import annotations
+
+__all__ = ["Changes", "StaleError", "register_run", "sync_records", "write_changes"]
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.sphgeom import Region
+
+from .database import lock_visits
+from .reading import fetch_exposures, fetch_visits
+
+_ORDER = ("exposure", "visit", "visit_definition", "visit_system_membership", "visit_detector_region")
+"""The elements, in the order in which everybody writes them."""
+
+
+class StaleError(Exception):
+    """What is stored is no longer what a plan was made from."""
+
+
+@dataclasses.dataclass
+class Changes:
+    """Records of visits that are written together: all of them, or none.
+
+    Everybody writes in the order of ids, so that two writers cannot wait for each other.
+    """
+
+    instrument: str
+    inserted: dict[str, list[DimensionRecord]] = dataclasses.field(default_factory=lambda: defaultdict(list))
+    """Records that are not there yet, by element."""
+
+    replaced: dict[str, list[DimensionRecord]] = dataclasses.field(default_factory=lambda: defaultdict(list))
+    """Records that take the place of others, by element."""
+
+    visits: dict[int, DimensionRecord | None] = dataclasses.field(default_factory=dict)
+    """The ``visit`` records that must still be stored, by id."""
+
+    exposures: dict[int, DimensionRecord] = dataclasses.field(default_factory=dict)
+    """The ``exposure`` records that must still be stored, by id; only those of visits that must be, too."""
+
+    exposure_regions: Callable[[], list[tuple[int, int, Region]]] = list
+    """Returns exposures, detectors and their regions for the registry's ObsCore table; called if there is one."""
+
+
+def register_run(butler: Butler, name: str) -> None:
+    """Make sure that a RUN collection is there.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository.
+    name : `str`
+        Name of the collection.
+    """
+    # The Butler writes two rows, and a process that is killed between them would leave a run that takes no datasets.
+    with butler.transaction():
+        butler.collections.register(name)
+
+
+def sync_records(butler: Butler, element: str, instrument: str, records: Iterable[DimensionRecord]) -> None:
+    """Make sure that records are there whose key is ``id``; `ConflictingDefinitionError` where one is that differs."""
+    with butler.query() as query:
+        known = {record.id: record for record in query.dimension_records(element).where(instrument=instrument)}
+    for record in records:
+        # Reading first spares a second run its only write.
+        if known.get(record.id) != record:
+            butler.registry.syncDimensionData(element, record)
+
+
+def write_changes(butler: Butler, changes: Changes) -> None:
+    """Write records in one transaction.
+
+    Raises `sqlalchemy.exc.IntegrityError` if another process has inserted one of the new records, and `StaleError` if
+    another process has changed one that must still be stored.
+    """
+    universe = butler.dimensions
+    # In a transaction of the caller's, only what is written here may be undone if it is refused.
+    with butler.registry.transaction(savepoint=True):
+        if changes.visits:
+            # What is there now stays. Locks come before inserts in every writer, lest two wait for each other. An
+            # exposure is changed with one visit only, so whoever holds that is alone with the exposure too.
+            lock_visits(butler, changes.instrument, changes.visits)
+            _check_unchanged("Visit", changes.visits, fetch_visits(butler, changes.instrument, changes.visits))
+        if changes.exposures:
+            stored = fetch_exposures(butler, changes.instrument, changes.exposures)
+            _check_unchanged("Exposure", changes.exposures, stored)
+        for element in _ORDER:
+            for records, replace in ((changes.inserted.get(element), False), (changes.replaced.get(element), True)):
+                if records:
+                    butler.registry.insertDimensionData(universe[element], *records, conform=False, replace=replace)
+        if (obscore := butler.registry.obsCoreTableManager) is not None and (rows := changes.exposure_regions()):
+            obscore.update_exposure_regions(changes.instrument, rows)
+
+
+def _check_unchanged(what: str, expected: dict[int, Any], stored: dict[int, DimensionRecord]) -> None:
+    for key, record in expected.items():
+        if not _same(stored.get(key), record):
+            raise StaleError(f"{what} {key} has changed since it was planned.")
+
+
+def _same(a: DimensionRecord | None, b: DimensionRecord | None) -> bool:
+    """Tell whether two records are equal; what is not a number, as PostgreSQL stores it, is equal to itself."""
+    if a is None or b is None:
+        return a is b
+    pairs = ((_comparable(getattr(a, name)), _comparable(getattr(b, name))) for name in a.fields.names)
+    return all(x == y or (x != x and y != y) for x, y in pairs)
+
+
+def _comparable(value: Any) -> Any:
+    # Polygons with vertices that are no numbers are not equal, even if they are the same.
+    return value.encode() if isinstance(value, Region) else value

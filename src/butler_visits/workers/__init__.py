@@ -1,0 +1,1 @@
+"""Chunks of visits on several processes or machines."""
