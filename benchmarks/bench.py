@@ -18,10 +18,10 @@ import numpy as np
 from lsst.daf.butler import Butler
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
-from butler_visits.workers.pool import WorkerPool
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.define.pointings import Pointings
 from butler_visits.define.regions.footprint import Footprint
+from butler_visits.workers.pool import WorkerPool
 from classic import PADDING, ClassicTask, floor_records, insert_floor
 from measure import median, report, spread, timed
 from postgres import Cluster, find_programs

@@ -15,42 +15,14 @@ _R = TypeVar("_R")
 
 
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Split an iterable, which may be a generator, into lists; `itertools.batched` is there from Python 3.12 on.
-
-    Parameters
-    ----------
-    items : `~collections.abc.Iterable`
-        The items.
-    size : `int`
-        Length of all lists but the last.
-
-    Yields
-    ------
-    batch : `list`
-        The next items, at least one.
-    """
+    """Split an iterable, which may be a generator, into lists; `itertools.batched` is there from Python 3.12 on."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
 def batches_of_families(items: Iterable[_T], size: int, marks: Callable[[_T], set[int]]) -> Iterator[list[_T]]:
-    """Split an iterable into lists, but never between neighbours that have a mark in common.
-
-    Parameters
-    ----------
-    items : `~collections.abc.Iterable`
-        The items; those of a family follow each other.
-    size : `int`
-        Length of all lists but the last, or more where a family would be split.
-    marks : `~collections.abc.Callable`
-        Returns the marks of an item.
-
-    Yields
-    ------
-    batch : `list`
-        The next items, at least one.
-    """
+    """Split an iterable into lists, but never between neighbours that have a mark in common."""
     batch: list[_T] = []
     family: set[int] = set()
     for item in items:
@@ -75,24 +47,7 @@ def isolate(
 ) -> tuple[list[_R], list[tuple[_T, Exception]]]:
     """Call a function with all items; where it fails with each half, down to single items.
 
-    Parameters
-    ----------
-    call : `~collections.abc.Callable`
-        Takes a sequence of items and returns a list, and does nothing if it fails.
-    items : `~collections.abc.Sequence`
-        The items.
-
-    Returns
-    -------
-    results : `list`
-        What the calls returned, in the order of the items.
-    failed : `list` [`tuple` [`object`, `Exception`]]
-        The items that it fails for, each with the error. For k of n items about k log n calls are made.
-
-    Raises
-    ------
-    DatabaseError
-        If the database fails.
+    Raises `DatabaseError` if the database fails.
     """
     if not items:
         return [], []
@@ -111,34 +66,10 @@ def isolate(
 
 
 def reason_of(error: BaseException) -> str:
-    """Say what went wrong.
-
-    Parameters
-    ----------
-    error : `BaseException`
-        The error.
-
-    Returns
-    -------
-    reason : `str`
-        The message of one of our errors; of another also its type.
-    """
+    """Say what went wrong."""
     return str(error) if isinstance(error, VisitsError) else f"{type(error).__name__}: {error}"
 
 
 def counted(number: int, what: str) -> str:
-    """Say how many there are of something.
-
-    Parameters
-    ----------
-    number : `int`
-        How many.
-    what : `str`
-        What one of them is called.
-
-    Returns
-    -------
-    text : `str`
-        As "1 visit" or "2 visits".
-    """
+    """Say how many there are of something."""
     return f"1 {what}" if number == 1 else f"{number} {what}s"

@@ -25,25 +25,8 @@ _FOCAL_PLANE, _FIELD_ANGLE, _PIXELS = "FocalPlane", "FieldAngle", "Pixels"
 def read_afw_camera(content: bytes, source: str) -> Camera:
     """Read a camera from an afw FITS file.
 
-    Parameters
-    ----------
-    content : `bytes`
-        The whole file.
-    source : `str`
-        Where it is from, for messages.
+    Raises `CameraFileError` if the file is no camera or is damaged.
 
-    Returns
-    -------
-    camera : `Camera`
-        The camera.
-
-    Raises
-    ------
-    CameraFileError
-        If the file is no camera or is damaged.
-
-    Notes
-    -----
     docs/design.md, Cameras, describes the format.
     """
     try:
@@ -71,15 +54,7 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
 
 
 class _Archive:
-    """The tables of an afw archive.
-
-    Parameters
-    ----------
-    hdus : `astropy.io.fits.HDUList`
-        The open file.
-    source : `str`
-        Where it is from, for messages.
-    """
+    """The tables of an afw archive."""
 
     def __init__(self, hdus: fits.HDUList, source: str) -> None:
         self._hdus = hdus
@@ -166,13 +141,7 @@ class _Archive:
 
 
 class _Lines:
-    """The lines of a text, as AST's channels ask for them.
-
-    Parameters
-    ----------
-    text : `str`
-        The text.
-    """
+    """The lines of a text, as AST's channels ask for them."""
 
     def __init__(self, text: str) -> None:
         self._lines: Iterator[str] = iter(text.splitlines())

@@ -16,23 +16,7 @@ from .model import Camera, Transform
 def camera_from_afw(camera: Any, source: str) -> Camera:
     """Make a camera from an object with the public interface of ``lsst.afw.cameraGeom.Camera``.
 
-    Parameters
-    ----------
-    camera : `~typing.Any`
-        The object. Its coordinate systems are taken from itself: those of the camera from its transform map, a
-        detector's pixels from the detector.
-    source : `str`
-        Where it is from, for messages.
-
-    Returns
-    -------
-    camera : `Camera`
-        The camera.
-
-    Raises
-    ------
-    CameraFileError
-        If the object does not behave as that class does.
+    ``camera``: the object. Raises `CameraFileError` if the object does not behave as that class does.
     """
     try:
         systems = {system.getSysName(): system for system in camera.getTransformMap()}

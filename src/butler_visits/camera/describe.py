@@ -18,23 +18,11 @@ from .model import Camera
 class CameraDescription:
     """A camera in numbers; `str` of it is a text to be read.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-    sizes : `numpy.ndarray` of `int`, shape (D, 2)
-        Pixels of the detectors in x and y.
-    centres : `numpy.ndarray`, shape (D, 2)
-        Where the middles of their boxes are on the focal plane, mm.
-    yaws : `numpy.ndarray`, shape (D,)
-        Directions of their pixels' x axes on the focal plane, degrees from its x axis towards its y axis, in
-        (-180, 180].
-    pixel_scales : `numpy.ndarray`, shape (D,)
-        Square roots of the areas on the sky of their middle pixels, arcsec.
-    field_size : `tuple` [`float`, `float`]
-        Widths in x and y of the field that all detectors span, degrees.
-    field_diameter : `float`
-        Largest distance of two points of the field, degrees.
+    ``sizes`` (D, 2): pixels of the detectors in x and y; ``centres`` (D, 2): where the middles of their boxes are on
+    the focal plane, mm; ``yaws`` (D,): directions of their pixels' x axes on the focal plane, degrees from its x axis
+    towards its y axis, in (-180, 180]; ``pixel_scales`` (D,): square roots of the areas on the sky of their middle
+    pixels, arcsec; ``field_size``: widths in x and y of the field that all detectors span, degrees; ``field_diameter``:
+    largest distance of two points of the field, degrees.
     """
 
     camera: Camera
@@ -88,20 +76,7 @@ class CameraDescription:
 def describe_camera(camera: Camera) -> CameraDescription:
     """Measure a camera.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-
-    Returns
-    -------
-    description : `CameraDescription`
-        Its numbers.
-
-    Raises
-    ------
-    CameraFileError
-        If a detector has no pixels or no finite place in the field, or all together have no area.
+    Raises `CameraFileError` if a detector has no pixels or no finite place in the field, or all together have no area.
     """
     corners = camera.corners().reshape(-1, 2)
     boxes = camera.bounding_boxes
@@ -136,15 +111,8 @@ def describe_camera(camera: Camera) -> CameraDescription:
 def focal_plane_corners(camera: Camera) -> npt.NDArray[np.float64]:
     """Find where the detectors are on the focal plane.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-
-    Returns
-    -------
-    corners : `numpy.ndarray`, shape (D, 4, 2)
-        Millimetres: lower left, lower right, upper right and upper left corner in each detector's pixels.
+    Returns ``corners`` (D, 4, 2): millimetres: lower left, lower right, upper right and upper left corner in each
+    detector's pixels.
     """
     edges = camera.bounding_boxes + np.array([[-0.5], [0.5]])
     (left, bottom), (right, top) = np.moveaxis(edges, 0, -1)
@@ -155,23 +123,8 @@ def focal_plane_corners(camera: Camera) -> npt.NDArray[np.float64]:
 def sky_corners(camera: Camera, *, flip: bool = False) -> npt.NDArray[np.float64]:
     """Find where the detectors are on the sky at rotation 0.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-    flip : `bool`, optional
-        Whether the field is mirrored on its way to the sky, as it is for an instrument whose raws are flipped and whose
-        camera does not say so.
-
-    Returns
-    -------
-    corners : `numpy.ndarray`, shape (D, 4, 2)
-        Degrees to the east and to the north of the boresight, on the tangent plane.
-
-    Raises
-    ------
-    CameraFileError
-        If a detector has no pixels, or no finite place in the field.
+    Returns ``corners`` (D, 4, 2): degrees to the east and to the north of the boresight, on the tangent plane. Raises
+    `CameraFileError` if a detector has no pixels, or no finite place in the field.
     """
     corners = camera.corners()
     # On the equator at right ascension 0 the axes are the boresight, east and north.

@@ -19,22 +19,7 @@ from .model import Camera, Transform
 def read_yaml_camera(content: bytes | str, source: str) -> Camera:
     """Read a camera from YAML text.
 
-    Parameters
-    ----------
-    content : `bytes` or `str`
-        The text.
-    source : `str`
-        Where it is from, for messages.
-
-    Returns
-    -------
-    camera : `Camera`
-        The camera.
-
-    Raises
-    ------
-    CameraFileError
-        If the text is no YAML camera.
+    Raises `CameraFileError` if the text is no YAML camera.
     """
     try:
         # libyaml, which nearly every installation of PyYAML has, is ten times faster.
@@ -47,22 +32,7 @@ def read_yaml_camera(content: bytes | str, source: str) -> Camera:
 def camera_from_mapping(data: Any, source: str) -> Camera:
     """Make a camera from the content of a YAML camera file.
 
-    Parameters
-    ----------
-    data : `~collections.abc.Mapping`
-        The content, as docs/file-formats.md, YAML camera, describes it; what it does not name is ignored.
-    source : `str`
-        Where it is from, for messages.
-
-    Returns
-    -------
-    camera : `Camera`
-        The camera.
-
-    Raises
-    ------
-    CameraFileError
-        If a field is missing or has a value that it cannot have.
+    Raises `CameraFileError` if a field is missing or has a value that it cannot have.
     """
     data = _mapping(data, "the camera", source)
     ccds = _mapping(_field(data, "CCDs", "the camera", source), "CCDs", source)

@@ -41,21 +41,7 @@ class Residual(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FittedCamera:
-    """A camera that was fitted, and how well it fits.
-
-    Parameters
-    ----------
-    mapping : `dict`
-        The content of a YAML camera.
-    residuals : `dict` [`str`, `Residual`]
-        For each detector, the distances between the camera and the samples that were used.
-    pointings : `dict` [`~collections.abc.Hashable`, `Pointing`]
-        Where each exposure looked.
-    flipped : `bool`
-        Whether the camera's focal plane is seen mirrored.
-    rejected : `tuple` of (exposure, `str`, `Residual`)
-        Exposure and detector of samples that contradict the others and were not used, and their distances.
-    """
+    """A camera that was fitted, and how well it fits."""
 
     mapping: dict[str, Any]
     residuals: dict[str, Residual]
@@ -75,34 +61,9 @@ def fit_camera(
 ) -> FittedCamera:
     """Fit a camera to where its pixels were on the sky.
 
-    Parameters
-    ----------
-    samples : `~collections.abc.Sequence` [`DetectorSamples`]
-        Samples of all detectors. Not every detector must be in every exposure, but the exposures must hang together by
-        detectors that they share.
-    name : `str`
-        The camera's name.
-    pixel_size : `float`, optional
-        Mean size of a pixel, mm. Only the focal plane's unit depends on it.
-    pointings : `~collections.abc.Mapping` [`~collections.abc.Hashable`, `Pointing`], optional
-        What is known of the exposures' pointings; one that differs from the others does no harm. The boresights say
-        where the camera's centre is; by default, it is in the middle of the distortion, and if there is none, of the
-        samples. The rotations say how the camera is turned; by default, so that most detectors have a yaw near zero.
-    hold_boresights : `bool`, optional
-        Whether ``pointings`` decide where the centre is even where the distortion says otherwise. Regions from exposure
-        records, which know nothing but such boresights, then are where the samples are. If not, they are a hint.
-    max_residual : `float`, optional
-        Largest root mean square distance of a detector's samples that is a fit, pixels.
-
-    Returns
-    -------
-    camera : `FittedCamera`
-        The camera.
-
-    Raises
-    ------
-    CameraFitError
-        If the samples contradict each other or do not determine a camera.
+    ``pixel_size``: mean size of a pixel, mm; ``max_residual``: largest root mean square distance of a detector's
+    samples that is a fit, pixels. Raises `CameraFitError` if the samples contradict each other or do not determine a
+    camera.
     """
     if not samples:
         raise CameraFitError("There are no samples to fit a camera to.")

@@ -27,25 +27,9 @@ _EXPOSURE_KEYS = ("EXPID", "EXPNUM", "OBSID", "OBS-ID", "EXP-ID", "DATE-OBS", "M
 def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
     """Fit a camera to raw files.
 
-    Parameters
-    ----------
-    uris : `~collections.abc.Sequence` [`lsst.resources.ResourcePathExpression`]
-        Raws of one or more exposures of one camera, with a WCS for each detector.
+    Raises `RawFileError` if a file cannot be read, or a detector has no WCS or no name; `CameraFitError` if the WCSs do
+    not determine a camera.
 
-    Returns
-    -------
-    camera : `FittedCamera`
-        The camera.
-
-    Raises
-    ------
-    RawFileError
-        If a file cannot be read, or a detector has no WCS or no name.
-    CameraFitError
-        If the WCSs do not determine a camera.
-
-    Notes
-    -----
     The camera's centre is where the exposures point: as ``astro_metadata_translator`` understands their headers, or the
     reference point (``CRVAL1``, ``CRVAL2``) that all detectors of an exposure share.
     """

@@ -18,20 +18,8 @@ from .solver import FloatArray, Observations
 class DetectorSamples:
     """Where some pixels of a detector were on the sky in one exposure.
 
-    Parameters
-    ----------
-    detector_id : `int`
-        The detector.
-    name : `str`
-        Its name.
-    exposure : `~collections.abc.Hashable`
-        The exposure.
-    box : `numpy.ndarray` of `int`, shape (2, 2)
-        The detector's pixels: ((min x, min y), (max x, max y)), both inclusive.
-    pixels : `numpy.ndarray`, shape (K, 2)
-        The pixels; their centres are integers.
-    directions : `numpy.ndarray`, shape (K, 3)
-        Unit vectors.
+    ``box`` (2, 2): the detector's pixels: ((min x, min y), (max x, max y)), both inclusive; ``pixels`` (K, 2): the
+    pixels; ``directions`` (K, 3): unit vectors.
     """
 
     detector_id: int

@@ -37,20 +37,8 @@ _FLOOR = 1e-3
 class Observations:
     """Where pixels were on the sky, sorted by group; a group is one detector in one exposure.
 
-    Parameters
-    ----------
-    detectors : `tuple` [`str`]
-        The names of the D detectors.
-    exposures : `tuple` [`~collections.abc.Hashable`]
-        The E exposures.
-    pixels : `numpy.ndarray`, shape (N, 2)
-        The pixels, less their detector's reference.
-    directions : `numpy.ndarray`, shape (N, 3)
-        Unit vectors.
-    group : `numpy.ndarray` of `int`, shape (N,)
-        Each pixel's group, ascending.
-    detector, exposure : `numpy.ndarray` of `int`, shape (G,)
-        Each group's detector and exposure.
+    ``pixels`` (N, 2): the pixels, less their detector's reference; ``directions`` (N, 3): unit vectors; ``group`` (N,):
+    each pixel's group, ascending; ``detector, exposure`` (G,): each group's detector and exposure.
     """
 
     detectors: tuple[str, ...]
@@ -136,31 +124,8 @@ def deviations(data: Observations, model: Model) -> FloatArray:
 def solve(data: Observations, model: Model, boresight: FloatArray, *, held: int | None = None, robust: bool) -> Model:
     """Fit the model to the samples by least squares.
 
-    Parameters
-    ----------
-    data : `Observations`
-        The samples.
-    model : `Model`
-        Where to start.
-    boresight : `numpy.ndarray`, shape (E, 3)
-        About where the exposures looked; NaN where nothing is known.
-    held : `int`, optional
-        The number of an exposure that looked there exactly.
-    robust : `bool`
-        Whether groups that deviate more than others count less.
+    ``boresight`` (E, 3): about where the exposures looked. Raises `CameraFitError` if the fit does not converge.
 
-    Returns
-    -------
-    model : `Model`
-        The fitted model.
-
-    Raises
-    ------
-    CameraFitError
-        If the fit does not converge.
-
-    Notes
-    -----
     Gauss-Newton, with Cauchy's weights if robust. The normal equations are summed from those of the groups, which know
     ten parameters each, so that cameras with hundreds of detectors cost little.
     """

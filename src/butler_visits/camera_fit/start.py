@@ -21,23 +21,9 @@ def start(
 ) -> tuple[Model, BoolArray]:
     """Find a mosaic without distortion from which the fit can start.
 
-    Parameters
-    ----------
-    data : `Observations`
-        The samples.
-    boresight : `numpy.ndarray`, shape (E, 3)
-        About where the exposures looked.
-    rotation : `numpy.ndarray`, shape (E,)
-        Any rotation; fits do not depend on it.
-    pixel_size : `float`
-        Mean size of a pixel, mm.
-
-    Returns
-    -------
-    model : `Model`
-        The mosaic.
-    usable : `numpy.ndarray` of `bool`, shape (G,)
-        Whether a group is mirrored, or not, as the same detector is in most exposures.
+    ``boresight`` (E, 3): about where the exposures looked; ``rotation`` (E,): any rotation; ``pixel_size``: mean size
+    of a pixel, mm; returns ``usable`` (G,): whether a group is mirrored, or not, as the same detector is in most
+    exposures.
     """
     frame = frames_at(boresight, False, rotation)
     exposure = data.exposure[data.group]
@@ -112,17 +98,9 @@ def _parities(data: Observations, field: FloatArray) -> FloatArray:
 def _align(a: ComplexArray, b: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
     """Put the detectors of all exposures in one field.
 
-    Parameters
-    ----------
-    a, b : `numpy.ndarray` of `complex`, shape (E, D)
-        Detectors in each exposure's field: pixel z is at b + a z. NaN where there are none.
-
-    Returns
-    -------
-    mosaic : `numpy.ndarray` of `complex`, shape (2, D)
-        The detectors a and b in the common field.
-    turn, shift : `numpy.ndarray` of `complex`, shape (E,)
-        A point z of the common field is at shift + turn z in the exposures'.
+    ``a, b`` (E, D): detectors in each exposure's field: pixel z is at b + a z; returns ``mosaic`` (2, D): the detectors
+    a and b in the common field; returns ``turn, shift`` (E,): a point z of the common field is at shift + turn z in the
+    exposures'.
     """
 
     def transfer(e: int, a_known: ComplexArray, b_known: ComplexArray) -> tuple[complex, complex, int]:

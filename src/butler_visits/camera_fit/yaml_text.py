@@ -45,18 +45,7 @@ _DETECTORS = """
 
 
 def camera_yaml(camera: FittedCamera) -> str:
-    """Write a fitted camera as commented YAML.
-
-    Parameters
-    ----------
-    camera : `FittedCamera`
-        The camera.
-
-    Returns
-    -------
-    text : `str`
-        What `~butler_visits.camera.yaml_camera.read_yaml_camera` reads as the camera's mapping.
-    """
+    """Write a fitted camera as commented YAML."""
     mapping = camera.mapping
     parts = {key: value for key, value in mapping.items() if key not in ("transforms", "CCDs")}
     width = max(len("detector"), *map(len, camera.residuals))

@@ -25,19 +25,7 @@ from .scope import Scope
 
 
 class Checker:
-    """Collects findings, chunk by chunk: first of the visits that would be computed, then of all others.
-
-    Parameters
-    ----------
-    task : `DefineVisitsTask`
-        The task.
-    instrument : `str`
-        Name of the instrument.
-    scope : `Scope`
-        What is to be checked.
-    options : `Options`
-        Options of planning.
-    """
+    """Collects findings, chunk by chunk: first of the visits that would be computed, then of all others."""
 
     def __init__(self, task: DefineVisitsTask, instrument: str, scope: Scope, options: Options) -> None:
         self.findings: list[Finding] = []
@@ -330,16 +318,5 @@ class Checker:
 
 
 def exposure_ids(visit: VisitDefinitionData) -> set[int]:
-    """Return the ids of a visit's exposures.
-
-    Parameters
-    ----------
-    visit : `VisitDefinitionData`
-        The visit.
-
-    Returns
-    -------
-    exposures : `set` [`int`]
-        The ids.
-    """
+    """Return the ids of a visit's exposures."""
     return {exposure.id for exposure in visit.exposures}

@@ -59,24 +59,8 @@ def check_and_mend(
 ) -> CheckReport:
     """Check visits, and let those be mended that can be.
 
-    Parameters
-    ----------
-    task, instrument, where, collections
-        As for `check_visits`.
-    mend : `~collections.abc.Callable` or `None`
-        Called after each chunk with the visits that can be mended.
-
-    Returns
-    -------
-    report : `CheckReport`
-        What was found before anything was mended.
-
-    Raises
-    ------
-    VisitsError
-        If the expression selects nothing, or if visits are to be mended and all are of other groupings.
-    lsst.daf.butler.InvalidQueryError, OverflowError
-        If the expression is wrong.
+    Raises `VisitsError` if the expression selects nothing, or if visits are to be mended and all are of other
+    groupings; `lsst.daf.butler.InvalidQueryError` or `OverflowError` if the expression is wrong.
     """
     scope = try_again(task.butler, lambda: find_scope(task, instrument, where, collections))
     systems = {system.value for system in task.groupExposures.getVisitSystems()}

@@ -291,20 +291,7 @@ class CheckReport:
 
 
 def listed(what: str, ids: Any) -> str:
-    """Name some things by their ids.
-
-    Parameters
-    ----------
-    what : `str`
-        What they are, such as ``exposure``.
-    ids : `~collections.abc.Collection` [`int`]
-        Their ids, at least one.
-
-    Returns
-    -------
-    text : `str`
-        Text to be put into a sentence.
-    """
+    """Name some things by their ids."""
     ids = sorted(ids)
     shown = ", ".join(map(str, ids[:_LISTED_IDS]))
     if len(ids) == 1:

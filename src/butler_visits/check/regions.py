@@ -30,20 +30,7 @@ class DetectorPair(NamedTuple):
 
 
 def differing_detectors(plan: PlannedVisit, stored: Mapping[int, bytes | None]) -> list[DetectorPair]:
-    """Return the regions of a visit's detectors that are not equal bit by bit.
-
-    Parameters
-    ----------
-    plan : `PlannedVisit`
-        The visit.
-    stored : `~collections.abc.Mapping` [`int`, `bytes` or `None`]
-        The encoded regions that are stored; `None` is left out.
-
-    Returns
-    -------
-    pairs : `list` [`DetectorPair`]
-        The detectors; none if the visit is not stored.
-    """
+    """Return the regions of a visit's detectors that are not equal bit by bit."""
     if plan.stored is None:
         return []
     pairs = ((detector, stored.get(detector), region.encode()) for detector, region in plan.regions.detectors().items())
@@ -53,19 +40,7 @@ def differing_detectors(plan: PlannedVisit, stored: Mapping[int, bytes | None]) 
 def compare_detectors(differing: Sequence[DetectorPair], tolerance: float) -> tuple[list[Finding], set[int]]:
     """Find the detector regions of many visits that differ from those that would be computed.
 
-    Parameters
-    ----------
-    differing : `~collections.abc.Sequence` [`DetectorPair`]
-        Regions that are not equal bit by bit, those of a visit together.
-    tolerance : `float`
-        How far they may differ, arcsec.
-
-    Returns
-    -------
-    findings : `list` [`Finding`]
-        One for each visit with regions that differ by more.
-    changed : `set` [`int`]
-        Ids of the visits with regions that differ by more than rounding.
+    ``tolerance``: how far they may differ, arcsec.
     """
     findings: list[Finding] = []
     changed: set[int] = set()
@@ -92,17 +67,7 @@ def compare_detectors(differing: Sequence[DetectorPair], tolerance: float) -> tu
 def check_fields(plan: PlannedVisit, tolerance: float) -> list[Finding]:
     """Find how a visit's record differs from what would be computed.
 
-    Parameters
-    ----------
-    plan : `PlannedVisit`
-        The visit.
-    tolerance : `float`
-        How far its region may differ, arcsec.
-
-    Returns
-    -------
-    findings : `list` [`Finding`]
-        At most one for its region and one for all other fields.
+    ``tolerance``: how far its region may differ, arcsec.
     """
     findings = []
     visit = plan.definition.id
@@ -124,19 +89,7 @@ def check_fields(plan: PlannedVisit, tolerance: float) -> list[Finding]:
 def check_detectors(visit: DimensionRecord, regions: Mapping[int, bytes | None], tolerance: float) -> list[Finding]:
     """Check a stored visit's region, and that of its detectors against it.
 
-    Parameters
-    ----------
-    visit : `lsst.daf.butler.DimensionRecord`
-        The ``visit`` record.
-    regions : `~collections.abc.Mapping` [`int`, `bytes` or `None`]
-        The encoded regions of its detectors that are not damaged.
-    tolerance : `float`
-        How far they may reach out, arcsec.
-
-    Returns
-    -------
-    findings : `list` [`Finding`]
-        At most one.
+    ``tolerance``: how far they may reach out, arcsec.
     """
     if visit.region is None:
         return []

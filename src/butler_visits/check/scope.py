@@ -57,28 +57,8 @@ class Scope:
 def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections: Sequence[str] | None) -> Scope:
     """Read what is to be checked, in bulk.
 
-    Parameters
-    ----------
-    task : `DefineVisitsTask`
-        The task, which groups exposures.
-    instrument : `str`
-        Name of the instrument.
-    where : `str`
-        A Butler expression that selects exposures; empty selects all.
-    collections : `~collections.abc.Sequence` [`str`] or `None`
-        Collections to search for datasets.
-
-    Returns
-    -------
-    scope : `Scope`
-        All but regions and visit records.
-
-    Raises
-    ------
-    VisitsError
-        If the expression selects nothing.
-    lsst.daf.butler.InvalidQueryError, OverflowError
-        If the expression is wrong.
+    Raises `VisitsError` if the expression selects nothing; `lsst.daf.butler.InvalidQueryError` or `OverflowError` if
+    the expression is wrong.
     """
     butler = task.butler
     # Visits are written whole, so that one whose name is seen has all that is read later.

@@ -32,18 +32,7 @@ _FITS = b"SIMPLE"
 
 
 def write(repo: str, instrument: str, file: str, begin: str | None, end: str | None) -> None:
-    """Store a YAML camera in a repository, and say for when it is valid.
-
-    Parameters
-    ----------
-    repo, instrument, file, begin, end
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Store a YAML camera in a repository, and say for when it is valid."""
     first, last = _time(begin, "--begin"), _time(end, "--end")
     content = _read(file)
     if content.startswith(_FITS):
@@ -61,18 +50,7 @@ def write(repo: str, instrument: str, file: str, begin: str | None, end: str | N
 
 
 def show(repo_or_file: str, instrument: str | None, plot: str | None) -> None:
-    """Print what a camera looks like, and draw it if asked.
-
-    Parameters
-    ----------
-    repo_or_file, instrument, plot
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Print what a camera looks like, and draw it if asked."""
     flip, note = False, ""
     with errors_as_messages(repo_or_file):
         if plot:
@@ -144,18 +122,7 @@ def _draw(camera: Camera, name: str, *, flip: bool) -> None:
 
 
 def fit(raws: Sequence[str], output: str) -> None:
-    """Fit a camera to raw files, print how well it fits, and write it.
-
-    Parameters
-    ----------
-    raws, output
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Fit a camera to raw files, print how well it fits, and write it."""
     path = Path(output)
     if not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r} for {path.name}.", param_hint="--output")

@@ -33,20 +33,7 @@ def run(
     repair: bool,
     format_: str,
 ) -> None:
-    """Check the visits of a repository, mend them if asked to, and print what is wrong.
-
-    Parameters
-    ----------
-    repo, instrument, where, collections, config_file, config, repair, format_
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend, with exit status 2.
-    click.exceptions.Exit
-        With exit status 1 if something is wrong with the visits, and 2 after an error of the program's own.
-    """
+    """Check the visits of a repository, mend them if asked to, and print what is wrong."""
     set_log_level()
     try:
         with errors_as_messages(repo):

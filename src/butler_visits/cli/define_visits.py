@@ -44,20 +44,7 @@ def run(
     collections: Sequence[str],
     **options: Any,
 ) -> None:
-    """Define the visits of a repository's exposures, and say what was done.
-
-    Parameters
-    ----------
-    repo, instrument, config_file, config, where, dry_run, output, processes, dask
-        As given on the command line.
-    collections, **options
-        Options of `DefineVisitsTask.run`.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Define the visits of a repository's exposures, and say what was done."""
     if options["prefilter"] and (options["update_records"] or options["incremental"]):
         raise click.UsageError("--prefilter drops the visits that --update-records and --incremental are to update.")
     if processes > 1 and dask:
@@ -91,18 +78,7 @@ def run(
 
 
 def check_plan_name(output: str) -> None:
-    """Refuse the name of a file for a plan that cannot be written, before any work is done.
-
-    Parameters
-    ----------
-    output : `str`
-        The file's name: a table's, or a page's in ``.html``.
-
-    Raises
-    ------
-    click.ClickException
-        If its ending is neither, if its folder does not exist, or if plotly, which pages need, is not installed.
-    """
+    """Refuse the name of a file for a plan that cannot be written, before any work is done."""
     check_table_name(output, ".html")
     if Path(output).suffix.lower() == ".html":
         from ..report.page import require_plotly
@@ -112,22 +88,7 @@ def check_plan_name(output: str) -> None:
 
 
 def write_plan(butler: Butler, plan: VisitPlan, output: str) -> None:
-    """Write a plan as a table or, where the name ends in ``.html``, as a page.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository that the plan is for.
-    plan : `VisitPlan`
-        The plan.
-    output : `str`
-        The file's name.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be written.
-    """
+    """Write a plan as a table or, where the name ends in ``.html``, as a page."""
     if Path(output).suffix.lower() != ".html":
         write_table(plan.to_table(), output)
         return
@@ -144,26 +105,7 @@ def set_log_level() -> None:
 
 
 def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, seconds: float) -> None:
-    """Say what was done, and what was not.
-
-    Parameters
-    ----------
-    result : `lsst.pipe.base.Struct`
-        What `DefineVisitsTask` has returned.
-    n_exposures : `int`
-        Exposures that were given to it.
-    instrument : `str`
-        Name of the instrument.
-    where : `str`
-        The expression that has selected them.
-    seconds : `float`
-        How long it took.
-
-    Raises
-    ------
-    click.ClickException
-        If there are visits that could not be defined.
-    """
+    """Say what was done, and what was not."""
     if result.n_visits:
         updated = result.n_fully_updated + result.n_partially_updated
         kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
@@ -193,29 +135,7 @@ def _echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str
 def make_config(
     butler: Butler, instrument: str, config_file: str | None = None, overrides: Mapping[str, str] = MappingProxyType({})
 ) -> DefineVisitsConfig:
-    """Put the config together: defaults, the instrument's overrides and description, the user's file and fields.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    config_file : `str`, optional
-        The user's file.
-    overrides : `~collections.abc.Mapping` [`str`, `str`], optional
-        The user's fields.
-
-    Returns
-    -------
-    config : `DefineVisitsConfig`
-        The config.
-
-    Raises
-    ------
-    click.ClickException
-        If one of these makes no sense.
-    """
+    """Put the config together: defaults, the instrument's overrides and description, the user's file and fields."""
     config = DefineVisitsConfig()
     try:
         fetch_instrument(butler, instrument).applyConfigOverrides(DefineVisitsTask._DefaultName, config)

@@ -12,18 +12,7 @@ from ..instruments.description import read_description
 
 
 def run(raw: str, instrument_description: str | None) -> None:
-    """Print what is understood from a raw file.
-
-    Parameters
-    ----------
-    raw, instrument_description
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Print what is understood from a raw file."""
     try:
         description = None if instrument_description is None else read_description(instrument_description)
         described = describe_file(raw, description)

@@ -17,13 +17,7 @@ from ..errors import VisitsError
 
 @contextmanager
 def errors_as_messages(repo: str) -> Iterator[None]:
-    """Turn errors that a user can mend into click's, which prints them and exits with status 1.
-
-    Parameters
-    ----------
-    repo : `str`
-        The repository, to be named where an error does not say what it is about.
-    """
+    """Turn errors that a user can mend into click's, which prints them and exits with status 1."""
     try:
         yield
     except (VisitsError, ButlerUserError, RegistryError) as error:
@@ -36,13 +30,7 @@ def errors_as_messages(repo: str) -> Iterator[None]:
 
 @contextmanager
 def expression_errors(where: str) -> Iterator[None]:
-    """Turn what is wrong with an expression into click's error.
-
-    Parameters
-    ----------
-    where : `str`
-        The expression.
-    """
+    """Turn what is wrong with an expression into click's error."""
     try:
         yield
     except (InvalidQueryError, OverflowError, DataError) as error:
@@ -50,25 +38,7 @@ def expression_errors(where: str) -> Iterator[None]:
 
 
 def open_repository(repo: str, *, writeable: bool) -> Butler:
-    """Open a repository.
-
-    Parameters
-    ----------
-    repo : `str`
-        Path, URI or alias of the repository.
-    writeable : `bool`
-        Whether it is to be written.
-
-    Returns
-    -------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be opened.
-    """
+    """Open a repository."""
     try:
         return Butler.from_config(repo, writeable=writeable)
     except FileNotFoundError as error:

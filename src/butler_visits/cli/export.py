@@ -31,18 +31,7 @@ _REGIONS = (".reg",)
 
 
 def run(repo: str, instrument: str, output: str, where: str, detectors: bool) -> None:
-    """Write the outlines of visits, or of their detectors, to a file, and say what is in it.
-
-    Parameters
-    ----------
-    repo, instrument, output, where, detectors
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Write the outlines of visits, or of their detectors, to a file, and say what is in it."""
     check_file_name(output, (*_MOCS, *_TABLES, *_REGIONS))
     set_log_level()
     ending = Path(output).suffix.lower()
@@ -89,20 +78,7 @@ def _write(outlines: Iterator[Outline], file: Path, ending: str, detectors: bool
 
 
 def no_visits(instrument: str, where: str) -> click.ClickException:
-    """Return the error for nothing to look at.
-
-    Parameters
-    ----------
-    instrument : `str`
-        Name of the instrument.
-    where : `str`
-        The expression that has selected exposures.
-
-    Returns
-    -------
-    error : `click.ClickException`
-        The error.
-    """
+    """Return the error for nothing to look at."""
     which = f" of exposures that match {where!r}" if where else ""
     return click.ClickException(
         f"{instrument} has no visits with a region{which}. The command define-visits makes them."

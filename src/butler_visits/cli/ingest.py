@@ -24,26 +24,7 @@ from .errors import errors_as_messages, open_repository
 
 
 def run(repo: str, locations: tuple[str, ...], instrument: str | None, define_visits: bool, **options: Any) -> None:
-    """Ingest raw files, and say what was done.
-
-    Parameters
-    ----------
-    repo : `str`
-        The repository; it is created if it is not there.
-    locations : `tuple` [`str`]
-        Files and folders.
-    instrument : `str` or `None`
-        The instrument, as given on the command line.
-    define_visits : `bool`
-        Whether to define the visits of the exposures too.
-    **options
-        Options of `ingest_raws`.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Ingest raw files, and say what was done."""
     set_log_level()
     for location in locations:
         path = as_resource(location)
@@ -65,23 +46,7 @@ def run(repo: str, locations: tuple[str, ...], instrument: str | None, define_vi
 
 
 def open_or_create(repo: str) -> Butler:
-    """Open a repository, or create it where there is nothing.
-
-    Parameters
-    ----------
-    repo : `str`
-        Path, URI or alias of the repository.
-
-    Returns
-    -------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be opened or created.
-    """
+    """Open a repository, or create it where there is nothing."""
     if not _is_nothing(repo):
         return open_repository(repo, writeable=True)
     try:
@@ -104,15 +69,7 @@ def _is_nothing(repo: str) -> bool:
 
 
 def report(result: IngestResult, what: str) -> None:
-    """Say what was ingested, and what was not.
-
-    Parameters
-    ----------
-    result : `IngestResult`
-        What was done.
-    what : `str`
-        ``file`` or ``row``.
-    """
+    """Say what was ingested, and what was not."""
     for failure in result.failures:
         click.echo(f"Failed: {failure}", err=True)
     datasets = f"{counted(result.n_datasets, 'raw')}, " if what == "file" else ""
@@ -123,22 +80,7 @@ def report(result: IngestResult, what: str) -> None:
 
 
 def define_visits_of(butler: Butler, result: IngestResult, on_error: Literal["raise", "skip"]) -> None:
-    """Define the visits of exposures, those that were there already included.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    result : `IngestResult`
-        What was ingested.
-    on_error : `str`
-        ``raise`` or ``skip``.
-
-    Raises
-    ------
-    click.ClickException
-        If visits could not be defined.
-    """
+    """Define the visits of exposures, those that were there already included."""
     failed: list[str] = []
     for instrument, ids in result.exposures.items():
         task = DefineVisitsTask(make_config(butler, instrument), butler=butler)

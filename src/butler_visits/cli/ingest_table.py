@@ -26,26 +26,7 @@ def run(
     define_visits: bool,
     **options: Any,
 ) -> None:
-    """Ingest the exposures of a table, and say what was done.
-
-    Parameters
-    ----------
-    repo : `str`
-        The repository; it is created if it is not there.
-    table : `str`
-        Path or URI of the table.
-    instrument, names, constants
-        As given on the command line.
-    define_visits : `bool`
-        Whether to define the visits of the exposures too.
-    **options
-        Options of `ingest_table`.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Ingest the exposures of a table, and say what was done."""
     set_log_level()
     with errors_as_messages(repo):
         # Whatever can be wrong with them is found before a repository is created.

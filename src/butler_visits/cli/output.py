@@ -17,22 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_file_name(name: str, endings: Collection[str], option: str = "--output") -> None:
-    """Refuse the name of a file that cannot be written, before any work is done.
-
-    Parameters
-    ----------
-    name : `str`
-        The file's name.
-    endings : `~collections.abc.Collection` [`str`]
-        The endings that it may have, such as ``.png``.
-    option : `str`, optional
-        The option that the name was given for.
-
-    Raises
-    ------
-    click.BadParameter
-        If it has another ending, or if its folder does not exist.
-    """
+    """Refuse the name of a file that cannot be written, before any work is done."""
     path = Path(name)
     if path.suffix.lower() not in endings:
         raise click.BadParameter(f"{name!r} must end in one of {', '.join(endings)}.", param_hint=option)
@@ -42,25 +27,7 @@ def check_file_name(name: str, endings: Collection[str], option: str = "--output
 
 @contextmanager
 def written_whole(name: str, what: str) -> Iterator[Path]:
-    """Let a file be written beside one that is there, which it replaces when it is whole.
-
-    Parameters
-    ----------
-    name : `str`
-        The file's name.
-    what : `str`
-        What is written, for an error.
-
-    Yields
-    ------
-    partial : `pathlib.Path`
-        The file to write.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be written.
-    """
+    """Let a file be written beside one that is there, which it replaces when it is whole."""
     path = Path(name)
     # A short name, because a file's name can be as long as names may be.
     partial = path.with_name(f".{token_hex(8)}{path.suffix}")
@@ -76,20 +43,7 @@ def written_whole(name: str, what: str) -> Iterator[Path]:
 
 
 def write_page(page: Page, name: str) -> None:
-    """Write a page; a file that is there is replaced when the new one is whole.
-
-    Parameters
-    ----------
-    page : `Page`
-        What the page shows.
-    name : `str`
-        The file's name.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be written.
-    """
+    """Write a page; a file that is there is replaced when the new one is whole."""
     from ..report.page import render_page
 
     text = render_page(page)

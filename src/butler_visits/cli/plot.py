@@ -23,18 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(repo: str, instrument: str, output: str, where: str, visit: int | None) -> None:
-    """Draw how often visits cover the sky, or one visit's detectors.
-
-    Parameters
-    ----------
-    repo, instrument, output, where, visit
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Draw how often visits cover the sky, or one visit's detectors."""
     check_file_name(output, PICTURE_ENDINGS)
     if visit is not None and where:
         raise click.UsageError("--where selects the visits of a coverage, --visit takes one by its id; give one.")

@@ -46,13 +46,7 @@ def butler_visits(**_: object) -> None:
 
 
 def offered_elsewhere() -> set[str]:
-    """Find the commands that come to ``butler`` through the environment variable DAF_BUTLER_PLUGINS.
-
-    Returns
-    -------
-    names : `set` [`str`]
-        Names of the commands; of a file that cannot be read, none (``butler`` warns of it).
-    """
+    """Find the commands that come to ``butler`` through the environment variable DAF_BUTLER_PLUGINS."""
     names: set[str] = set()
     for path in ButlerCLI.getPluginList():
         try:

@@ -24,18 +24,7 @@ def run(
     config_file: str | None,
     config: Mapping[str, str],
 ) -> None:
-    """Write a page with the visits of a repository.
-
-    Parameters
-    ----------
-    repo, instrument, output, where, collections, config_file, config
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Write a page with the visits of a repository."""
     check_file_name(output, [".html"])
     set_log_level()
     with errors_as_messages(repo):

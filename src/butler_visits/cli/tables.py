@@ -25,38 +25,12 @@ _FORMATS = {
 
 
 def check_table_name(name: str, *others: str) -> None:
-    """Refuse a file name whose ending says nothing, before any work is done.
-
-    Parameters
-    ----------
-    name : `str`
-        The file's name.
-    *others : `str`
-        Endings that it may have although they are no table's.
-
-    Raises
-    ------
-    click.BadParameter
-        If its ending is none that can be written, or if its folder does not exist.
-    """
+    """Refuse a file name whose ending says nothing, before any work is done."""
     check_file_name(name, [*_FORMATS, *others])
 
 
 def write_table(table: Table, name: str) -> None:
-    """Write a table; a file that is there is replaced when the new one is whole.
-
-    Parameters
-    ----------
-    table : `astropy.table.Table`
-        The table.
-    name : `str`
-        The file's name, whose ending says the format.
-
-    Raises
-    ------
-    click.ClickException
-        If it cannot be written.
-    """
+    """Write a table; a file that is there is replaced when the new one is whole."""
     try:
         with written_whole(name, "table") as partial:
             table.write(partial, format=_FORMATS[Path(name).suffix.lower()], overwrite=True)

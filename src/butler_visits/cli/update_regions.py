@@ -19,18 +19,7 @@ from .errors import errors_as_messages, expression_errors, open_repository
 def run(
     repo: str, instrument: str, collections: str, dataset_type: str, where: str, dry_run: bool, output: str | None
 ) -> None:
-    """Update the regions and pointings of a repository's visits, and say what was done.
-
-    Parameters
-    ----------
-    repo, instrument, collections, dataset_type, where, dry_run, output
-        As given on the command line.
-
-    Raises
-    ------
-    click.ClickException
-        For every error that a user can mend.
-    """
+    """Update the regions and pointings of a repository's visits, and say what was done."""
     searched = [name.strip() for name in collections.split(",") if name.strip()]
     if not searched:
         raise click.BadParameter("give at least one collection.", param_hint="COLLECTIONS")

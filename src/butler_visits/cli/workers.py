@@ -21,25 +21,7 @@ _DASK_LOGGERS = ("distributed", "tornado", "asyncio")
 
 @contextmanager
 def workers(processes: int, dask: str | None) -> Iterator[Executor | None]:
-    """Start local workers, or connect to those of a Dask cluster.
-
-    Parameters
-    ----------
-    processes : `int`
-        Number of processes on this machine.
-    dask : `str` or `None`
-        Address of a Dask scheduler.
-
-    Yields
-    ------
-    executor : `~concurrent.futures.Executor` or `None`
-        What has the workers; `None` if this process is to do all.
-
-    Raises
-    ------
-    click.ClickException
-        If Dask is not installed, cannot be reached or does not work.
-    """
+    """Start local workers, or connect to those of a Dask cluster."""
     if dask:
         with _dask_workers(dask) as executor:
             yield executor

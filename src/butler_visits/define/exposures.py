@@ -44,19 +44,7 @@ class Selection:
 
 
 class Selector:
-    """Finds the visits to define; reads only.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    grouping : `GroupExposuresTask`
-        The grouping algorithm.
-    regions : `ComputeVisitRegionsTask`
-        The region algorithm, which may know where an exposure looked whose record does not say it.
-    ignore_off_sky : `bool`
-        Whether exposures that are not on the sky are ignored; otherwise they are an error.
-    """
+    """Finds the visits to define; reads only."""
 
     def __init__(
         self,
@@ -77,26 +65,9 @@ class Selector:
     ) -> Selection:
         """Find the visits of exposures.
 
-        Parameters
-        ----------
-        data_ids : `~collections.abc.Iterable`
-            Data IDs or ``exposure`` records of one instrument, mixed or not.
-        options : `Options`
-            What was asked for.
-
-        Returns
-        -------
-        selection : `Selection`
-            The visits, and what was left out.
-
-        Raises
-        ------
-        DefinitionError
-            If exposures are of several instruments, not on the sky or give no visit, unless failures are skipped.
-        lsst.daf.butler.DataIdValueError
-            If an exposure is not in the repository, unless failures are skipped.
-        ValueError
-            If a record is of another dimension.
+        Raises `DefinitionError` if exposures are of several instruments, not on the sky or give no visit, unless
+        failures are skipped; `lsst.daf.butler.DataIdValueError` if an exposure is not in the repository, unless
+        failures are skipped; `ValueError` if a record is of another dimension.
         """
         selection = Selection()
         exposures, unknown = _expand(self._butler, data_ids)
@@ -119,18 +90,7 @@ class Selector:
         return selection
 
     def reread(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
-        """Make visits again of the exposure records that are stored now.
-
-        Parameters
-        ----------
-        visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
-            Visits of one instrument, at least one.
-
-        Returns
-        -------
-        visits : `list` [`VisitDefinitionData`]
-            The same visits.
-        """
+        """Make visits again of the exposure records that are stored now."""
         ids = {exposure.id for visit in visits for exposure in visit.exposures}
         stored = repository.fetch_exposures(self._butler, visits[0].instrument, ids)
         return [
@@ -141,20 +101,7 @@ class Selector:
     def complete(
         self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
     ) -> list[VisitDefinitionData]:
-        """Make visits again, with the exposures of their groups that have come since.
-
-        Parameters
-        ----------
-        visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
-            The visits.
-        collections : `~collections.abc.Sequence` [`str`] or `None`
-            Collections to search for datasets.
-
-        Returns
-        -------
-        visits : `list` [`VisitDefinitionData`]
-            The same visits.
-        """
+        """Make visits again, with the exposures of their groups that have come since."""
         ids = {visit.id for visit in visits}
         exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
         grouped = self._group(exposures + self._missing(exposures, collections), Options(), [])
@@ -270,20 +217,7 @@ def as_list(
 ) -> list[Mapping[str, Any] | DataCoordinate | DimensionRecord]:
     """Make a list of data IDs or records, of which a single one is none.
 
-    Parameters
-    ----------
-    data_ids : `~collections.abc.Iterable`
-        Data IDs or ``exposure`` records.
-
-    Returns
-    -------
-    data_ids : `list`
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be iterated over.
+    Raises `ValueError` if they cannot be iterated over.
     """
     if isinstance(data_ids, Mapping | DataCoordinate | DimensionRecord) or not isinstance(data_ids, Iterable):
         raise ValueError(f"Expected an iterable of exposure records or data IDs, got {data_ids!r}.")

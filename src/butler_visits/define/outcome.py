@@ -45,22 +45,7 @@ class Outcome:
 
     @classmethod
     def of(cls, planned: Sequence[PlannedVisit], failures: Iterable[Failure], options: Options) -> Self:
-        """Sum up what became of visits.
-
-        Parameters
-        ----------
-        planned : `~collections.abc.Sequence` [`PlannedVisit`]
-            The visits that were written, left alone or are in conflict.
-        failures : `~collections.abc.Iterable` [`Failure`]
-            The others.
-        options : `Options`
-            What was asked for.
-
-        Returns
-        -------
-        outcome : `Outcome`
-            The sum.
-        """
+        """Sum up what became of visits."""
         conflicts = [visit for visit in planned if visit.action is Action.CONFLICT]
         outcome = cls(
             n_visits=len(planned) - len(conflicts),
@@ -84,13 +69,7 @@ class Outcome:
         return outcome
 
     def add(self, other: Outcome) -> None:
-        """Add what became of other visits.
-
-        Parameters
-        ----------
-        other : `Outcome`
-            The others' sum.
-        """
+        """Add what became of other visits."""
         for field in dataclasses.fields(self):
             # In place, because lists grow.
             setattr(self, field.name, operator.iadd(getattr(self, field.name), getattr(other, field.name)))
@@ -98,12 +77,8 @@ class Outcome:
     def check(self) -> None:
         """Raise an error if there are visits that are not done, unless failures are to be skipped.
 
-        Raises
-        ------
-        WorkerError
-            If chunks are given up; conflicts are in the message too.
-        lsst.daf.butler.registry.ConflictingDefinitionError
-            If there are conflicts only.
+        Raises `WorkerError` if chunks are given up; conflicts are in the message too;
+        `lsst.daf.butler.registry.ConflictingDefinitionError` if there are conflicts only.
         """
         # Workers finish in any order.
         conflicts = [conflict_message(sorted(self.conflicts))] if self.conflicts else []
@@ -113,18 +88,7 @@ class Outcome:
             raise ConflictingDefinitionError(*conflicts)
 
     def to_struct(self, selection: Selection) -> Struct:
-        """Make what a run returns.
-
-        Parameters
-        ----------
-        selection : `Selection`
-            What was left out before.
-
-        Returns
-        -------
-        result : `lsst.pipe.base.Struct`
-            The counts and failures of both.
-        """
+        """Make what a run returns."""
         # Workers finish in any order.
         failures = selection.failures + sorted(self.failures, key=lambda failure: failure.exposures)
         return Struct(
@@ -142,18 +106,7 @@ class Outcome:
 
 
 def conflict_line(visit: PlannedVisit) -> str:
-    """Say how a visit is in conflict with what is stored.
-
-    Parameters
-    ----------
-    visit : `PlannedVisit`
-        The visit.
-
-    Returns
-    -------
-    line : `str`
-        A line with its fields and both values.
-    """
+    """Say how a visit is in conflict with what is stored."""
     definition = visit.definition
     return (
         f"Visit {definition.id} ({definition.name}) of {definition.instrument} is in conflict with what the repository "
@@ -162,18 +115,7 @@ def conflict_line(visit: PlannedVisit) -> str:
 
 
 def conflict_message(conflicts: Sequence[str]) -> str:
-    """Say what is in conflict, and what can be done.
-
-    Parameters
-    ----------
-    conflicts : `~collections.abc.Sequence` [`str`]
-        A line for each visit that differs from what is stored.
-
-    Returns
-    -------
-    message : `str`
-        Text with up to ten of the lines.
-    """
+    """Say what is in conflict, and what can be done."""
     lines = list(conflicts[:_LISTED_CONFLICTS])
     if len(conflicts) > _LISTED_CONFLICTS:
         others = len(conflicts) - _LISTED_CONFLICTS

@@ -26,30 +26,8 @@ def plan_visits(
 ) -> list[PlannedVisit]:
     """Compute visits and compare them with what is stored.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    visits : `~collections.abc.Sequence` [`VisitDefinitionData`]
-        Visits of one instrument, at least one.
-    compute_regions : `ComputeVisitRegionsTask`
-        The region algorithm.
-    options : `Options`
-        What was asked for.
-    region_tolerance : `float`
-        Distance up to which regions are equal, arcsec.
-
-    Returns
-    -------
-    planned : `list` [`PlannedVisit`]
-        A plan for each visit.
-
-    Raises
-    ------
-    DefinitionError
-        If no valid visit can be made of some exposures.
-    LookupError
-        If there is no camera geometry for an exposure.
+    ``region_tolerance``: distance up to which regions are equal, arcsec. Raises `DefinitionError` if no valid visit can
+    be made of some exposures; `LookupError` if there is no camera geometry for an exposure.
     """
     instrument = visits[0].instrument
     regions = compute_regions.compute_all(visits, collections=options.collections)
@@ -107,17 +85,7 @@ def _decide(plan: PlannedVisit, options: Options, region_tolerance: float, joine
 def compare_records(stored: DimensionRecord, computed: DimensionRecord, region_tolerance: float) -> list[Difference]:
     """Compare a stored visit with a computed one, field by field.
 
-    Parameters
-    ----------
-    stored, computed : `lsst.daf.butler.DimensionRecord`
-        The ``visit`` records.
-    region_tolerance : `float`
-        Distance up to which regions are equal, arcsec; 0 asks for identical bits.
-
-    Returns
-    -------
-    differences : `list` [`Difference`]
-        The fields that differ.
+    ``region_tolerance``: distance up to which regions are equal, arcsec.
     """
     differences = []
     for field in computed.fields.names:

@@ -40,50 +40,17 @@ class FittedPointing(NamedTuple):
 
 
 def is_on_sky(exposure: DimensionRecord) -> bool:
-    """Tell whether an exposure saw the sky and its record says where.
-
-    Parameters
-    ----------
-    exposure : `lsst.daf.butler.DimensionRecord`
-        The ``exposure`` record.
-
-    Returns
-    -------
-    on_sky : `bool`
-        `False` if a field of its pointing is null or not a number, or if ``can_see_sky`` is false.
-    """
+    """Tell whether an exposure saw the sky and its record says where."""
     return getattr(exposure, "can_see_sky", None) is not False and has_pointing(exposure)
 
 
 def has_pointing(exposure: DimensionRecord) -> bool:
-    """Tell whether an exposure's record says where it looked.
-
-    Parameters
-    ----------
-    exposure : `lsst.daf.butler.DimensionRecord`
-        The ``exposure`` record.
-
-    Returns
-    -------
-    has_pointing : `bool`
-        `False` if a field of its pointing is null or not a number.
-    """
+    """Tell whether an exposure's record says where it looked."""
     return all(value is not None and math.isfinite(value) for value in _values(exposure))
 
 
 def saw_sky(exposure: DimensionRecord) -> bool:
-    """Tell whether an exposure is known to have seen the sky, wherever it looked.
-
-    Parameters
-    ----------
-    exposure : `lsst.daf.butler.DimensionRecord`
-        The ``exposure`` record.
-
-    Returns
-    -------
-    saw_sky : `bool`
-        What ``can_see_sky`` says; where the record does not say, whether it was a science exposure.
-    """
+    """Tell whether an exposure is known to have seen the sky, wherever it looked."""
     can_see_sky = getattr(exposure, "can_see_sky", None)
     return bool(exposure.observation_type == "science" if can_see_sky is None else can_see_sky)
 
@@ -91,20 +58,7 @@ def saw_sky(exposure: DimensionRecord) -> bool:
 def record_pointings(exposures: Sequence[DimensionRecord]) -> Pointings:
     """Take pointings from exposure records.
 
-    Parameters
-    ----------
-    exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-        The ``exposure`` records.
-
-    Returns
-    -------
-    pointings : `Pointings`
-        Their boresights and rotations.
-
-    Raises
-    ------
-    DefinitionError
-        If a record has no pointing, or one that is not on the sphere.
+    Raises `DefinitionError` if a record has no pointing, or one that is not on the sphere.
     """
     for exposure in exposures:
         if not is_on_sky(exposure):
@@ -123,22 +77,10 @@ def fit_pointing(
 ) -> FittedPointing:
     """Fit pointing, rotation and parity so that a camera's field lies on given directions.
 
-    Parameters
-    ----------
-    field_angle : `numpy.ndarray`, shape (K, 2)
-        Where the camera has the points, radians on the tangent plane; three or more, not on a line.
-    directions : `numpy.ndarray`, shape (K, 3)
-        Where they are on the sky, unit vectors.
-    pixel_scale : `float`
-        Side of a pixel, radians: points further off than that count less and less.
+    ``field_angle`` (K, 2): where the camera has the points, radians on the tangent plane; ``directions`` (K, 3): where
+    they are on the sky, unit vectors; ``pixel_scale``: side of a pixel, radians: points further off than that count
+    less and less.
 
-    Returns
-    -------
-    pointing : `FittedPointing`
-        The pointing of the best fit.
-
-    Notes
-    -----
     The field lies on the sky by a rotation, whose least-squares solution is known in closed form (W. Kabsch, Acta
     Crystallographica A32, 922, 1976); it is found for either parity, the better one is taken, and a robust fit goes on
     from there.

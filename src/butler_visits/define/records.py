@@ -26,27 +26,8 @@ from .visits import VisitDefinitionData, VisitSystem
 def visit_record(visit: VisitDefinitionData, region: Region, universe: DimensionUniverse) -> DimensionRecord:
     """Make the ``visit`` record.
 
-    Parameters
-    ----------
-    visit : `VisitDefinitionData`
-        The visit, its exposures ordered by id.
-    region : `lsst.sphgeom.Region`
-        The visit's region.
-    universe : `lsst.daf.butler.DimensionUniverse`
-        The repository's dimensions; fields that it lacks are left out.
+    Raises `DefinitionError` if the exposures have no common filter.
 
-    Returns
-    -------
-    record : `lsst.daf.butler.DimensionRecord`
-        The record.
-
-    Raises
-    ------
-    DefinitionError
-        If the exposures have no common filter.
-
-    Notes
-    -----
     docs/design.md, Records, says how each field is made.
     """
     physical_filter = _common(visit, "physical_filter")
@@ -83,22 +64,7 @@ def visit_record(visit: VisitDefinitionData, region: Region, universe: Dimension
 def definition_records(
     visit: VisitDefinitionData, exposures: Iterable[int], universe: DimensionUniverse
 ) -> list[DimensionRecord]:
-    """Make ``visit_definition`` records.
-
-    Parameters
-    ----------
-    visit : `VisitDefinitionData`
-        The visit.
-    exposures : `~collections.abc.Iterable` [`int`]
-        Ids of the exposures to join to it.
-    universe : `lsst.daf.butler.DimensionUniverse`
-        The repository's dimensions.
-
-    Returns
-    -------
-    records : `list` [`lsst.daf.butler.DimensionRecord`]
-        A record for each exposure.
-    """
+    """Make ``visit_definition`` records."""
     record_class = universe["visit_definition"].RecordClass
     fields: dict[str, Any] = {"instrument": visit.instrument, "visit": visit.id}
     if "visit_system" in record_class.fields.names:
@@ -107,20 +73,7 @@ def definition_records(
 
 
 def membership_records(visit: VisitDefinitionData, universe: DimensionUniverse) -> list[DimensionRecord]:
-    """Make ``visit_system_membership`` records.
-
-    Parameters
-    ----------
-    visit : `VisitDefinitionData`
-        The visit.
-    universe : `lsst.daf.butler.DimensionUniverse`
-        The repository's dimensions.
-
-    Returns
-    -------
-    records : `list` [`lsst.daf.butler.DimensionRecord`]
-        A record for each of its visit systems; none in universes 0 and 1.
-    """
+    """Make ``visit_system_membership`` records."""
     if "visit_system_membership" not in universe.elements.names:
         return []
     record_class = universe["visit_system_membership"].RecordClass
@@ -133,22 +86,7 @@ def membership_records(visit: VisitDefinitionData, universe: DimensionUniverse) 
 def detector_region_records(
     visit: VisitDefinitionData, regions: Mapping[int, Region], universe: DimensionUniverse
 ) -> list[DimensionRecord]:
-    """Make ``visit_detector_region`` records.
-
-    Parameters
-    ----------
-    visit : `VisitDefinitionData`
-        The visit.
-    regions : `~collections.abc.Mapping` [`int`, `lsst.sphgeom.Region`]
-        Regions by the detectors' ids.
-    universe : `lsst.daf.butler.DimensionUniverse`
-        The repository's dimensions.
-
-    Returns
-    -------
-    records : `list` [`lsst.daf.butler.DimensionRecord`]
-        A record for each detector.
-    """
+    """Make ``visit_detector_region`` records."""
     record_class = universe["visit_detector_region"].RecordClass
     return [
         record_class(instrument=visit.instrument, visit=visit.id, detector=detector, region=region)
@@ -159,22 +97,7 @@ def detector_region_records(
 def visit_system_records(
     instrument: str, systems: Iterable[VisitSystem], universe: DimensionUniverse
 ) -> list[DimensionRecord]:
-    """Make ``visit_system`` records.
-
-    Parameters
-    ----------
-    instrument : `str`
-        Name of the instrument.
-    systems : `~collections.abc.Iterable` [`VisitSystem`]
-        The systems.
-    universe : `lsst.daf.butler.DimensionUniverse`
-        The repository's dimensions.
-
-    Returns
-    -------
-    records : `list` [`lsst.daf.butler.DimensionRecord`]
-        A record for each system.
-    """
+    """Make ``visit_system`` records."""
     record_class = universe["visit_system"].RecordClass
     return [
         record_class(instrument=instrument, id=system.value, name=str(system))

@@ -272,18 +272,7 @@ class PlannedVisit:
 
 
 def listed(visits: Sequence[PlannedVisit]) -> str:
-    """Name visits in a message.
-
-    Parameters
-    ----------
-    visits : `~collections.abc.Sequence` [`PlannedVisit`]
-        The visits, at least one.
-
-    Returns
-    -------
-    text : `str`
-        Text to be put into a sentence.
-    """
+    """Name visits in a message."""
     first, last = visits[0].definition, visits[-1].definition
     if len(visits) == 1:
         return f"visit {first.id} ({first.name})"

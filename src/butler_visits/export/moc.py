@@ -30,10 +30,7 @@ _FINEST = 29
 def require_mocpy() -> None:
     """Check that MOCs can be made.
 
-    Raises
-    ------
-    VisitsError
-        If mocpy is not installed.
+    Raises `VisitsError` if mocpy is not installed.
     """
     if importlib.util.find_spec("mocpy") is None:
         raise VisitsError("MOCs need mocpy, which is not installed: pip install 'butler-visits[report]'.")

@@ -100,33 +100,12 @@ def obscore_table(outlines: Iterable[Outline], *, detectors: bool = False) -> Ta
 
 
 def write_obscore_votable(outlines: Iterable[Outline], file: Path, *, detectors: bool = False) -> None:
-    """Write the table that `obscore_table` makes as VOTable, which also says its coordinate system and time scale.
-
-    Parameters
-    ----------
-    outlines : `~collections.abc.Iterable` [`Outline`]
-        Outlines of visits or detectors.
-    file : `pathlib.Path`
-        The file to write.
-    detectors : `bool`, optional
-        Whether they are of detectors.
-    """
+    """Write the table that `obscore_table` makes as VOTable, which also says its coordinate system and time scale."""
     _votable(_values(outlines, detectors)).to_xml(str(file))
 
 
 def write_obscore_parquet(outlines: Iterable[Outline], file: Path, *, detectors: bool = False) -> None:
-    """Write the table that `obscore_table` makes as Parquet, some thousand rows at a time.
-
-    Parameters
-    ----------
-    outlines : `~collections.abc.Iterable` [`Outline`]
-        Outlines of visits or detectors.
-    file : `pathlib.Path`
-        The file to write. Its metadata has the columns' units, UCDs and descriptions as an empty VOTable, as IVOA's
-        note on Parquet with VOTable metadata (VOParquet 1.0) says.
-    detectors : `bool`, optional
-        Whether they are of detectors.
-    """
+    """Write the table that `obscore_table` makes as Parquet, some thousand rows at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -114,33 +114,14 @@ def _listed(ids: Iterable[int]) -> str:
 
 
 def is_polygon(region: Region | None) -> TypeGuard[ConvexPolygon]:
-    """Tell whether a stored region is a polygon that is not damaged.
-
-    Parameters
-    ----------
-    region : `lsst.sphgeom.Region` or `None`
-        The region, which may be null.
-
-    Returns
-    -------
-    polygon : `bool`
-        Whether it can be exported and drawn.
-    """
+    """Tell whether a stored region is a polygon that is not damaged."""
     return region is not None and decode_polygon(region.encode()) is not None
 
 
 def read_vertices(region: Region) -> npt.NDArray[np.float64]:
     """Read the vertices of a polygon.
 
-    Parameters
-    ----------
-    region : `lsst.sphgeom.ConvexPolygon`
-        The polygon.
-
-    Returns
-    -------
-    vertices : `numpy.ndarray`, shape (V, 3)
-        Unit vectors, counterclockwise as seen from outside the sphere.
+    Returns ``vertices`` (V, 3): unit vectors, counterclockwise as seen from outside the sphere.
     """
     vertices = decode_polygon(region.encode())
     assert vertices is not None, "outlines are polygons"

@@ -174,24 +174,7 @@ def read_geometries(
     The files are read, and not the datasets through the Butler, which would import the Python type of their storage
     class. Rubin's is not installed where Rubin's stack is not.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    datasets : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
-        The datasets, files of JSON or (as of storage class ``StructuredDataDict``) YAML, zipped or not.
-    detectors : `~collections.abc.Collection` [`int`]
-        Ids of the detectors that there may be.
-
-    Returns
-    -------
-    geometries : `dict` [`int`, `VisitGeometry`]
-        By visit.
-
-    Raises
-    ------
-    VisitsError
-        If one of them cannot be read or makes no sense; it names the visits, files and fields.
+    Raises `VisitsError` if one of them cannot be read or makes no sense; it names the visits, files and fields.
     """
     uris = butler.get_many_uris(datasets, allow_missing=True)
     files = {

@@ -26,15 +26,7 @@ _THINNING = 1e-8
 def cell_width(order: int) -> float:
     """Return the width of a square with the area of a cell.
 
-    Parameters
-    ----------
-    order : `int`
-        The HEALPix order.
-
-    Returns
-    -------
-    width : `float`
-        Radians.
+    Returns ``width``: radians.
     """
     return math.sqrt(math.pi / 3) / 2**order
 
@@ -42,15 +34,7 @@ def cell_width(order: int) -> float:
 def order_for(width: float) -> int:
     """Find the coarsest cells that are not wider than something.
 
-    Parameters
-    ----------
-    width : `float`
-        Radians.
-
-    Returns
-    -------
-    order : `int`
-        The HEALPix order.
+    ``width``: radians.
     """
     return min(max(math.ceil(math.log2(cell_width(0) / width)), 0), MAX_ORDER)
 
@@ -58,20 +42,8 @@ def order_for(width: float) -> int:
 def cover(vertices: FloatArray, order: int, *, whole: bool) -> IntArray:
     """Find the cells in a polygon.
 
-    Parameters
-    ----------
-    vertices : `numpy.ndarray`, shape (V, 3)
-        The polygon: unit vectors.
-    order : `int`
-        Order of the cells.
-    whole : `bool`
-        Whether to take all cells that have a point of the polygon, and some that nearly do. Otherwise those are taken
-        whose centres are in it.
-
-    Returns
-    -------
-    ranges : `numpy.ndarray`, shape (R, 2)
-        First cell of each range, and the first behind it.
+    ``vertices`` (V, 3): the polygon: unit vectors; returns ``ranges`` (R, 2): first cell of each range, and the first
+    behind it.
     """
     try:
         return _query(vertices, order, whole)
@@ -89,20 +61,9 @@ def _query(vertices: FloatArray, order: int, whole: bool) -> IntArray:
 def depth(polygons: Iterable[FloatArray], order: int) -> tuple[IntArray, IntArray]:
     """Count how many polygons each cell is in.
 
-    Parameters
-    ----------
-    polygons : `~collections.abc.Iterable` [`numpy.ndarray`], shapes (V, 3)
-        The polygons: unit vectors.
-    order : `int`
-        Order of the cells.
-
-    Returns
-    -------
-    cells : `numpy.ndarray`, shape (C,)
-        The cells whose centre is in any polygon, in their order. A polygon that has no cell's centre counts for the
-        cell that its middle is in.
-    counts : `numpy.ndarray`, shape (C,)
-        How many polygons each is in.
+    ``polygons`` (V, 3): the polygons: unit vectors; returns ``cells`` (C,): the cells whose centre is in any polygon,
+    in their order. A polygon that has no cell's centre counts for the cell that its middle is in; returns ``counts``
+    (C,): how many polygons each is in.
     """
     found = []
     for vertices in polygons:

@@ -28,18 +28,7 @@ _NO_UNIT = 1e-6
 
 
 def unreadable(regions: Mapping[int, bytes]) -> set[int]:
-    """Find encoded regions that are damaged.
-
-    Parameters
-    ----------
-    regions : `~collections.abc.Mapping` [`int`, `bytes`]
-        Encoded regions by any number.
-
-    Returns
-    -------
-    keys : `set` [`int`]
-        Those that are no regions, or polygons whose vertices are no directions.
-    """
+    """Find encoded regions that are damaged."""
     polygons = {
         key: region
         for key, region in regions.items()
@@ -58,16 +47,8 @@ def unreadable(regions: Mapping[int, bytes]) -> set[int]:
 def outline_distances(a: Sequence[bytes], b: Sequence[bytes]) -> FloatArray:
     """Measure how far encoded polygons are from each other, pair by pair.
 
-    Parameters
-    ----------
-    a, b : `~collections.abc.Sequence` [`bytes`]
-        N encoded regions each.
-
-    Returns
-    -------
-    distances : `numpy.ndarray`, shape (N,)
-        Largest distance of a vertex of either polygon to the other's boundary, arcsec; not a number where one of the
-        two is no polygon.
+    Returns ``distances`` (N,): largest distance of a vertex of either polygon to the other's boundary, arcsec; not a
+    number where one of the two is no polygon.
     """
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, (one, other) in enumerate(zip(a, b, strict=True)):
@@ -83,23 +64,10 @@ def outline_distances(a: Sequence[bytes], b: Sequence[bytes]) -> FloatArray:
 def outside_distances(regions: Mapping[int, bytes], outline: bytes, tolerance: float) -> dict[int, float]:
     """Measure how far detectors' regions reach out of their visit's.
 
-    Parameters
-    ----------
-    regions : `~collections.abc.Mapping` [`int`, `bytes`]
-        The detectors' encoded regions; those that are no polygons are left out.
-    outline : `bytes`
-        The visit's encoded region.
-    tolerance : `float`
-        How far they may reach out, arcsec.
+    ``tolerance``: how far they may reach out, arcsec; returns ``distances``: largest distance of a vertex outside to
+    the visit's boundary, arcsec, for each detector that reaches out by more than the tolerance; none if the visit's
+    region is no polygon.
 
-    Returns
-    -------
-    distances : `dict` [`int`, `float`]
-        Largest distance of a vertex outside to the visit's boundary, arcsec, for each detector that reaches out by more
-        than the tolerance; none if the visit's region is no polygon.
-
-    Notes
-    -----
     A convex polygon is inside another if its vertices are, and these are if they are on the inner side of all edges.
     """
     polygons = {detector: region for detector, region in regions.items() if region[:1] == _POLYGON}

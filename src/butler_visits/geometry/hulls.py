@@ -22,25 +22,9 @@ arcsec, so that nobody can see it.
 def plane_hull(points: npt.ArrayLike, tolerance: float = HULL_TOLERANCE) -> npt.NDArray[np.intp]:
     """Find the convex hull of points in the plane.
 
-    Parameters
-    ----------
-    points : array_like, shape (K, 2)
-        The points, in radians on the tangent plane.
-    tolerance : `float`, optional
-        Points not further than this outside the line between their neighbours are no vertices.
+    ``points`` (K, 2): the points, in radians on the tangent plane; returns ``indices`` (H,): the hull's vertices among
+    ``points``, counterclockwise. Raises `ValueError` if fewer than three vertices are left: the points lie on a line.
 
-    Returns
-    -------
-    indices : `numpy.ndarray`, shape (H,)
-        The hull's vertices among ``points``, counterclockwise.
-
-    Raises
-    ------
-    ValueError
-        If fewer than three vertices are left: the points lie on a line.
-
-    Notes
-    -----
     Andrew's monotone chain (Information Processing Letters 9, 216, 1979), whose vertices are then thinned: with a
     tolerance in the chain itself, points that lie nearly above each other would push out the farthest of them.
     """
@@ -84,25 +68,10 @@ def plane_hull(points: npt.ArrayLike, tolerance: float = HULL_TOLERANCE) -> npt.
 def sky_hull(directions: FloatArray, tolerance: float) -> FloatArray:
     """Find a convex polygon with few vertices that contains all points.
 
-    Parameters
-    ----------
-    directions : `numpy.ndarray`, shape (K, 3)
-        Unit vectors within less than a right angle of their mean.
-    tolerance : `float`
-        How far (radians) the polygon may reach beyond the points' convex hull.
+    ``directions`` (K, 3): unit vectors within less than a right angle of their mean; ``tolerance``: how far (radians)
+    the polygon may reach beyond the points' convex hull; returns ``vertices`` (V, 3): unit vectors, counterclockwise as
+    seen from outside the sphere. Raises `ValueError` if the points are too far apart, or on a great circle.
 
-    Returns
-    -------
-    vertices : `numpy.ndarray`, shape (V, 3)
-        Unit vectors, counterclockwise as seen from outside the sphere.
-
-    Raises
-    ------
-    ValueError
-        If the points are too far apart, or on a great circle.
-
-    Notes
-    -----
     The hull is found on the plane that touches the sphere at the points' mean. Vertices that stand out little are left
     out, and the polygon is then enlarged until these, too, are inside.
     """

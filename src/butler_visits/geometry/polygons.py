@@ -15,18 +15,8 @@ _POLYGON = np.frombuffer(b"p", dtype=np.uint8)[0]
 def encode_polygons(vertices: FloatArray) -> list[bytes]:
     """Encode polygons as `lsst.sphgeom.ConvexPolygon.encode` does.
 
-    Parameters
-    ----------
-    vertices : `numpy.ndarray`, shape (N, V, 3)
-        Vertices of N polygons, counterclockwise as seen from outside the sphere.
+    ``vertices`` (N, V, 3): vertices of N polygons, counterclockwise as seen from outside the sphere.
 
-    Returns
-    -------
-    encoded : `list` [`bytes`]
-        The N encoded polygons.
-
-    Notes
-    -----
     The format is one type byte and the vertices' coordinates as little-endian doubles.
     """
     count, n_vertices = vertices.shape[:2]
@@ -41,15 +31,8 @@ def encode_polygons(vertices: FloatArray) -> list[bytes]:
 def decode_polygon(encoded: bytes) -> FloatArray | None:
     """Read the vertices of an encoded `lsst.sphgeom.ConvexPolygon`.
 
-    Parameters
-    ----------
-    encoded : `bytes`
-        What ``Region.encode`` returned.
-
-    Returns
-    -------
-    vertices : `numpy.ndarray`, shape (V, 3), or `None`
-        The vertices, or `None` if the region is of another kind, or damaged: vertices that are not numbers.
+    Returns ``vertices`` (V, 3): the vertices, or `None` if the region is of another kind, or damaged: vertices that are
+    not numbers.
     """
     if encoded[0] != _POLYGON:
         return None
@@ -60,20 +43,9 @@ def decode_polygon(encoded: bytes) -> FloatArray | None:
 def boundary_distance(points: FloatArray, polygon: FloatArray) -> FloatArray:
     """Measure how far points are from the boundary of a polygon, inside or outside.
 
-    Parameters
-    ----------
-    points : `numpy.ndarray`, shape (..., K, 3)
-        Unit vectors.
-    polygon : `numpy.ndarray`, shape (..., V, 3)
-        Vertices; its edges are great-circle arcs.
+    ``points`` (..., K, 3): unit vectors; ``polygon`` (..., V, 3): vertices; returns ``distance`` (..., K): angle to the
+    nearest point of the nearest edge, radians.
 
-    Returns
-    -------
-    distance : `numpy.ndarray`, shape (..., K)
-        Angle to the nearest point of the nearest edge, radians.
-
-    Notes
-    -----
     Everything is computed from differences of nearby vectors, because the sine of a distance, taken as the product of a
     point and an edge's normal, is lost in rounding where two vertices are closer than a milliarcsecond.
     """
@@ -96,15 +68,7 @@ def boundary_distance(points: FloatArray, polygon: FloatArray) -> FloatArray:
 def outline_distance(a: FloatArray, b: FloatArray) -> FloatArray:
     """Measure the largest distance of a vertex of either polygon to the other's boundary.
 
-    Parameters
-    ----------
-    a, b : `numpy.ndarray`, shapes (..., V, 3) and (..., W, 3)
-        Vertices of the polygons.
-
-    Returns
-    -------
-    distance : `numpy.ndarray`, shape (...)
-        Angle in radians.
+    Returns ``distance`` (...): angle in radians.
     """
     return np.maximum(boundary_distance(a, b).max(axis=-1), boundary_distance(b, a).max(axis=-1))
 
@@ -112,20 +76,10 @@ def outline_distance(a: FloatArray, b: FloatArray) -> FloatArray:
 def polygon_area(vertices: FloatArray) -> float:
     """Measure the area of a convex polygon.
 
-    Parameters
-    ----------
-    vertices : `numpy.ndarray`, shape (V, 3)
-        Unit vectors, counterclockwise as seen from outside the sphere.
+    ``vertices`` (V, 3): unit vectors, counterclockwise as seen from outside the sphere; returns ``area``: steradians.
 
-    Returns
-    -------
-    area : `float`
-        Steradians.
-
-    Notes
-    -----
-    The sum over a fan of triangles, each with the formula of F. Eriksson (Mathematics Magazine 63, 184, 1990):
-    tan(E / 2) = a . (b x c) / (1 + a . b + b . c + c . a).
+    The sum over a fan of triangles, each with the formula of F. Eriksson (Mathematics Magazine 63, 184, 1990): tan(E /
+    2) = a . (b x c) / (1 + a . b + b . c + c . a).
     """
     a, b, c = vertices[0], vertices[1:-1], vertices[2:]
     # The triple product from differences, which small polygons do not cancel.

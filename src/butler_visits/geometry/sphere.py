@@ -29,24 +29,10 @@ def field_angle_to_sky(
 ) -> FloatArray:
     """Lift points of the field to the sky, for many pointings at once.
 
-    Parameters
-    ----------
-    field_angle : array_like, shape (K, 2)
-        Field angles (x, y) on the tangent plane, radians.
-    ra, dec : array_like, shape (...)
-        Boresight of each pointing, radians.
-    rotation : array_like, shape (...)
-        Rotation angle of each pointing (``sky_angle`` of its exposure), radians.
-    flip : array_like of bool, shape (...), optional
-        Whether the field's x axis is mirrored.
+    ``field_angle`` (K, 2): field angles (x, y) on the tangent plane, radians; ``ra, dec`` (...): boresight of each
+    pointing, radians; ``rotation`` (...): rotation angle of each pointing (``sky_angle`` of its exposure), radians;
+    ``flip`` (...): whether the field's x axis is mirrored; returns ``directions`` (..., K, 3): unit vectors.
 
-    Returns
-    -------
-    directions : `numpy.ndarray`, shape (..., K, 3)
-        Unit vectors.
-
-    Notes
-    -----
     docs/design.md, Regions, step 3: the direction of p + xi e + eta n, with p the boresight, e east and n north of it.
     """
     ra, dec, rotation = np.broadcast_arrays(
@@ -70,15 +56,8 @@ def field_angle_to_sky(
 def lon_lat(directions: FloatArray) -> FloatArray:
     """Turn directions into right ascensions and declinations.
 
-    Parameters
-    ----------
-    directions : `numpy.ndarray`, shape (..., 3)
-        Unit vectors.
-
-    Returns
-    -------
-    angles : `numpy.ndarray`, shape (..., 2)
-        Right ascension, from 0 up to but without 360, and declination, degrees.
+    ``directions`` (..., 3): unit vectors; returns ``angles`` (..., 2): right ascension, from 0 up to but without 360,
+    and declination, degrees.
     """
     x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
     angles = np.empty((*x.shape, 2))

@@ -44,13 +44,7 @@ class InstrumentChoice:
         return getattr(self.translator, "description", None)
 
     def fields(self) -> Mapping[str, Any]:
-        """Return the fields of the record of the instrument that was named, if it is not registered yet.
-
-        Returns
-        -------
-        instrument : `~collections.abc.Mapping`
-            The fields.
-        """
+        """Return the fields of the record of the instrument that was named, if it is not registered yet."""
         name = str(self.name)
         translator = self.translator or MetadataTranslator.translators.get(name)
         return instrument_record(
@@ -60,22 +54,7 @@ class InstrumentChoice:
     def accept(self, uri: str, translator: type[MetadataTranslator]) -> Mapping[str, Any]:
         """Say as what instrument's a file is taken.
 
-        Parameters
-        ----------
-        uri : `str`
-            The file.
-        translator : `type` [`astro_metadata_translator.MetadataTranslator`]
-            The translator that knows its header.
-
-        Returns
-        -------
-        instrument : `~collections.abc.Mapping`
-            Fields of the instrument's record, if it is not registered yet.
-
-        Raises
-        ------
-        IngestError
-            If it is another instrument's.
+        Raises `IngestError` if it is another instrument's.
         """
         known = known_instrument(translator)
         if self.name not in (None, known.name):
@@ -88,29 +67,9 @@ def choose_instrument(
 ) -> InstrumentChoice:
     """Find the instrument that a user names, and register it if it has a description that is given.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-    instrument : `str` or `InstrumentDescription` or `None`
-        A registered name or class name, a name that a translator has, a description or a YAML file that has one. `None`
-        lets the headers say it.
-    any_name : `bool`, optional
-        Whether the name may be a new one.
-
-    Returns
-    -------
-    choice : `InstrumentChoice`
-        The instrument.
-
-    Raises
-    ------
-    IngestError
-        If nobody knows it.
-    DescriptionError
-        If the description makes no sense.
-    lsst.daf.butler.registry.ConflictingDefinitionError
-        If the instrument is registered otherwise than it is described.
+    Raises `IngestError` if nobody knows it; `DescriptionError` if the description makes no sense;
+    `lsst.daf.butler.registry.ConflictingDefinitionError` if the instrument is registered otherwise than it is
+    described.
     """
     instrument = read_if_description(instrument)
     if instrument is None:
@@ -145,20 +104,7 @@ def read_if_description(
 ) -> str | InstrumentDescription | None:
     """Read a description, if a file is given.
 
-    Parameters
-    ----------
-    instrument : `str` or `InstrumentDescription` or `None`
-        A name, a description or a YAML file that has one.
-
-    Returns
-    -------
-    instrument : `str` or `InstrumentDescription` or `None`
-        A name or a description, or `None` for `None`.
-
-    Raises
-    ------
-    DescriptionError
-        If the file makes no sense.
+    Raises `DescriptionError` if the file makes no sense.
     """
     if isinstance(instrument, str) and instrument.lower().endswith(_DESCRIPTION_SUFFIXES):
         description = read_description(instrument)
@@ -178,20 +124,7 @@ def _check_name(name: str) -> str:
 
 
 def band_of(translator: type[MetadataTranslator] | None, physical_filter: str) -> str:
-    """Say the band of a physical filter.
-
-    Parameters
-    ----------
-    translator : `type` [`astro_metadata_translator.MetadataTranslator`] or `None`
-        The translator of the instrument's headers.
-    physical_filter : `str`
-        The filter.
-
-    Returns
-    -------
-    band : `str`
-        The band in the instrument's description, or a guess from the name.
-    """
+    """Say the band of a physical filter."""
     description = getattr(translator, "description", None)
     for one in () if description is None else description.filters:
         if one.name == physical_filter and one.band:

@@ -70,37 +70,11 @@ class Column:
     """Column of an `astropy.table.Table`."""
 
     def fail(self, row: int, value: Any, expected: str) -> IngestError:
-        """Make the error of a value that makes no sense.
-
-        Parameters
-        ----------
-        row : `int`
-            Its row, from 0.
-        value : `object`
-            The value.
-        expected : `str`
-            What was expected.
-
-        Returns
-        -------
-        error : `IngestError`
-            The error, which counts rows from 1.
-        """
+        """Make the error of a value that makes no sense."""
         return IngestError(f"{self.table}, row {row + 1}, column {self.name}: {value!r} is {expected}.")
 
     def elements(self, rows: range) -> list[Any]:
-        """Return the values of some rows, without units; `None` where there is none.
-
-        Parameters
-        ----------
-        rows : `range`
-            The rows, from 0.
-
-        Returns
-        -------
-        values : `list`
-            Python's own types.
-        """
+        """Return the values of some rows, without units; `None` where there is none."""
         part = self.data[rows.start : rows.stop]
         part = part.value if isinstance(part, u.Quantity) else part
         mask = np.broadcast_to(np.ma.getmaskarray(part), len(rows))
@@ -114,22 +88,7 @@ class Column:
     def factor(self, unit: u.UnitBase, what: str) -> float:
         """Return what the column's numbers are multiplied with.
 
-        Parameters
-        ----------
-        unit : `astropy.units.UnitBase`
-            The unit that they are to have; a column without a unit has it already.
-        what : `str`
-            What is measured, for the message.
-
-        Returns
-        -------
-        factor : `float`
-            The number.
-
-        Raises
-        ------
-        IngestError
-            If the column's unit measures something else.
+        Raises `IngestError` if the column's unit measures something else.
         """
         own = getattr(self.data, "unit", None)
         if own is None or own == u.dimensionless_unscaled:
@@ -221,20 +180,7 @@ def coordinates(column: Column, rows: range) -> list[tuple[float, float] | None]
 def nanoseconds(column: Column, rows: range, scale: str) -> list[int | IngestError | None]:
     """Return times as TAI nanoseconds since 1970.
 
-    Parameters
-    ----------
-    column : `Column`
-        Times as astropy has them, ISO texts, or Julian dates, of which each may be modified or not; seconds are
-        counted from 1970 UTC.
-    rows : `range`
-        The rows.
-    scale : `str`
-        Time scale of the column, unless it has its own.
-
-    Returns
-    -------
-    times : `list` [`int` or `None` or `IngestError`]
-        The times, or why a value is none.
+    ``column``: times as astropy has them, ISO texts, or Julian dates, of which each may be modified or not.
     """
     data = column.data[rows.start : rows.stop]
     values = _time_texts(data) if isinstance(data, Time) else column.elements(rows)

@@ -65,19 +65,7 @@ class Raw:
 
 
 class RawWriter:
-    """Writes the raws of one instrument.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-    instrument : `~collections.abc.Mapping`
-        Fields of the instrument's record, if it is not registered yet.
-    transfer : `str`
-        What becomes of the files.
-    run : `str` or `None`
-        The run collection; by default the instrument's conventional one.
-    """
+    """Writes the raws of one instrument."""
 
     def __init__(self, butler: Butler, instrument: Mapping[str, Any], transfer: TransferMode, run: str | None) -> None:
         self._butler = butler
@@ -100,24 +88,9 @@ class RawWriter:
     def write(self, plan: ExposurePlan, files: Sequence[Raw]) -> list[int]:
         """Write exposures and their raws in one transaction: all of them, or none.
 
-        Parameters
-        ----------
-        plan : `ExposurePlan`
-            The exposures.
-        files : `~collections.abc.Sequence` [`Raw`]
-            Their files.
-
-        Returns
-        -------
-        written : `list` [`int`]
-            For each file how many of its detectors' datasets are new.
-
-        Raises
-        ------
-        sqlalchemy.exc.IntegrityError, StaleError
-            If another process has written some of it since it was planned, or the database refuses it.
-        IngestError
-            If a detector has the name of another one, or a file is not there any more.
+        Raises `sqlalchemy.exc.IntegrityError` or `StaleError` if another process has written some of it since it was
+        planned, or the database refuses it; `IngestError` if a detector has the name of another one, or a file is not
+        there any more.
         """
         butler = self._butler
         datasets: dict[str, list[FileDataset]] = defaultdict(list)
@@ -173,19 +146,7 @@ class RawWriter:
         return present
 
     def elsewhere(self, files: Sequence[Raw]) -> dict[Raw, ResourcePath]:
-        """Find files whose datasets are there already, and are another file's.
-
-        Parameters
-        ----------
-        files : `~collections.abc.Sequence` [`Raw`]
-            Files that had nothing to be written. With the transfer mode ``move`` those that are in the repository are
-            removed: a process was killed before it could do that.
-
-        Returns
-        -------
-        others : `dict` [`Raw`, `lsst.resources.ResourcePath`]
-            Those of another file, and that file.
-        """
+        """Find files whose datasets are there already, and are another file's."""
         if not files:
             return {}
         present = self._present(files)

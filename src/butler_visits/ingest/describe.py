@@ -125,24 +125,8 @@ class FileDescription:
 def describe_file(uri: ResourcePathExpression, description: InstrumentDescription | None = None) -> FileDescription:
     """Find out what is understood from a raw file.
 
-    Parameters
-    ----------
-    uri : `lsst.resources.ResourcePathExpression`
-        The file.
-    description : `InstrumentDescription`, optional
-        The instrument that it is from; by default one that astro_metadata_translator knows.
-
-    Returns
-    -------
-    described : `FileDescription`
-        What is understood.
-
-    Raises
-    ------
-    RawFileError
-        If the file cannot be read.
-    IngestError
-        If it has no image, is not from the described instrument, or nobody knows the telescope.
+    Raises `RawFileError` if the file cannot be read; `IngestError` if it has no image, is not from the described
+    instrument, or nobody knows the telescope.
     """
     # A path is shown as it was given, unless it could be taken for a URI.
     place = as_resource(uri) if "#" in str(uri) or "%" in str(uri) else uri

@@ -24,26 +24,7 @@ def find_raw_files(
     repository: Collection[ResourcePath] = (),
     may_be_empty: bool = False,
 ) -> tuple[list[str], list[IngestError]]:
-    """List files, and the FITS files in folders.
-
-    Parameters
-    ----------
-    places : `~collections.abc.Iterable` [`lsst.resources.ResourcePathExpression`]
-        Files, whatever they are called, and folders, which are searched with all folders in them for files that end in
-        one of `SUFFIXES`. Links to folders are not followed.
-    repository : `~collections.abc.Collection` [`lsst.resources.ResourcePath`], optional
-        The repository's own folders, which are left out of the folders that they are in.
-    may_be_empty : `bool`, optional
-        Whether a folder may have no such files.
-
-    Returns
-    -------
-    files : `list` [`str`]
-        Absolute paths of local files, or URIs where a path could be taken for one, and URIs of remote ones, each once;
-        those of a folder in the order of their names.
-    errors : `list` [`IngestError`]
-        What cannot be found or searched.
-    """
+    """List files, and the FITS files in folders."""
     files: dict[str, None] = {}
     errors: list[IngestError] = []
     own = {os.path.realpath(root.ospath) for root in repository if root.isLocal}
@@ -72,18 +53,7 @@ def find_raw_files(
 
 
 def as_resource(place: ResourcePathExpression) -> ResourcePath:
-    """Return where something is.
-
-    Parameters
-    ----------
-    place : `lsst.resources.ResourcePathExpression`
-        A URI or a path; what is there as a path is one, whatever characters are in it.
-
-    Returns
-    -------
-    place : `lsst.resources.ResourcePath`
-        The place.
-    """
+    """Return where something is."""
     if isinstance(place, str | os.PathLike) and os.path.lexists(place):
         return ResourcePath(Path(place).absolute().as_uri())
     return ResourcePath(place, forceAbsolute=True)

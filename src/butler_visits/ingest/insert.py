@@ -52,22 +52,7 @@ class ExposurePlan:
 
 
 def plan_exposures(butler: Butler, instrument: Mapping[str, Any], exposures: Iterable[ExposureValues]) -> ExposurePlan:
-    """Compare exposures with what is stored, and with each other; reads only.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `~collections.abc.Mapping`
-        Fields of the instrument's record.
-    exposures : `~collections.abc.Iterable` [`ExposureValues`]
-        The exposures, several of which may be one, from different files.
-
-    Returns
-    -------
-    plan : `ExposurePlan`
-        What is to be written, and what cannot be.
-    """
+    """Compare exposures with what is stored, and with each other; reads only."""
     name = instrument["name"]
     given = sorted(exposures, key=lambda one: one.id)
     records = fetch_exposures(butler, name, {one.id for one in given}) if _is_registered(butler, name) else {}
@@ -107,24 +92,7 @@ def _is_registered(butler: Butler, instrument: str) -> bool:
 def conflict_error(
     exposure: ExposureValues, instrument: str, differences: Sequence[Difference], first: ExposureValues | None
 ) -> ConflictingDefinitionError:
-    """Say which fields of an exposure are in conflict.
-
-    Parameters
-    ----------
-    exposure : `ExposureValues`
-        The exposure.
-    instrument : `str`
-        Name of the instrument.
-    differences : `~collections.abc.Sequence` [`Difference`]
-        The fields, with both values.
-    first : `ExposureValues` or `None`
-        The same exposure from another source, if it is that which differs and not what is stored.
-
-    Returns
-    -------
-    error : `lsst.daf.butler.registry.ConflictingDefinitionError`
-        The error.
-    """
+    """Say which fields of an exposure are in conflict."""
     which = f"{exposure.source}: exposure {exposure.id} ({exposure.fields['obs_id']}) of {instrument}"
     if first is not None:
         fields = "; ".join(f"{one.field} is {one.stored} there and {one.computed} here" for one in differences)
@@ -141,21 +109,8 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
     Everybody writes the kinds of rows in one order, and each kind in the order of its keys, so that two writers cannot
     wait for each other.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-    plan : `ExposurePlan`
-        What is to be written. Instruments, filters, detectors, groups and days that are there are left as they are.
-    detectors : `~collections.abc.Iterable` [`DetectorValues`]
-        The detectors that must be there.
-
-    Raises
-    ------
-    sqlalchemy.exc.IntegrityError
-        If another process has inserted one of the exposures since they were planned, or the database refuses one.
-    IngestError
-        If a detector has the name of another one.
+    Raises `sqlalchemy.exc.IntegrityError` if another process has inserted one of the exposures since they were planned,
+    or the database refuses one; `IngestError` if a detector has the name of another one.
     """
     name = plan.instrument["name"]
     universe = butler.dimensions
@@ -251,30 +206,7 @@ def plan_and_write(
     A connection can be lost after the database has stored all and before it could say so. Then what is planned again is
     there already.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-    instrument : `~collections.abc.Mapping`
-        Fields of the instrument's record.
-    exposures : `~collections.abc.Sequence` [`ExposureValues`]
-        The exposures.
-    write : `~collections.abc.Callable`
-        Writes a plan in one transaction. It may be called several times.
-
-    Returns
-    -------
-    plan : `ExposurePlan`
-        What was written.
-    written : `object`
-        What ``write`` returned.
-
-    Raises
-    ------
-    IngestError
-        If the database refuses exposures.
-    DatabaseError
-        If it fails again and again.
+    Raises `IngestError` if the database refuses exposures; `DatabaseError` if it fails again and again.
     """
     try:
         return try_again(

@@ -67,20 +67,7 @@ class ExposureValues:
 def observation_values(
     observations: Sequence[tuple[str, ObservationInfo]], band: Callable[[str], str]
 ) -> list[ExposureValues | IngestError]:
-    """Take the values of exposure records from translated headers.
-
-    Parameters
-    ----------
-    observations : `~collections.abc.Sequence` [`tuple` [`str`, `astro_metadata_translator.ObservationInfo`]]
-        Files and what their headers say.
-    band : `~collections.abc.Callable`
-        Returns the band of a physical filter.
-
-    Returns
-    -------
-    values : `list` [`ExposureValues` or `IngestError`]
-        For each file its exposure's values, or the error that tells why it has none.
-    """
+    """Take the values of exposure records from translated headers."""
     pointings = _icrs([info.tracking_radec for _, info in observations])
     results: list[ExposureValues | IngestError] = []
     for (source, info), pointing in zip(observations, pointings, strict=True):
@@ -135,37 +122,14 @@ def _values(
 
 
 def digits_of(group: str) -> int:
-    """Make a number of a group's name, for universes where a group has both.
-
-    Parameters
-    ----------
-    group : `str`
-        The name.
-
-    Returns
-    -------
-    number : `int`
-        All its digits, but the last 18 if there are more, which is what a database takes; 0 if there are none.
-    """
+    """Make a number of a group's name, for universes where a group has both."""
     return int("".join(character for character in group if character in "0123456789")[-18:] or 0)
 
 
 def make_timespan(source: str, begin: Any, end: Any, exposure_time: float | None) -> Timespan | None:
     """Make the time of an exposure.
 
-    Parameters
-    ----------
-    source : `str`
-        The file or row, for messages.
-    begin, end : `astropy.time.Time` or `None`
-        When it began and ended.
-    exposure_time : `float` or `None`
-        Seconds, which tell the end where that is missing or makes no sense.
-
-    Returns
-    -------
-    timespan : `lsst.daf.butler.Timespan` or `None`
-        The time, TAI; `None` if the begin is not known.
+    ``exposure_time``: seconds, which tell the end where that is missing or makes no sense.
     """
     if begin is None:
         return None
@@ -183,24 +147,7 @@ def make_timespan(source: str, begin: Any, end: Any, exposure_time: float | None
 def exposure_record(values: ExposureValues, instrument: str, universe: DimensionUniverse) -> DimensionRecord:
     """Make an ``exposure`` record.
 
-    Parameters
-    ----------
-    values : `ExposureValues`
-        The exposure.
-    instrument : `str`
-        Name of the instrument.
-    universe : `lsst.daf.butler.DimensionUniverse`
-        The repository's dimensions; fields that it lacks are left out.
-
-    Returns
-    -------
-    record : `lsst.daf.butler.DimensionRecord`
-        The record.
-
-    Raises
-    ------
-    IngestError
-        If a name is longer than the repository takes, or an id or a day is none.
+    Raises `IngestError` if a name is longer than the repository takes, or an id or a day is none.
     """
     element = universe["exposure"]
     if not 0 <= values.fields["id"] < 2**63:
@@ -227,18 +174,7 @@ def exposure_record(values: ExposureValues, instrument: str, universe: Dimension
 
 
 def compare_exposures(stored: DimensionRecord, computed: DimensionRecord) -> list[Difference]:
-    """Compare a stored exposure with another one, field by field.
-
-    Parameters
-    ----------
-    stored, computed : `lsst.daf.butler.DimensionRecord`
-        The ``exposure`` records.
-
-    Returns
-    -------
-    differences : `list` [`Difference`]
-        The fields that differ by more than rounding.
-    """
+    """Compare a stored exposure with another one, field by field."""
     if stored == computed:
         return []
     return [one for one in compare_records(stored, computed, 0.0) if not _same(one.stored, one.computed)]
@@ -253,19 +189,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def guess_band(physical_filter: str) -> str:
-    """Guess the band of a physical filter from its name.
-
-    Parameters
-    ----------
-    physical_filter : `str`
-        The name, such as ``g DECam SDSS c0001 4720.0 1520.0``, ``HSC-I2`` or ``i.MP9702``.
-
-    Returns
-    -------
-    band : `str`
-        The first of its words that is one letter (a digit may follow), such as ``g``; Sloan's are in lower case
-        everywhere but in the names of Johnson's and Cousins's filters. Otherwise the first word.
-    """
+    """Guess the band of a physical filter from its name."""
     words = [word for word in re.split(r"[\s._\-/()]+", physical_filter) if word]
     for word in words:
         if re.fullmatch(r"[A-Za-z]\d?", word):

@@ -26,22 +26,7 @@ _DAY = 86_400_000_000_000
 class RowReader:
     """Makes exposures of a table's rows.
 
-    Parameters
-    ----------
-    table : `str`
-        Its name, for messages.
-    found : `~collections.abc.Mapping` [`str`, `Column`]
-        The columns.
-    required : `~collections.abc.Collection` [`str`]
-        Which of them must have a value in each row.
-    band : `~collections.abc.Callable`
-        Returns the band of a physical filter.
-    day_offset : `int`
-        Seconds after midnight TAI at which an observing day begins.
-    time_scale : `str`
-        Scale of times that do not have their own.
-    exposure_max : `int`
-        The largest id that an exposure can have.
+    ``day_offset``: seconds after midnight TAI at which an observing day begins.
     """
 
     def __init__(
@@ -73,18 +58,7 @@ class RowReader:
         }
 
     def read(self, rows: range) -> list[ExposureValues | IngestError]:
-        """Make the exposures of some rows.
-
-        Parameters
-        ----------
-        rows : `range`
-            The rows, from 0.
-
-        Returns
-        -------
-        exposures : `list` [`ExposureValues` or `IngestError`]
-            For each row its exposure, or the error that tells why there is none.
-        """
+        """Make the exposures of some rows."""
         values = {name: self._converters.get(name, columns.text)(column, rows) for name, column in self._found.items()}
         results: list[ExposureValues | IngestError] = []
         for index, row in enumerate(rows):

@@ -30,20 +30,7 @@ _FORMATS = {
 def read_table(uri: ResourcePathExpression) -> Table:
     """Read a table.
 
-    Parameters
-    ----------
-    uri : `lsst.resources.ResourcePathExpression`
-        An ECSV, CSV, FITS, VOTable or Parquet file; the ending of its name says which, and ``.gz`` may be behind it.
-
-    Returns
-    -------
-    table : `astropy.table.Table`
-        The table.
-
-    Raises
-    ------
-    IngestError
-        If it cannot be read.
+    Raises `IngestError` if it cannot be read.
     """
     path = ResourcePath(uri, forceAbsolute=False)
     name = path.basename().lower().removesuffix(".gz")

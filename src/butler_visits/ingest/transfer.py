@@ -24,21 +24,8 @@ def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> 
     it does at once where it refuses something or a connection is lost. Another process may have stored the datasets
     meanwhile, and would lose their files. A file that no dataset has harms nobody; the next attempt replaces it.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, in a transaction.
-    datasets : `~collections.abc.Sequence` [`lsst.daf.butler.FileDataset`]
-        Files, and the datasets that are in them.
-    mode : `str`
-        What becomes of the files: one of the transfer modes of the Butler but ``move``.
-
-    Raises
-    ------
-    IngestError
-        If a file is not there any more, or cannot be transferred in this way.
-    StaleError
-        If another process does the same at this moment.
+    Raises `IngestError` if a file is not there any more, or cannot be transferred in this way; `StaleError` if another
+    process does the same at this moment.
     """
     datastore = cast(DirectButler, butler)._datastore
     if mode == "direct" or not isinstance(datastore, FileDatastore):
@@ -64,18 +51,7 @@ def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> 
 
 
 def gone_error(uri: str) -> IngestError:
-    """Make the error of a file that was there a moment ago.
-
-    Parameters
-    ----------
-    uri : `str`
-        The file.
-
-    Returns
-    -------
-    error : `IngestError`
-        The error.
-    """
+    """Make the error of a file that was there a moment ago."""
     return IngestError(
         f"{uri}: it is gone since files were listed; perhaps another process has moved it. Run it again to see what is "
         "still to be ingested."

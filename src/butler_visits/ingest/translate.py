@@ -96,22 +96,7 @@ class TranslatedFile:
 def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = None) -> TranslatedFile:
     """Understand the headers of a raw file.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        The headers. An image's header is read together with the primary one.
-    translator : `type` [`astro_metadata_translator.MetadataTranslator`], optional
-        The translator; by default the one that knows the telescope.
-
-    Returns
-    -------
-    translated : `TranslatedFile`
-        The exposure and the detectors.
-
-    Raises
-    ------
-    IngestError
-        If no translator knows the telescope, or the headers lack what an exposure must have.
+    Raises `IngestError` if no translator knows the telescope, or the headers lack what an exposure must have.
     """
     images = list(file.images)
     if not images:
@@ -153,17 +138,7 @@ def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = 
 def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> None:
     """Refuse a file that is not of a described instrument.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        The headers.
-    translator : `type` [`astro_metadata_translator.MetadataTranslator`]
-        The translator that is to be used; one that has no description is taken at its word.
-
-    Raises
-    ------
-    IngestError
-        If no image's header has what the description says of the instrument's files.
+    Raises `IngestError` if no image's header has what the description says of the instrument's files.
     """
     description = getattr(translator, "description", None)
     headers = [merged_header(file, index) for index in file.images]
@@ -178,20 +153,7 @@ def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> Non
 
 
 def merged_header(file: RawFile, index: int) -> MutableMapping[str, Any]:
-    """Put the header of an HDU before the primary one.
-
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-    index : `int`
-        The HDU.
-
-    Returns
-    -------
-    header : `~collections.abc.MutableMapping`
-        A view of both; what is written to it, such as corrections, does not change them.
-    """
+    """Put the header of an HDU before the primary one."""
     # A view, because a translator reads a quarter of the cards, and parsing them takes most of the time.
     maps: Sequence[Any] = (file.headers[index], file.headers[0]) if index else (file.headers[0],)
     return ChainMap({}, *maps)
@@ -201,8 +163,6 @@ def merged_header(file: RawFile, index: int) -> MutableMapping[str, Any]:
 def known_sites() -> Iterator[None]:
     """Let translators look up observatories without the network.
 
-    Notes
-    -----
     Some translators ask astropy where an observatory is, and have coordinates of their own for one that it does not
     know. Without the network it cannot tell, which is an error that they do not expect.
     """

@@ -56,18 +56,7 @@ class StandInInstrument(Instrument):
 
 
 def load_instrument(record: DimensionRecord) -> Instrument:
-    """Make the instrument of a record.
-
-    Parameters
-    ----------
-    record : `lsst.daf.butler.DimensionRecord`
-        The ``instrument`` record.
-
-    Returns
-    -------
-    instrument : `lsst.pipe.base.Instrument`
-        An instance of its class or, where that cannot be imported, a `StandInInstrument`.
-    """
+    """Make the instrument of a record."""
     cls = import_instrument_class(record.class_name)
     if cls is not None and inspect.isabstract(cls):
         _LOG.warning("Instrument class %s is abstract; the class is not used.", record.class_name)
@@ -79,18 +68,7 @@ def load_instrument(record: DimensionRecord) -> Instrument:
 
 @cache
 def import_instrument_class(name: str) -> type[Instrument] | None:
-    """Import an instrument's class.
-
-    Parameters
-    ----------
-    name : `str`
-        Full name of the class.
-
-    Returns
-    -------
-    cls : `type` or `None`
-        The class, or `None` if it cannot be imported or is no instrument's.
-    """
+    """Import an instrument's class."""
     try:
         cls = doImportType(name)
     except Exception as error:
@@ -136,20 +114,7 @@ class KnownInstrument(NamedTuple):
 def known_instrument(translator: type[MetadataTranslator]) -> KnownInstrument:
     """Find out under what name and class an instrument with a translator is registered.
 
-    Parameters
-    ----------
-    translator : `type` [`astro_metadata_translator.MetadataTranslator`]
-        The translator of its headers.
-
-    Returns
-    -------
-    known : `KnownInstrument`
-        With a class of this project's, which is Rubin's own where that is installed.
-
-    Raises
-    ------
-    ValueError
-        If the translator is not one instrument's.
+    Raises `ValueError` if the translator is not one instrument's.
     """
     if not translator.name:
         raise ValueError(f"Translator {translator.__name__} is not one instrument's.")
@@ -157,34 +122,12 @@ def known_instrument(translator: type[MetadataTranslator]) -> KnownInstrument:
 
 
 def known_class_name(name: str) -> str | None:
-    """Tell the class that Rubin's own software has for an instrument.
-
-    Parameters
-    ----------
-    name : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    class_name : `str` or `None`
-        Full name of the class, whether or not it is installed.
-    """
+    """Tell the class that Rubin's own software has for an instrument."""
     return _known(name).get("class_name")
 
 
 def last_detector(name: str) -> int | None:
-    """Tell which of an instrument's detectors is the last that takes images of the sky.
-
-    Parameters
-    ----------
-    name : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    last : `int` or `None`
-        Its id; `None` if all do.
-    """
+    """Tell which of an instrument's detectors is the last that takes images of the sky."""
     return _known(name).get("last_detector")
 
 

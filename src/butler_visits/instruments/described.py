@@ -47,34 +47,12 @@ class DescribedInstrument(StandInInstrument):
 
 @cache
 def described_class(name: str) -> type[DescribedInstrument]:
-    """Make the class of an instrument.
-
-    Parameters
-    ----------
-    name : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    cls : `type` [`DescribedInstrument`]
-        Its class, always the same one.
-    """
+    """Make the class of an instrument."""
     return type(name, (DescribedInstrument,), {"_name": name, "__module__": __name__, "__doc__": f"Instrument {name}."})
 
 
 def class_name(name: str) -> str:
-    """Return the full name of an instrument's class.
-
-    Parameters
-    ----------
-    name : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    class_name : `str`
-        The name that is registered.
-    """
+    """Return the full name of an instrument's class."""
     return f"{__name__}.{name}"
 
 

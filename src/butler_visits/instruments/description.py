@@ -317,22 +317,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def instrument_record(
     name: str, class_name: str, *, exposure_max: int | None = None, detector_max: int | None = None
 ) -> dict[str, Any]:
-    """Put the fields of an instrument record together.
-
-    Parameters
-    ----------
-    name : `str`
-        Name of the instrument.
-    class_name : `str`
-        Full name of its class.
-    exposure_max, detector_max : `int`, optional
-        Upper limits of the ids of exposures and visits, and of detectors.
-
-    Returns
-    -------
-    fields : `dict`
-        The fields, which all universes have.
-    """
+    """Put the fields of an instrument record together."""
     fields = InstrumentDescription.model_fields
     exposure_max = exposure_max or fields["exposure_max"].default
     return {

@@ -162,18 +162,7 @@ class HeaderValues(MetadataTranslator):
 
 
 def same_value(given: Any, expected: Any) -> bool:
-    """Compare values of a header.
-
-    Parameters
-    ----------
-    given, expected : `str`, `int`, `float` or `bool`
-        The values.
-
-    Returns
-    -------
-    same : `bool`
-        Whether they are equal; texts may differ in case and in blanks around them.
-    """
+    """Compare values of a header."""
     if isinstance(given, str) or isinstance(expected, str):
         return str(given).strip().casefold() == str(expected).strip().casefold()
     return bool(given == expected)

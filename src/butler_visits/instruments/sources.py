@@ -30,18 +30,7 @@ Keys = Annotated[
 
 
 def template_keys(template: str) -> list[str]:
-    """List the header keys of a template.
-
-    Parameters
-    ----------
-    template : `str`
-        Text with keys in braces, such as ``{DATE-OBS}T{UT}`` or ``{NIGHT}{FRAME:05d}``.
-
-    Returns
-    -------
-    keys : `list` [`str`]
-        The keys, each as often as it occurs.
-    """
+    """List the header keys of a template."""
     return [key for _, key, _, _ in Formatter().parse(template) if key is not None]
 
 

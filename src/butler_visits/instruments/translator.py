@@ -273,18 +273,7 @@ class DescribedTranslator(HeaderValues):
 
 
 def make_translator(description: InstrumentDescription) -> type[DescribedTranslator]:
-    """Make the translator of an instrument's headers, and register it in this process.
-
-    Parameters
-    ----------
-    description : `InstrumentDescription`
-        The instrument.
-
-    Returns
-    -------
-    translator : `type` [`DescribedTranslator`]
-        The translator; the registered one if that is of the same description.
-    """
+    """Make the translator of an instrument's headers, and register it in this process."""
     registered = MetadataTranslator.translators.get(description.name)
     if registered is not None and issubclass(registered, DescribedTranslator):
         if registered.description.stored_content() == description.stored_content():

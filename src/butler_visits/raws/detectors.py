@@ -17,17 +17,7 @@ _NAME_KEYS = ("CCDNAME", "DETNAME", "CHIPID")
 
 @dataclass(frozen=True, eq=False)
 class FoundDetector:
-    """A detector in a file.
-
-    Parameters
-    ----------
-    number : `int` or `None`
-        Its number, if the header tells it.
-    name : `str` or `None`
-        Its name, if the header tells it.
-    image : `DetectorImage`
-        Its image; of several amplifiers the first that has a celestial WCS.
-    """
+    """A detector in a file."""
 
     number: int | None
     name: str | None
@@ -37,20 +27,7 @@ class FoundDetector:
 def list_detectors(file: RawFile) -> list[FoundDetector]:
     """List the detectors in a file that have a celestial WCS.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-
-    Returns
-    -------
-    detectors : `list` [`FoundDetector`]
-        The detectors, in the order of the HDUs.
-
-    Raises
-    ------
-    RawFileError
-        If there is none.
+    Raises `RawFileError` if there is none.
     """
     # An amplifier's own name is not its detector's.
     amplifiers = one_detector(file)

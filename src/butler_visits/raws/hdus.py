@@ -33,16 +33,8 @@ class Section(NamedTuple):
 class DetectorImage:
     """The image of a detector in a file, or one amplifier's part of it.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-    index : `int`
-        The HDU.
-    box : `numpy.ndarray` of `int`, shape (2, 2)
-        Pixels of the whole detector, ((min x, min y), (max x, max y)), both inclusive, from 0.
-    scale, offset : `numpy.ndarray`, shape (2,)
-        A detector's pixel p is at scale * p + offset in the HDU's image, from 0; a scale of -1 is a flip.
+    ``box`` (2, 2): pixels of the whole detector, ((min x, min y), (max x, max y)), both inclusive, from 0; ``scale,
+    offset`` (2,): a detector's pixel p is at scale * p + offset in the HDU's image, from 0.
     """
 
     file: RawFile
@@ -65,26 +57,7 @@ class DetectorImage:
 def find_detector(file: RawFile, detector: int, full_name: str | None, *, alone: bool = True) -> DetectorImage:
     """Find the image of a detector.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        A raw file.
-    detector : `int`
-        The detector's id.
-    full_name : `str` or `None`
-        Its full name.
-    alone : `bool`, optional
-        Whether the file is not known to show other detectors too.
-
-    Returns
-    -------
-    image : `DetectorImage`
-        Its image; where each amplifier has an HDU, the first that has a celestial WCS.
-
-    Raises
-    ------
-    RawFileError
-        If no HDU is that detector's, or none of them has a celestial WCS.
+    Raises `RawFileError` if no HDU is that detector's, or none of them has a celestial WCS.
     """
     hdus = _hdus_of_detector(file, detector, full_name, alone)
     with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
@@ -142,18 +115,7 @@ def _names(header: fits.Header, keys: Sequence[str]) -> set[str]:
 
 
 def one_detector(file: RawFile) -> bool:
-    """Tell whether all images of a file are amplifiers of one detector.
-
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-
-    Returns
-    -------
-    one_detector : `bool`
-        Whether each says where it lies on a detector, no two at the same place, and none names another detector.
-    """
+    """Tell whether all images of a file are amplifiers of one detector."""
     headers = [file.headers[index] for index in file.images]
     if len(headers) < 2 or not all(is_amplifier(header) for header in headers):
         return False
@@ -164,22 +126,7 @@ def one_detector(file: RawFile) -> bool:
 
 
 def translated_detector(file: RawFile, index: int) -> tuple[int | None, str | None]:
-    """Ask astro_metadata_translator which detector an HDU shows.
-
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-    index : `int`
-        The HDU.
-
-    Returns
-    -------
-    detector : `int` or `None`
-        The detector's number, if the translator of the telescope tells it.
-    name : `str` or `None`
-        Its unique name.
-    """
+    """Ask astro_metadata_translator which detector an HDU shows."""
     if file.translator is None:
         # The usual case.
         return None, None
@@ -196,62 +143,21 @@ def translated_detector(file: RawFile, index: int) -> tuple[int | None, str | No
 
 
 def has_celestial_wcs(header: fits.Header) -> bool:
-    """Tell whether a header says that it has a celestial WCS.
-
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        The header.
-
-    Returns
-    -------
-    has_wcs : `bool`
-        Whether two axes are a longitude and a latitude.
-    """
+    """Tell whether a header says that it has a celestial WCS."""
     kinds = "".join(str(header.get(f"CTYPE{axis}", ""))[:4] for axis in (1, 2))
     return any(lon in kinds and lat in kinds for lon, lat in (("RA", "DEC"), ("LON", "LAT")))
 
 
 def is_amplifier(header: fits.Header) -> bool:
-    """Tell whether a header says where its image lies on a detector.
-
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        The header.
-
-    Returns
-    -------
-    is_amplifier : `bool`
-        Whether it has the sections of an amplifier.
-    """
+    """Tell whether a header says where its image lies on a detector."""
     return "DATASEC" in header and ("DETSEC" in header or "CCDSEC" in header)
 
 
 def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorImage:
     """Relate the pixels of an HDU to those of its detector.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-    index : `int`
-        The HDU.
-    hdus : `~collections.abc.Sequence` [`int`]
-        All HDUs that show the detector.
+    Raises `RawFileError` if a section makes no sense, or one is missing where there are several HDUs.
 
-    Returns
-    -------
-    image : `DetectorImage`
-        The image.
-
-    Raises
-    ------
-    RawFileError
-        If a section makes no sense, or one is missing where there are several HDUs.
-
-    Notes
-    -----
     ``DATASEC`` is the part of the image that shows sky; it lies on ``CCDSEC`` of the detector or, where that is
     missing, on ``DETSEC``. ``DETSEC`` may count pixels of the whole mosaic; the detector then begins at the lowest
     ``DETSEC`` of its HDUs, and if it has one HDU only, that is not flipped: how a detector lies in the mosaic says
@@ -314,24 +220,7 @@ def _detector_section(file: RawFile, index: int) -> Section | None:
 def read_section(file: RawFile, index: int, key: str) -> Section | None:
     """Read a section from a header.
 
-    Parameters
-    ----------
-    file : `RawFile`
-        The file.
-    index : `int`
-        The HDU.
-    key : `str`
-        The keyword.
-
-    Returns
-    -------
-    section : `Section` or `None`
-        The section, or `None` if the header has none.
-
-    Raises
-    ------
-    RawFileError
-        If the value is no section.
+    Raises `RawFileError` if the value is no section.
     """
     value = file.headers[index].get(key)
     if value is None:

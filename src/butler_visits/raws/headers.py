@@ -60,15 +60,7 @@ _CARDS = (*DETECTOR_KEYS, *PART_KEYS, "DATASEC", "TRIMSEC", "CCDSEC", "DETSEC", 
 class RawFile:
     """The headers of a FITS file.
 
-    Parameters
-    ----------
-    uri : `str`
-        Where the file is.
-    headers : `tuple` [`astropy.io.fits.Header`]
-        The header of each HDU. Of a compressed image it is that of the table that holds it, which has all keywords of
-        the image but its size.
-    images : `dict` [`int`, `tuple` [`int`, `int`]]
-        Which HDUs are images, compressed or not, and their sizes (x, y) in pixels.
+    ``images``: which HDUs are images, compressed or not, and their sizes (x, y) in pixels.
     """
 
     uri: str
@@ -87,18 +79,7 @@ class RawFile:
         return None
 
     def merged_header(self, index: int) -> fits.Header:
-        """Return an HDU's header and, where it lacks a keyword, the first HDU's.
-
-        Parameters
-        ----------
-        index : `int`
-            The HDU.
-
-        Returns
-        -------
-        header : `astropy.io.fits.Header`
-            A header of its own, unless the HDU is the first.
-        """
+        """Return an HDU's header and, where it lacks a keyword, the first HDU's."""
         if index == 0:
             return self.headers[0]
         header = self.headers[0].copy()
@@ -106,37 +87,13 @@ class RawFile:
         return header
 
     def label(self, index: int) -> str:
-        """Name an HDU in a message.
-
-        Parameters
-        ----------
-        index : `int`
-            Its place in the file, from 0.
-
-        Returns
-        -------
-        label : `str`
-            The file, the HDU's number and its name.
-        """
+        """Name an HDU in a message."""
         name = self.headers[index].get("EXTNAME")
         return f"{self.uri}, HDU {index}" + (f" ({name})" if name else "")
 
 
 def read_raw_files(uris: Sequence[ResourcePathExpression], *, threads: int = _THREADS) -> list[RawFile | RawFileError]:
-    """Read the headers of many FITS files at the same time.
-
-    Parameters
-    ----------
-    uris : `~collections.abc.Sequence` [`lsst.resources.ResourcePathExpression`]
-        Where the files are.
-    threads : `int`, optional
-        How many are read at the same time.
-
-    Returns
-    -------
-    files : `list` [`RawFile` or `RawFileError`]
-        For each file its headers, or the error that tells why it cannot be read.
-    """
+    """Read the headers of many FITS files at the same time."""
     if not uris:
         return []
     # astropy's warnings about a file name neither the file nor the HDU; what matters becomes an error below.

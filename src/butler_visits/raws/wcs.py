@@ -34,15 +34,7 @@ _NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", *_MATRIX)
 class RawWcs:
     """The WCS of a detector from the header of its raw.
 
-    Parameters
-    ----------
-    image : `DetectorImage`
-        The detector's image.
-
-    Raises
-    ------
-    RawFileError
-        If the header has no celestial WCS, or one that does not put the detector on the sky.
+    Raises `RawFileError` if the header has no celestial WCS, or one that does not put the detector on the sky.
     """
 
     def __init__(self, image: DetectorImage) -> None:
@@ -77,10 +69,7 @@ class RawWcs:
     def grid(self) -> FloatArray:
         """Return a grid of pixels over the detector.
 
-        Returns
-        -------
-        pixels : `numpy.ndarray`, shape (K, 2)
-            The detector's pixels, from 0.
+        Returns ``pixels`` (K, 2): the detector's pixels, from 0.
         """
         x, y = (np.linspace(low - 0.5, high + 0.5, _GRID) for low, high in zip(*self.box, strict=True))
         return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -88,15 +77,8 @@ class RawWcs:
     def directions(self, pixels: npt.ArrayLike) -> FloatArray:
         """Compute where pixels are on the sky.
 
-        Parameters
-        ----------
-        pixels : array_like, shape (K, 2)
-            The detector's pixels (x, y), from 0, their centres integers.
-
-        Returns
-        -------
-        directions : `numpy.ndarray`, shape (K, 3)
-            Unit vectors in ICRS; not a number where the WCS has no value.
+        ``pixels`` (K, 2): the detector's pixels (x, y), from 0, their centres integers; returns ``directions`` (K, 3):
+        unit vectors in ICRS; not a number where the WCS has no value.
         """
         image = np.asarray(pixels, dtype=float) * self.image.scale + self.image.offset
         world = self._wcs.all_pix2world(image, 0)

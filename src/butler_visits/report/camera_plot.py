@@ -33,10 +33,7 @@ _FILL, _EDGE = "#dbe7f3", "#2b5c8a"
 def require_matplotlib() -> None:
     """Check that pictures can be drawn.
 
-    Raises
-    ------
-    VisitsError
-        If matplotlib is not installed.
+    Raises `VisitsError` if matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise VisitsError("Pictures need matplotlib, which is not installed: pip install 'butler-visits[report]'.")
@@ -45,25 +42,9 @@ def require_matplotlib() -> None:
 def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
     """Draw a camera's focal plane, and beside it the field as it is seen on the sky at rotation 0.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-    flip : `bool`, optional
-        Whether the field is mirrored on its way to the sky (`sky_corners`).
-
-    Returns
-    -------
-    figure : `matplotlib.figure.Figure`
-        The figure; its ``savefig`` writes a file. Its two axes are the focal plane in millimetres and the sky, north up
-        and east to the left.
-
-    Raises
-    ------
-    CameraFileError
-        If a detector has no pixels, or no finite place in the field.
-    VisitsError
-        If matplotlib is not installed.
+    Returns ``figure``: the figure; its ``savefig`` writes a file. Its two axes are the focal plane in millimetres and
+    the sky, north up and east to the left. Raises `CameraFileError` if a detector has no pixels, or no finite place in
+    the field; `VisitsError` if matplotlib is not installed.
     """
     require_matplotlib()
     # A figure without pyplot takes no window system and leaves nothing open.

@@ -48,10 +48,7 @@ _PLAIN: Mapping[str, Any] = MappingProxyType({"parse_math": False, "usetex": Fal
 def require_skyproj() -> None:
     """Check that the sky can be drawn.
 
-    Raises
-    ------
-    VisitsError
-        If skyproj is not installed.
+    Raises `VisitsError` if skyproj is not installed.
     """
     if importlib.util.find_spec("skyproj") is None:
         raise VisitsError("Pictures need skyproj, which is not installed: pip install 'butler-visits[report]'.")

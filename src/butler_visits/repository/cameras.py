@@ -43,15 +43,7 @@ class _Certified:
 
 
 class CameraFinder:
-    """Finds the camera of each exposure; a camera is read once.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    versioned_only : `bool`, optional
-        If `True`, take cameras from datasets only, not from the instrument's class.
-    """
+    """Finds the camera of each exposure; a camera is read once."""
 
     def __init__(self, butler: Butler, *, versioned_only: bool = False) -> None:
         self._butler = butler
@@ -69,31 +61,9 @@ class CameraFinder:
     ) -> list[Camera]:
         """Find the camera of each exposure.
 
-        Parameters
-        ----------
-        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-            Exposures of one instrument.
-        instrument : `lsst.pipe.base.Instrument`
-            That instrument.
-        collections : `~collections.abc.Sequence` [`str`], optional
-            Where to search first; by default the Butler's own collections.
+        Raises `CameraLookupError` if there is none for an exposure; `CameraFileError` if a camera cannot be read;
+        `lsst.daf.butler.MissingCollectionError` if one of the given collections does not exist.
 
-        Returns
-        -------
-        cameras : `list` [`Camera`]
-            A camera for each exposure.
-
-        Raises
-        ------
-        CameraLookupError
-            If there is none for an exposure.
-        CameraFileError
-            If a camera cannot be read.
-        lsst.daf.butler.MissingCollectionError
-            If one of the given collections does not exist.
-
-        Notes
-        -----
         docs/design.md, Cameras, gives the order. An exposure takes the camera that is valid when it begins.
         """
         given = self._butler.collections.defaults if collections is None else collections

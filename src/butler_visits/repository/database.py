@@ -21,20 +21,7 @@ BATCH = 10_000
 def database_of(butler: Butler) -> Database:
     """Return the database of a repository's registry.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository. Only Butlers that hold a database themselves can write.
-
-    Returns
-    -------
-    database : `lsst.daf.butler.registry.interfaces.Database`
-        The Butler's own connection to it.
-
-    Raises
-    ------
-    VisitsError
-        If the Butler speaks to a server and not to a database.
+    Raises `VisitsError` if the Butler speaks to a server and not to a database.
     """
     if not isinstance(butler, DirectButler):
         raise VisitsError(
@@ -51,15 +38,6 @@ def lock_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> None:
     SQLite has locked the whole database when the transaction began, so SQLAlchemy leaves the lock out of the statement.
     PostgreSQL locks a row only when it is written, so that somebody else could change it between our look at it and our
     writing, and lose the change. Locking rows leaves other visits to other writers, which locking the table would not.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, in a transaction.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits.
     """
     _lock(butler, "visit", instrument, visits, shares_key=False)
 
@@ -68,15 +46,6 @@ def lock_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) ->
     """Let nobody else write datasets of exposures until the transaction ends, and wait for those who are writing them.
 
     As `lock_visits`, but whoever only refers to the exposures, as visits do, is not kept from it.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, in a transaction.
-    instrument : `str`
-        Name of the instrument.
-    exposures : `~collections.abc.Iterable` [`int`]
-        Ids of the exposures. Those that are not there cannot be locked.
     """
     _lock(butler, "exposure", instrument, exposures, shares_key=True)
 

@@ -86,24 +86,8 @@ def register(
 ) -> None:
     """Register an instrument, detectors and filters; those that are there and equal are left alone.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-    instrument : `~collections.abc.Mapping`
-        Fields of the instrument's record, as `instrument_record` returns them.
-    detectors, filters : `~collections.abc.Iterable` [`~collections.abc.Mapping`]
-        Fields of records of the dimensions ``detector`` and ``physical_filter``, without the instrument. A field that
-        is not given or null is not compared.
-    update : `bool`, optional
-        Whether records that differ are updated; otherwise they are an error.
-
-    Raises
-    ------
-    lsst.daf.butler.registry.ConflictingDefinitionError
-        If a record is there and differs; the message names the fields.
-    DescriptionError
-        If a name is longer than the repository takes.
+    Raises `lsst.daf.butler.registry.ConflictingDefinitionError` if a record is there and differs; the message names the
+    fields; `DescriptionError` if a name is longer than the repository takes.
     """
     name = instrument["name"]
     with butler.transaction():
@@ -185,22 +169,7 @@ def _store_description(butler: Butler, description: InstrumentDescription) -> No
 def stored_description(butler: Butler, instrument: str) -> InstrumentDescription | None:
     """Read the description of a registered instrument.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    description : `InstrumentDescription` or `None`
-        Its description without the camera, which is a dataset of its own; `None` if it has none.
-
-    Raises
-    ------
-    DescriptionError
-        If it is of a version of this package that knows other settings.
+    Raises `DescriptionError` if it is of a version of this package that knows other settings.
     """
     chain = _collection(instrument)
     try:

@@ -49,13 +49,7 @@ class _Row(NamedTuple):
 
 
 class RawReader:
-    """Reads the WCSs of raws.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    """
+    """Reads the WCSs of raws."""
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
@@ -63,20 +57,7 @@ class RawReader:
         self._dataset_type: DatasetType | None = None
 
     def collections(self, instrument: Instrument, collections: Sequence[str] | None = None) -> list[str]:
-        """List where raws are searched for.
-
-        Parameters
-        ----------
-        instrument : `lsst.pipe.base.Instrument`
-            The instrument.
-        collections : `~collections.abc.Sequence` [`str`], optional
-            Where to search first; by default the Butler's own collections.
-
-        Returns
-        -------
-        collections : `list` [`str`]
-            These, and the run into which the instrument's raws go by convention.
-        """
+        """List where raws are searched for."""
         searched = list(self._butler.collections.defaults if collections is None else collections)
         conventional = instrument.makeDefaultRawIngestRunName()
         try:
@@ -88,20 +69,7 @@ class RawReader:
     def find(
         self, exposures: Sequence[DimensionRecord], collections: Sequence[str]
     ) -> dict[int, dict[int, DatasetRef]]:
-        """Find the raws of exposures.
-
-        Parameters
-        ----------
-        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-            Exposures of one instrument.
-        collections : `~collections.abc.Sequence` [`str`]
-            Where to search.
-
-        Returns
-        -------
-        raws : `dict` [`int`, `dict` [`int`, `lsst.daf.butler.DatasetRef`]]
-            By exposure and detector, in the order of the detectors.
-        """
+        """Find the raws of exposures."""
         found: dict[int, dict[int, DatasetRef]] = defaultdict(dict)
         for rows in self._rows(exposures, collections, None):
             for row in sorted(rows):
@@ -111,22 +79,7 @@ class RawReader:
     def find_one(
         self, exposures: Sequence[DimensionRecord], collections: Sequence[str], detector: int | None
     ) -> dict[int, DatasetRef]:
-        """Find one raw of each exposure.
-
-        Parameters
-        ----------
-        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-            Exposures of one instrument.
-        collections : `~collections.abc.Sequence` [`str`]
-            Where to search.
-        detector : `int` or `None`
-            The detector; if `None` the lowest that has a raw.
-
-        Returns
-        -------
-        raws : `dict` [`int`, `lsst.daf.butler.DatasetRef`]
-            By exposure; those that have none are left out.
-        """
+        """Find one raw of each exposure."""
         found: dict[int, DatasetRef] = {}
         for rows in self._rows(exposures, collections, detector):
             lowest: dict[int, _Row] = {}
@@ -174,20 +127,7 @@ class RawReader:
         return DatasetRef(self._dataset_type, data_id, row.run, id=row.id)
 
     def read(self, refs: Sequence[DatasetRef]) -> Iterator[tuple[DatasetRef, RawWcs | RawFileError]]:
-        """Read the WCSs of raws; many files at the same time, and a file that holds several detectors once.
-
-        Parameters
-        ----------
-        refs : `~collections.abc.Sequence` [`lsst.daf.butler.DatasetRef`]
-            Raws of one instrument.
-
-        Yields
-        ------
-        ref : `lsst.daf.butler.DatasetRef`
-            A raw, in any order.
-        wcs : `RawWcs` or `RawFileError`
-            Its WCS, or the error that tells why there is none.
-        """
+        """Read the WCSs of raws; many files at the same time, and a file that holds several detectors once."""
         uris = self._butler.get_many_uris(refs, allow_missing=True)
         by_file: dict[ResourcePath, list[DatasetRef]] = defaultdict(list)
         for ref in refs:

@@ -34,22 +34,7 @@ from .database import BATCH
 def resolve_instrument(butler: Butler, name: str) -> str:
     """Find the name of a registered instrument.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    name : `str`
-        A registered name, or the full name of a registered instrument's class.
-
-    Returns
-    -------
-    instrument : `str`
-        The registered name.
-
-    Raises
-    ------
-    VisitsError
-        If there is none.
+    Raises `VisitsError` if there is none.
     """
     with butler.query() as query:
         records = list(query.dimension_records("instrument"))
@@ -64,20 +49,7 @@ def resolve_instrument(butler: Butler, name: str) -> str:
 
 
 def fetch_instrument(butler: Butler, name: str) -> Instrument:
-    """Make the instrument that is registered under a name.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    name : `str`
-        The registered name.
-
-    Returns
-    -------
-    instrument : `lsst.pipe.base.Instrument`
-        Its class's instance, or a stand-in.
-    """
+    """Make the instrument that is registered under a name."""
     with butler.query() as query:
         (record,) = query.dimension_records("instrument").where(instrument=name)
     return load_instrument(record)
@@ -86,86 +58,24 @@ def fetch_instrument(butler: Butler, name: str) -> Instrument:
 def select_exposures(butler: Butler, instrument: str, where: str) -> list[DimensionRecord]:
     """Read the exposures that an expression selects.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    where : `str`
-        A Butler expression; empty selects all.
-
-    Returns
-    -------
-    records : `list` [`lsst.daf.butler.DimensionRecord`]
-        The ``exposure`` records.
-
-    Raises
-    ------
-    lsst.daf.butler.InvalidQueryError, OverflowError
-        If the expression is wrong.
+    Raises `lsst.daf.butler.InvalidQueryError` or `OverflowError` if the expression is wrong.
     """
     with butler.query() as query:
         return list(query.dimension_records("exposure").where(where, instrument=instrument))
 
 
 def fetch_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, DimensionRecord]:
-    """Read exposure records.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    exposures : `~collections.abc.Iterable` [`int`]
-        Ids of the exposures.
-
-    Returns
-    -------
-    records : `dict` [`int`, `lsst.daf.butler.DimensionRecord`]
-        The ``exposure`` records that there are, by id.
-    """
+    """Read exposure records."""
     return {record.id: record for record in _records(butler, "exposure", instrument, "exposure", exposures)}
 
 
 def fetch_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, DimensionRecord]:
-    """Read visit records.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits.
-
-    Returns
-    -------
-    records : `dict` [`int`, `lsst.daf.butler.DimensionRecord`]
-        The ``visit`` records that there are, by id.
-    """
+    """Read visit records."""
     return {record.id: record for record in _records(butler, "visit", instrument, "visit", visits)}
 
 
 def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, set[int]]:
-    """Read which detectors of visits have regions.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits.
-
-    Returns
-    -------
-    detectors : `dict` [`int`, `set` [`int`]]
-        Ids of the detectors of each visit that has any.
-    """
+    """Read which detectors of visits have regions."""
     return sets_of(
         (record.visit, record.detector)
         for record in _records(butler, "visit_detector_region", instrument, "visit", visits)
@@ -175,22 +85,7 @@ def fetch_detectors_of_visits(butler: Butler, instrument: str, visits: Iterable[
 def fetch_detector_regions(
     butler: Butler, instrument: str, visits: Iterable[int]
 ) -> dict[int, dict[int, Region | None]]:
-    """Read the regions of visits' detectors.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits; of many, a batch at a time, because a large camera has 200 regions for each.
-
-    Returns
-    -------
-    regions : `dict` [`int`, `dict` [`int`, `lsst.sphgeom.Region` or `None`]]
-        By visit and detector, in the order of ids, for each visit that has any; `None` where it is null.
-    """
+    """Read the regions of visits' detectors."""
     regions: dict[int, dict[int, Region | None]] = defaultdict(dict)
     for record in _records(butler, "visit_detector_region", instrument, "visit", visits):
         regions[record.visit][record.detector] = record.region
@@ -213,15 +108,7 @@ def _records(
 def readable(what: str) -> Iterator[None]:
     """Say which records hold a region that the Butler cannot make of what is stored.
 
-    Parameters
-    ----------
-    what : `str`
-        The records that are read.
-
-    Raises
-    ------
-    RecordError
-        If one of them cannot be read.
+    Raises `RecordError` if one of them cannot be read.
     """
     try:
         yield
@@ -236,18 +123,7 @@ def readable(what: str) -> Iterator[None]:
 
 
 def sets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
-    """Collect the values of each key.
-
-    Parameters
-    ----------
-    pairs : `~collections.abc.Iterable` [`tuple` [`int`, `int`]]
-        Keys and values.
-
-    Returns
-    -------
-    sets : `dict` [`int`, `set` [`int`]]
-        The values by key.
-    """
+    """Collect the values of each key."""
     sets: dict[int, set[int]] = defaultdict(set)
     for key, value in pairs:
         sets[key].add(value)
@@ -255,59 +131,20 @@ def sets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
 
 
 def fetch_detectors(butler: Butler, instrument: str) -> set[int]:
-    """Read the ids of an instrument's detectors.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    detectors : `set` [`int`]
-        The registered ids.
-    """
+    """Read the ids of an instrument's detectors."""
     with butler.query() as query:
         return {record.id for record in query.dimension_records("detector").where(instrument=instrument)}
 
 
 def fetch_detector_names(butler: Butler, instrument: str) -> dict[int, str]:
-    """Read the names of an instrument's detectors.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    names : `dict` [`int`, `str`]
-        Their full names by their ids.
-    """
+    """Read the names of an instrument's detectors."""
     with butler.query() as query:
         records = query.dimension_records("detector").where(instrument=instrument)
         return {int(record.id): str(record.full_name) for record in records}
 
 
 def fetch_bands(butler: Butler, instrument: str) -> dict[str, str | None]:
-    """Read the bands of an instrument's filters.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    bands : `dict` [`str`, `str` or `None`]
-        By the names of the filters.
-    """
+    """Read the bands of an instrument's filters."""
     with butler.query() as query:
         records = query.dimension_records("physical_filter").where(instrument=instrument)
         return {record.name: record.band for record in records}

@@ -93,18 +93,7 @@ def until_written(plan: Callable[[], _P], write: Callable[[_P], _T], left: Calla
 
 
 def in_transaction(butler: Butler) -> bool:
-    """Tell whether a Butler is in a transaction.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-
-    Returns
-    -------
-    is_in_transaction : `bool`
-        Whether it is.
-    """
+    """Tell whether a Butler is in a transaction."""
     return database_of(butler).isInTransaction()
 
 
@@ -114,22 +103,7 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
     That is where a connection was lost, where the server shuts down or starts, where two transactions were in each
     other's way, or where SQLite has waited long enough for others.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler` or `None`
-        The repository; `None` if it is being opened.
-    call : `~collections.abc.Callable`
-        What to do. It may be done twice: a connection can be lost after the database has stored all.
-
-    Returns
-    -------
-    result : `object`
-        What the function returns.
-
-    Raises
-    ------
-    DatabaseError
-        If it has not gone better the last time.
+    Raises `DatabaseError` if it has not gone better the last time.
     """
     for wait in _WAITS:
         try:

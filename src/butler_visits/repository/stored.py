@@ -38,25 +38,7 @@ class StoredVisit(NamedTuple):
 def read_visits(butler: Butler, instrument: str, where: str = "") -> list[StoredVisit]:
     """Read the visits of an instrument.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    where : `str`, optional
-        A Butler expression that selects exposures; only visits that have any of them are read. The default is all
-        visits, those without exposures included.
-
-    Returns
-    -------
-    visits : `list` [`StoredVisit`]
-        The visits, in the order of their ids.
-
-    Raises
-    ------
-    lsst.daf.butler.InvalidQueryError, OverflowError
-        If the expression is wrong.
+    Raises `lsst.daf.butler.InvalidQueryError` or `OverflowError` if the expression is wrong.
     """
     if where:
         exposures = [record.id for record in select_exposures(butler, instrument, where)]
@@ -71,42 +53,14 @@ def read_visits(butler: Butler, instrument: str, where: str = "") -> list[Stored
 
 
 def fetch_visit_names(butler: Butler, instrument: str) -> dict[int, str]:
-    """Read which visits there are.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    names : `dict` [`int`, `str`]
-        The names of all visits by their ids.
-    """
+    """Read which visits there are."""
     return dict(_rows(butler, "visit", instrument, "id", "name"))
 
 
 def fetch_exposures_of_visits(
     butler: Butler, instrument: str, visits: Iterable[int] | None = None
 ) -> dict[int, set[int]]:
-    """Read which exposures belong to visits.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`], optional
-        Ids of the visits; the default is all.
-
-    Returns
-    -------
-    exposures : `dict` [`int`, `set` [`int`]]
-        Ids of the exposures of each visit that has any.
-    """
+    """Read which exposures belong to visits."""
     some = [{}] if visits is None else [{"visit": batch} for batch in batches(sorted(set(visits)), BATCH)]
     return sets_of(
         row for only in some for row in _rows(butler, "visit_definition", instrument, "visit", "exposure", **only)
@@ -114,22 +68,7 @@ def fetch_exposures_of_visits(
 
 
 def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, set[int]]:
-    """Read which visits exposures belong to.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    exposures : `~collections.abc.Iterable` [`int`]
-        Ids of the exposures.
-
-    Returns
-    -------
-    visits : `dict` [`int`, `set` [`int`]]
-        Ids of the visits of each exposure that has any.
-    """
+    """Read which visits exposures belong to."""
     return sets_of(
         row
         for batch in batches(sorted(set(exposures)), BATCH)
@@ -138,20 +77,7 @@ def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterab
 
 
 def fetch_visit_systems(butler: Butler, instrument: str) -> dict[int, set[int]]:
-    """Read which visit systems visits are in.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-
-    Returns
-    -------
-    systems : `dict` [`int`, `set` [`int`]]
-        Ids of the visit systems of each visit that is in any.
-    """
+    """Read which visit systems visits are in."""
     if "visit_system_membership" in butler.dimensions.elements.names:
         rows = _rows(butler, "visit_system_membership", instrument, "visit", "visit_system")
     else:
@@ -160,23 +86,7 @@ def fetch_visit_systems(butler: Butler, instrument: str) -> dict[int, set[int]]:
 
 
 def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, bytes | None]]:
-    """Read the regions of visits' detectors, encoded.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits; of many, a batch at a time, because a large camera has 200 regions for each.
-
-    Returns
-    -------
-    regions : `dict` [`int`, `dict` [`int`, `bytes` or `None`]]
-        What ``Region.encode`` gives, by visit and detector, for each visit that has any; `None` where it is null, and
-        no bytes where what is stored is none that the Butler has encoded.
-    """
+    """Read the regions of visits' detectors, encoded."""
     regions: dict[int, dict[int, bytes | None]] = defaultdict(dict)
     for batch in batches(sorted(set(visits)), BATCH):
         rows = _rows(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=batch)

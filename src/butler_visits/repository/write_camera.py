@@ -36,21 +36,7 @@ _DATASET_TYPE = "camera_geometry"
 
 
 class StoredCamera(NamedTuple):
-    """A camera in a repository.
-
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-    ref : `lsst.daf.butler.DatasetRef`
-        Its dataset.
-    collection : `str`
-        The calibration collection in which it is certified.
-    timespan : `lsst.daf.butler.Timespan`
-        When it is valid.
-    is_new : `bool`
-        Whether it was not certified before.
-    """
+    """A camera in a repository."""
 
     camera: Camera
     ref: DatasetRef
@@ -211,26 +197,8 @@ def _certified(
 def latest_camera(butler: Butler, instrument_name: str) -> Camera:
     """Find the camera that an exposure of now would get or, if none is valid now, of the nearest time that has one.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    instrument_name : `str`
-        A registered instrument's name or full class name.
-
-    Returns
-    -------
-    camera : `Camera`
-        The camera; its ``source`` says where it is from.
-
-    Raises
-    ------
-    CameraLookupError
-        If there is none.
-    CameraFileError
-        If it cannot be read.
-    VisitsError
-        If there is no such instrument.
+    Raises `CameraLookupError` if there is none; `CameraFileError` if it cannot be read; `VisitsError` if there is no
+    such instrument.
     """
     name = resolve_instrument(butler, instrument_name)
     instrument = fetch_instrument(butler, name)

@@ -48,15 +48,7 @@ class Changes:
 
 
 def register_run(butler: Butler, name: str) -> None:
-    """Make sure that a RUN collection is there.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    name : `str`
-        Name of the collection.
-    """
+    """Make sure that a RUN collection is there."""
     # The Butler writes two rows, and a process that is killed between them would leave a run that takes no datasets.
     with butler.transaction():
         butler.collections.register(name)

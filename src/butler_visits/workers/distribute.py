@@ -97,49 +97,14 @@ class _Scheduler:
 
 
 def distributed_chunk_size(n_visits: int, limit: int) -> int:
-    """Choose how many visits a worker gets at once.
-
-    Parameters
-    ----------
-    n_visits : `int`
-        Number of visits to define.
-    limit : `int`
-        The config's ``chunkSize``.
-
-    Returns
-    -------
-    size : `int`
-        Visits in a chunk.
-    """
+    """Choose how many visits a worker gets at once."""
     return min(limit, max(_SMALLEST, -(-n_visits // _CHUNKS)))
 
 
 def distribute(task: ChunkTask, chunks: Iterable[_Chunk], options: Options, executor: Executor) -> Generator[Outcome]:
     """Let workers define visits.
 
-    Parameters
-    ----------
-    task : `ChunkTask`
-        The task, which each worker gets a copy of, with a connection to the repository of its own.
-    chunks : `~collections.abc.Iterable`
-        Visits that are to be written together.
-    options : `Options`
-        What was asked for.
-    executor : `~concurrent.futures.Executor`
-        What has the workers.
-
-    Yields
-    ------
-    outcome : `Outcome`
-        What became of a chunk, in the order in which they are done. If its workers died again and again, that is said
-        there too.
-
-    Raises
-    ------
-    WorkerError
-        If the executor fails, or Dask's scheduler is lost.
-    Exception
-        What happened to a worker. Chunks that are waiting for one are not begun any more.
+    Raises `WorkerError` if the executor fails, or Dask's scheduler is lost; `Exception`: what happened to a worker.
     """
     pickled = pickle.dumps(task)
     source = iter(chunks)

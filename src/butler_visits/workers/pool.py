@@ -147,19 +147,7 @@ def _work(connection: Connection, initializer: Callable[..., object] | None, ini
 
 
 def portable_error(error: BaseException) -> BaseException:
-    """Make an error that says in another process what happened in this one.
-
-    Parameters
-    ----------
-    error : `BaseException`
-        The error.
-
-    Returns
-    -------
-    error : `BaseException`
-        The same error, with its traceback as a note. If it cannot be pickled, one that says the same, of the next of
-        its base classes of which one can be made, or a `RuntimeError`.
-    """
+    """Make an error that says in another process what happened in this one."""
     error.add_note(f"It happened in a worker:\n{traceback.format_exc()}")
     if _is_portable(error):
         return error

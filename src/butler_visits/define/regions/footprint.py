@@ -16,22 +16,9 @@ from ..pointings import Pointings
 class Footprint:
     """The corners of a camera's detectors and the hulls of them, found once for all visits.
 
-    Parameters
-    ----------
-    camera : `Camera`
-        The camera.
-    padding : `int`
-        Pixels by which each detector is grown on each side.
-    flip : `bool`
-        Whether the field is mirrored on its way to the sky.
+    ``padding``: pixels by which each detector is grown on each side. Raises `CameraFileError` if a detector has no
+    area.
 
-    Raises
-    ------
-    CameraFileError
-        If a detector has no area.
-
-    Notes
-    -----
     Great circles are straight lines on the tangent plane, so a hull's vertices are the same corners in every visit.
     """
 
@@ -64,33 +51,11 @@ class Footprint:
         return vertices if self.flip else vertices[::-1]
 
     def visit_polygons(self, pointings: Pointings) -> list[bytes]:
-        """Compute the outlines of the whole camera.
-
-        Parameters
-        ----------
-        pointings : `Pointings`
-            N pointings.
-
-        Returns
-        -------
-        encoded : `list` [`bytes`]
-            N encoded polygons.
-        """
+        """Compute the outlines of the whole camera."""
         return encode_polygons(field_angle_to_sky(self.hull, *pointings, flip=self.flip))
 
     def detector_polygons(self, pointings: Pointings) -> list[dict[int, bytes]]:
-        """Compute the outlines of all detectors.
-
-        Parameters
-        ----------
-        pointings : `Pointings`
-            N pointings.
-
-        Returns
-        -------
-        encoded : `list` [`dict` [`int`, `bytes`]]
-            For each pointing the encoded polygons by the detectors' ids.
-        """
+        """Compute the outlines of all detectors."""
         count = len(pointings.ra)
         result: list[dict[int, bytes]] = [{} for _ in range(count)]
         for n_vertices, (members, outlines) in self._outlines.items():
@@ -103,15 +68,7 @@ class Footprint:
     def corner_directions(self, pointings: Pointings) -> npt.NDArray[np.float64]:
         """Compute where all corners of all detectors are.
 
-        Parameters
-        ----------
-        pointings : `Pointings`
-            N pointings.
-
-        Returns
-        -------
-        directions : `numpy.ndarray`, shape (N, D, 4, 3)
-            Unit vectors.
+        Returns ``directions`` (N, D, 4, 3): unit vectors.
         """
         directions = field_angle_to_sky(self.corners.reshape(-1, 2), *pointings, flip=self.flip)
         return directions.reshape(-1, *self.corners.shape[:2], 3)

@@ -42,30 +42,11 @@ class Failures:
         self._known: dict[Hashable, tuple[float, VisitsError]] = {}
 
     def add(self, key: Hashable, error: VisitsError) -> None:
-        """Remember an error.
-
-        Parameters
-        ----------
-        key : `~collections.abc.Hashable`
-            What failed.
-        error : `VisitsError`
-            Why.
-        """
+        """Remember an error."""
         self._known[key] = (time.monotonic(), error)
 
     def get(self, key: Hashable) -> VisitsError | None:
-        """Return the error of something that failed just now.
-
-        Parameters
-        ----------
-        key : `~collections.abc.Hashable`
-            What it is.
-
-        Returns
-        -------
-        error : `VisitsError` or `None`
-            The error.
-        """
+        """Return the error of something that failed just now."""
         at, error = self._known.get(key, (-math.inf, None))
         if error is not None and time.monotonic() - at > _REMEMBERED:
             del self._known[key]
@@ -76,14 +57,7 @@ class Failures:
 class RawPointings:
     """Fits the pointings of exposures to one raw each.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository.
-    detector : `int` or `None`
-        The detector whose raw is taken; if `None` the lowest that has one.
-    max_residual : `float`
-        Largest distance between raw and camera, pixels, above which a fit is an error.
+    ``max_residual``: largest distance between raw and camera, pixels, above which a fit is an error.
     """
 
     def __init__(self, butler: Butler, detector: int | None, max_residual: float) -> None:
@@ -96,22 +70,7 @@ class RawPointings:
     def find(
         self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None
     ) -> dict[int, DatasetRef]:
-        """Find the raw of each exposure.
-
-        Parameters
-        ----------
-        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-            Exposures of one instrument.
-        instrument : `lsst.pipe.base.Instrument`
-            That instrument.
-        collections : `~collections.abc.Sequence` [`str`] or `None`
-            Where to search first.
-
-        Returns
-        -------
-        raws : `dict` [`int`, `lsst.daf.butler.DatasetRef`]
-            By exposure; those without a raw are left out.
-        """
+        """Find the raw of each exposure."""
         return self._raws.find_one(exposures, self._raws.collections(instrument, collections), self._detector)
 
     def fit(
@@ -121,24 +80,7 @@ class RawPointings:
         instrument: Instrument,
         collections: Sequence[str] | None,
     ) -> dict[int, FittedPointing | VisitsError]:
-        """Fit the pointings of exposures.
-
-        Parameters
-        ----------
-        exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-            Exposures of one instrument.
-        cameras : `~collections.abc.Sequence` [`Camera`]
-            The camera of each.
-        instrument : `lsst.pipe.base.Instrument`
-            That instrument.
-        collections : `~collections.abc.Sequence` [`str`] or `None`
-            Where to search for raws first.
-
-        Returns
-        -------
-        fits : `dict` [`int`, `FittedPointing` or `VisitsError`]
-            For each exposure its pointing, or the error that tells why there is none.
-        """
+        """Fit the pointings of exposures."""
         raws = self.find(exposures, instrument, collections)
         keys = {e.id: (raws[e.id].id, camera) for e, camera in zip(exposures, cameras, strict=True) if e.id in raws}
         unread = [raws[e] for e, key in keys.items() if key not in self._fits and self._failed.get(key) is None]
@@ -166,22 +108,7 @@ class RawPointings:
 
 
 def no_raw(exposure: int, wanted: str, searched: Sequence[str]) -> DefinitionError:
-    """Make the error for an exposure without a raw.
-
-    Parameters
-    ----------
-    exposure : `int`
-        The exposure.
-    wanted : `str`
-        What was looked for.
-    searched : `~collections.abc.Sequence` [`str`]
-        The collections.
-
-    Returns
-    -------
-    error : `DefinitionError`
-        The error.
-    """
+    """Make the error for an exposure without a raw."""
     return DefinitionError(
         f"Exposure {exposure} has no {wanted} in {', '.join(searched) or 'any collection'} to take its pointing from; "
         "name the collection of its raws with --collections, or leave it out."
@@ -193,26 +120,8 @@ def fit_camera_to_raws(
 ) -> FittedPointing:
     """Fit the pointing with which a camera reproduces the WCSs of an exposure's raws.
 
-    Parameters
-    ----------
-    raws : `~collections.abc.Mapping` [`int`, `RawWcs`]
-        The WCSs by detector, at least one.
-    camera : `Camera`
-        The camera.
-    exposure : `int`
-        The exposure, for messages.
-    max_residual : `float`
-        Largest distance, pixels, that is no error.
-
-    Returns
-    -------
-    pointing : `FittedPointing`
-        The pointing.
-
-    Raises
-    ------
-    RawFileError
-        If the camera lacks a detector, or does not reproduce the raws.
+    ``max_residual``: largest distance, pixels, that is no error. Raises `RawFileError` if the camera lacks a detector,
+    or does not reproduce the raws.
     """
     index = {detector: i for i, detector in enumerate(camera.detector_ids.tolist())}
     field_angle, directions = [], []

@@ -59,10 +59,7 @@ _SAFE_INTEGER = 2**53
 def require_plotly() -> None:
     """Check that pages can be made.
 
-    Raises
-    ------
-    VisitsError
-        If plotly is not installed.
+    Raises `VisitsError` if plotly is not installed.
     """
     if importlib.util.find_spec("plotly") is None:
         raise VisitsError("The page needs plotly, which is not installed: pip install 'butler-visits[report]'.")

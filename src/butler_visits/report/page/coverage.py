@@ -43,20 +43,8 @@ class Coverage(NamedTuple):
 def cover(outlines: Sequence[FloatArray | None], *, max_cells: int, max_members: int) -> Coverage:
     """Find the cells whose centres lie in visits, on the finest grid that is not too large.
 
-    Parameters
-    ----------
-    outlines : `~collections.abc.Sequence`
-        The vertices of N visits, unit vectors of shape (V, 3), counterclockwise as seen from outside the sphere; of
-        `None` there are no cells. A visit that no centre lies in has the cell that its own centre lies nearest to.
-    max_cells : `int`
-        How many cells may be covered.
-    max_members : `int`
-        How many cells all visits may have together, each one's own counted.
-
-    Returns
-    -------
-    coverage : `Coverage`
-        The cells.
+    ``outlines``: the vertices of N visits, unit vectors of shape (V, 3), counterclockwise as seen from outside the
+    sphere.
     """
     index = np.flatnonzero([outline is not None for outline in outlines])
     visits = cells = np.zeros(0, dtype=np.int64)

@@ -39,15 +39,7 @@ class _Kind(NamedTuple):
 
 
 class Layouts:
-    """Collects the detectors of visits.
-
-    Parameters
-    ----------
-    names : `~collections.abc.Mapping` [`int`, `str`]
-        Names of the detectors by their ids.
-    max_bytes : `int`
-        How much may be collected: kinds and layouts, as JSON.
-    """
+    """Collects the detectors of visits."""
 
     def __init__(self, names: Mapping[int, str], max_bytes: int) -> None:
         self._names = names
@@ -72,13 +64,7 @@ class Layouts:
         self._shared: dict[_Kind, list[tuple[int, FloatArray]]] = defaultdict(list)
 
     def add(self, regions: Mapping[int, Mapping[int, Region | None]]) -> None:
-        """Add the detectors of visits.
-
-        Parameters
-        ----------
-        regions : `~collections.abc.Mapping`
-            The regions by visit and detector. Those that are null or no polygons are left out.
-        """
+        """Add the detectors of visits."""
         of_kind: dict[_Kind, dict[int, FloatArray]] = defaultdict(dict)
         for visit, detectors in regions.items():
             decoded = {
@@ -169,21 +155,9 @@ def _fit(
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Find the rotations that turn a layout onto others, and tell for which it lies on them then.
 
-    Parameters
-    ----------
-    counts : `~collections.abc.Sequence` [`int`]
-        Vertices of each of D detectors.
-    reference : `numpy.ndarray`, shape (P, 3)
-        The layout's vertices.
-    vertices : `numpy.ndarray`, shape (N, P, 3)
-        The others'.
-
-    Returns
-    -------
-    rotations : `numpy.ndarray`, shape (N, 3, 3)
-        The rotations, by least squares (W. Kabsch, Acta Crystallographica A32, 922, 1976).
-    fits : `numpy.ndarray` of bool, shape (N,)
-        Whether all detectors lie on each other.
+    ``reference`` (P, 3): the layout's vertices; ``vertices`` (N, P, 3): the others'; returns ``rotations`` (N, 3, 3):
+    the rotations, by least squares (W. Kabsch, Acta Crystallographica A32, 922, 1976); returns ``fits`` (N,): whether
+    all detectors lie on each other.
     """
     starts = np.cumsum([0, *counts[:-1]])
     if len(counts) > 2:

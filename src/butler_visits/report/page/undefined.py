@@ -33,26 +33,7 @@ def undefined_exposures(
     collections: Sequence[str] | None = None,
     config: DefineVisitsConfig | None = None,
 ) -> list[Undefined]:
-    """Say which exposures have no visit, and why: what define-visits would make of them is planned, and not done.
-
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository; it may be read-only.
-    instrument : `str`
-        Name of the instrument.
-    exposures : `~collections.abc.Sequence` [`lsst.daf.butler.DimensionRecord`]
-        The exposures.
-    collections : `~collections.abc.Sequence` [`str`], optional
-        Collections to search for the camera; by default the Butler's own.
-    config : `DefineVisitsConfig`, optional
-        The config of define-visits.
-
-    Returns
-    -------
-    undefined : `list` [`Undefined`]
-        The exposures without a visit, by reason.
-    """
+    """Say which exposures have no visit, and why: what define-visits would make of them is planned, and not done."""
     defined = repository.fetch_visits_of_exposures(butler, instrument, (exposure.id for exposure in exposures))
     without = {exposure.id: exposure for exposure in exposures if exposure.id not in defined}
     if not without:
@@ -110,18 +91,7 @@ def _reason(visit: PlannedVisit) -> str:
 
 
 def failures_of(plan: VisitPlan) -> list[Undefined]:
-    """Say of which exposures a plan makes no visit.
-
-    Parameters
-    ----------
-    plan : `VisitPlan`
-        The plan.
-
-    Returns
-    -------
-    undefined : `list` [`Undefined`]
-        The exposures, by reason.
-    """
+    """Say of which exposures a plan makes no visit."""
     grouped: dict[str, list[int]] = defaultdict(list)
     first: dict[str, str] = {}
     for failure in plan.failures:
@@ -134,18 +104,7 @@ def failures_of(plan: VisitPlan) -> list[Undefined]:
 
 
 def off_sky(types: Mapping[str, int]) -> list[Undefined]:
-    """Say how many exposures are not on the sky.
-
-    Parameters
-    ----------
-    types : `~collections.abc.Mapping` [`str`, `int`]
-        Their numbers, by observation type.
-
-    Returns
-    -------
-    undefined : `list` [`Undefined`]
-        The same, in words.
-    """
+    """Say how many exposures are not on the sky."""
     return _sorted([Undefined(_OFF_SKY.format(name), (), count) for name, count in types.items()])
 
 
