@@ -15,13 +15,25 @@ from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFitError
 from ..geometry import ARCSEC, field_angle_to_sky
 from .samples import DetectorSamples, check_detectors, make_observations
-from .solver import BoolArray, FloatArray, Model, Observations, deviations, frames_at, linked, project, solve
+from .solver import (
+    BoolArray,
+    FloatArray,
+    Model,
+    Observations,
+    deviations,
+    frames_at,
+    linked,
+    project,
+    solve,
+)
 from .start import start
 
 _OUTLIER = 5.0
 """A detector's samples of one exposure are left out if they deviate so many times more than the median of all."""
 _OUTLIER_PIXELS = 1.0
 """But never if they deviate less than this: exact headers have a median of nothing."""
+_MAX_RESIDUAL = 20.0
+"""Largest root mean square distance of a detector's samples that is a fit, pixels."""
 
 
 class Pointing(NamedTuple):
@@ -43,11 +55,11 @@ class Residual(NamedTuple):
 class FittedCamera:
     """A camera that was fitted, and how well it fits."""
 
-    mapping: dict[str, Any]
-    residuals: dict[str, Residual]
-    pointings: dict[Hashable, Pointing]
-    flipped: bool
-    rejected: tuple[tuple[Hashable, str, Residual], ...] = ()
+    mapping: dict[str, Any]  # the content of a YAML camera
+    residuals: dict[str, Residual]  # for each detector, of the samples that were used
+    pointings: dict[Hashable, Pointing]  # where each exposure looked
+    flipped: bool  # whether the camera's focal plane is seen mirrored
+    rejected: tuple[tuple[Hashable, str, Residual], ...] = ()  # exposures and detectors that contradict the others
 
 
 def fit_camera(
@@ -57,13 +69,14 @@ def fit_camera(
     pixel_size: float = 0.015,
     pointings: Mapping[Any, Pointing] | None = None,
     hold_boresights: bool = True,
-    max_residual: float = 20.0,
 ) -> FittedCamera:
-    """Fit a camera to where its pixels were on the sky.
+    """Fit a camera to where its pixels were on the sky, in exposures that hang together by detectors that they share.
 
-    ``pixel_size``: mean size of a pixel, mm; ``max_residual``: largest root mean square distance of a detector's
-    samples that is a fit, pixels. Raises `CameraFitError` if the samples contradict each other or do not determine a
-    camera.
+    The focal plane's unit follows from the mean size of a pixel, mm. The boresights of ``pointings`` say where the
+    camera's centre is; by default, it is in the middle of the distortion, and if there is none, of the samples. Held,
+    they decide even where the distortion says otherwise: regions from exposure records, which know nothing but such
+    boresights, then are where the samples are. Their rotations say how the camera is turned; by default, so that most
+    detectors have a yaw near zero. One that differs from the others does no harm.
     """
     if not samples:
         raise CameraFitError("There are no samples to fit a camera to.")
@@ -90,7 +103,7 @@ def fit_camera(
     model = solve(data.select(used), model, boresight, held=held, robust=False)
     rotations = {number: known[data.exposures[number]].rotation for number in of_known}
     model = _normalized(model, {number: angle for number, angle in rotations.items() if angle is not None})
-    return _fitted(name, ids, boxes, data, used, model, max_residual)
+    return _fitted(name, ids, boxes, data, used, model)
 
 
 def _expected_pointings(data: Observations, known: Mapping[Hashable, Pointing]) -> tuple[FloatArray, FloatArray]:
@@ -188,7 +201,6 @@ def _fitted(
     data: Observations,
     used: BoolArray,
     model: Model,
-    max_residual: float,
 ) -> FittedCamera:
     """Write the camera down, and measure what was written against the samples."""
     mapping = _mapping(name, ids, boxes, model)
@@ -208,11 +220,11 @@ def _fitted(
     detector, is_used = data.detector[data.group], used[data.group]
     residuals = {name: residual(is_used & (detector == number)) for number, name in enumerate(data.detectors)}
     worst = max(residuals, key=lambda name: residuals[name].rms)
-    if not residuals[worst].rms <= max_residual:
+    if not residuals[worst].rms <= _MAX_RESIDUAL:
         exposure = data.exposures[data.exposure[data.group[np.argmax(np.where(is_used, distance, -1))]]]
         raise CameraFitError(
             f"Detector {worst} is {residuals[worst].rms:.1f} pixels (root mean square) from any camera, which is more "
-            f"than {max_residual:g}; exposure {exposure} deviates most. Check its WCSs, or leave it out."
+            f"than {_MAX_RESIDUAL:g}; exposure {exposure} deviates most. Check its WCSs, or leave it out."
         )
     return FittedCamera(
         mapping=mapping,

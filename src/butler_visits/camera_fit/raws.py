@@ -25,12 +25,9 @@ _EXPOSURE_KEYS = ("EXPID", "EXPNUM", "OBSID", "OBS-ID", "EXP-ID", "DATE-OBS", "M
 
 
 def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
-    """Fit a camera to raw files.
+    """Fit a camera to raws of one or more exposures, with a WCS for each detector.
 
-    Raises `RawFileError` if a file cannot be read, or a detector has no WCS or no name; `CameraFitError` if the WCSs do
-    not determine a camera.
-
-    The camera's centre is where the exposures point: as ``astro_metadata_translator`` understands their headers, or the
+    Its centre is where the exposures point: as ``astro_metadata_translator`` understands their headers, or the
     reference point (``CRVAL1``, ``CRVAL2``) that all detectors of an exposure share.
     """
     found: list[tuple[Hashable, FoundDetector]] = []

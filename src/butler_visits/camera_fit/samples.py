@@ -16,18 +16,14 @@ from .solver import FloatArray, Observations
 
 @dataclass(frozen=True, eq=False)
 class DetectorSamples:
-    """Where some pixels of a detector were on the sky in one exposure.
-
-    ``box`` (2, 2): the detector's pixels: ((min x, min y), (max x, max y)), both inclusive; ``pixels`` (K, 2): the
-    pixels; ``directions`` (K, 3): unit vectors.
-    """
+    """Where K pixels of a detector were on the sky in one exposure."""
 
     detector_id: int
     name: str
     exposure: Hashable
-    box: npt.NDArray[np.int64]
-    pixels: FloatArray
-    directions: FloatArray
+    box: npt.NDArray[np.int64]  # the detector's pixels: ((min x, min y), (max x, max y)), both inclusive
+    pixels: FloatArray  # (K, 2); their centres are integers
+    directions: FloatArray  # (K, 3), unit vectors
 
 
 def check_detectors(samples: Sequence[DetectorSamples]) -> tuple[dict[str, int], dict[str, npt.NDArray[np.int64]]]:

@@ -19,11 +19,10 @@ _AGREEMENT = 50.0
 def start(
     data: Observations, boresight: FloatArray, rotation: FloatArray, pixel_size: float
 ) -> tuple[Model, BoolArray]:
-    """Find a mosaic without distortion from which the fit can start.
+    """Find a mosaic without distortion from which the fit can start, and which groups (G,) it can use.
 
-    ``boresight`` (E, 3): about where the exposures looked; ``rotation`` (E,): any rotation; ``pixel_size``: mean size
-    of a pixel, mm; returns ``usable`` (G,): whether a group is mirrored, or not, as the same detector is in most
-    exposures.
+    Boresights (E, 3) are about where exposures looked, rotations (E,) any, radians, and the pixels' mean size is in mm.
+    Groups are usable if they are mirrored, or not, as their detector is in most exposures.
     """
     frame = frames_at(boresight, False, rotation)
     exposure = data.exposure[data.group]
@@ -96,11 +95,10 @@ def _parities(data: Observations, field: FloatArray) -> FloatArray:
 
 
 def _align(a: ComplexArray, b: ComplexArray) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-    """Put the detectors of all exposures in one field.
+    """Put the detectors of all exposures in one field; in an exposure's, their pixels z are at b + a z, or at NaN.
 
-    ``a, b`` (E, D): detectors in each exposure's field: pixel z is at b + a z; returns ``mosaic`` (2, D): the detectors
-    a and b in the common field; returns ``turn, shift`` (E,): a point z of the common field is at shift + turn z in the
-    exposures'.
+    From a and b (E, D) come those of the common field (2, D), and turn and shift (E,): its point z is at shift + turn z
+    in an exposure's field.
     """
 
     def transfer(e: int, a_known: ComplexArray, b_known: ComplexArray) -> tuple[complex, complex, int]:
