@@ -2,6 +2,7 @@ from .camera import Camera
 from .check import CheckReport, Finding, check_visits, repair_visits
 from .config import DefineVisitsConfig
 from .define.groups import (
+    GroupExposuresByCounterAndExposuresConfig,
     GroupExposuresByCounterConfig,
     GroupExposuresByCounterTask,
     GroupExposuresByGroupMetadataConfig,
@@ -11,6 +12,15 @@ from .define.groups import (
     GroupExposuresOneToOneTask,
     GroupExposuresTask,
 )
+from .define.groups import (
+    _GroupExposuresByCounterAndExposuresTask as _GroupExposuresByCounterAndExposuresTask,
+)
+from .define.groups import (
+    _GroupExposuresByGroupMetadataTask as _GroupExposuresByGroupMetadataTask,
+)
+from .define.groups import (
+    _GroupExposuresOneToOneTask as _GroupExposuresOneToOneTask,
+)
 from .define.regions import (
     ComputeVisitRegionsConfig,
     ComputeVisitRegionsFromAllRawWcsConfig,
@@ -18,6 +28,9 @@ from .define.regions import (
     ComputeVisitRegionsFromSingleRawWcsConfig,
     ComputeVisitRegionsFromSingleRawWcsTask,
     ComputeVisitRegionsTask,
+)
+from .define.regions.single_raw_wcs import (
+    _ComputeVisitRegionsFromSingleRawWcsTask as _ComputeVisitRegionsFromSingleRawWcsTask,
 )
 from .define.visit_plan import VisitPlan
 from .define.visits import Action, Difference, Failure, PlannedVisit, VisitDefinitionData, VisitRegions, VisitSystem
@@ -64,6 +77,7 @@ __all__ = [
     "Difference",
     "Failure",
     "Finding",
+    "GroupExposuresByCounterAndExposuresConfig",
     "GroupExposuresByCounterConfig",
     "GroupExposuresByCounterTask",
     "GroupExposuresByGroupMetadataConfig",

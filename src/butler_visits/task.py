@@ -4,40 +4,71 @@ from __future__ import annotations
 
 __all__ = ["DefineVisitsTask", "RunOptions"]
 
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack
+from functools import wraps
+from types import EllipsisType
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack, cast
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.pex.config import Config
-from lsst.pipe.base import Struct, Task
+from lsst.pipe.base import Task
+from lsst.utils.logging import getLogger
 from lsst.utils.timer import timeMethod
 
 from . import repository
 from .config import DefineVisitsConfig
 from .define.exposures import Selection, Selector, as_list
 from .define.groups import GroupExposuresTask
-from .define.outcome import Outcome
+from .define.outcome import Outcome, RunResult
 from .define.plan import plan_visits
 from .define.regions import ComputeVisitRegionsTask
 from .define.visit_plan import VisitPlan
 from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData
 from .define.write import sync_visit_systems, write_again
 from .errors import WorkerError
-from .lists import batches_of_families, isolate, reason_of
+from .lists import batches_of_families, counted, isolate, reason_of
 from .workers.distribute import distribute, distributed_chunk_size
 
 _Item = TypeVar("_Item", VisitDefinitionData, PlannedVisit)
 
-_PROGRESS = Progress("butler_visits.defineVisits")
+
+DataIds = Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord]
+
+Collections = str | re.Pattern[str] | EllipsisType | Iterable[str | re.Pattern[str] | EllipsisType] | None
+"""Whatever the Butler takes for collections to search."""
+
+
+SUMMARY = {"is_summary": True}
+"""What marks the log records that the command line prints itself."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _timed(method: _Method) -> _Method:
+    """Put the times of a method's last call into the task's metadata, as `timeMethod` does for all calls.
+
+    A task may live as long as its process, and its metadata must not grow.
+    """
+    timed = timeMethod(method)
+    names = (f"{method.__name__}Start", f"{method.__name__}End")
+
+    @wraps(method)
+    def call(self: Task, *args: Any, **kwargs: Any) -> Any:
+        for name in [name for name in self.metadata if name.startswith(names)]:
+            del self.metadata[name]
+        return timed(self, *args, **kwargs)
+
+    return cast(_Method, call)
 
 
 class RunOptions(TypedDict, total=False):
     """The options of `DefineVisitsTask.run`."""
 
-    collections: Sequence[str] | str | None
+    collections: Collections
     update_records: bool
     incremental: bool
     skip_conflicting: bool
@@ -66,12 +97,19 @@ class DefineVisitsTask(Task):
     computeVisitRegions: ComputeVisitRegionsTask
 
     def __init__(self, config: DefineVisitsConfig | None = None, *, butler: Butler, **kwargs: Any) -> None:
+        if hasattr(type(self), "_buildVisitRecords"):
+            raise TypeError(
+                f"{type(self).__name__} has _buildVisitRecords, which this task does not call: it makes the records of "
+                "many visits at once. Change what is in them with a grouping or a region algorithm of your own."
+            )
+        # The logger's name is lsst.defineVisits, for which people have set levels.
+        kwargs.setdefault("log", getLogger("lsst"))
         super().__init__(config, **kwargs)
         self.butler = butler
+        self.universe = butler.dimensions
+        self.progress = Progress(self.log.name)
         self.makeSubtask("groupExposures")
         self.makeSubtask("computeVisitRegions", butler=butler)
-        # Instruments whose visit systems are known to be there.
-        self._with_visit_systems: set[str] = set()
         self._selector = Selector(
             butler,
             self.groupExposures,
@@ -83,12 +121,13 @@ class DefineVisitsTask(Task):
         # Docstring inherited.
         return {**super()._reduce_kwargs(), "butler": self.butler}
 
-    @timeMethod
+    @_timed
     def run(
         self,
-        dataIds: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
+        dataIds: DataIds | None = None,
         *,
-        collections: Sequence[str] | str | None = None,
+        dataIds_or_records: DataIds | None = None,
+        collections: Collections = None,
         update_records: bool = False,
         incremental: bool = False,
         skip_conflicting: bool = False,
@@ -96,15 +135,17 @@ class DefineVisitsTask(Task):
         check_detector_regions: bool = False,
         on_error: Literal["raise", "skip"] = "raise",
         executor: Executor | None = None,
-    ) -> Struct:
+    ) -> RunResult:
         """Define the visits of exposures: `plan` and `apply` them, chunk by chunk.
 
         Parameters
         ----------
         dataIds : `~collections.abc.Iterable`
             Data IDs or ``exposure`` records of one instrument, mixed or not; duplicates are dropped.
-        collections : `~collections.abc.Sequence` [`str`] or `str`, optional
-            Collections to search for the camera; by default the Butler's own.
+        dataIds_or_records : `~collections.abc.Iterable`, optional
+            Another name of ``dataIds``.
+        collections : `str`, `re.Pattern`, ``...`` or `~collections.abc.Iterable` of these, optional
+            Names or patterns of collections to search for the camera; by default the Butler's own.
         update_records : `bool`, optional
             Update visits that exist and replace their detector regions.
         incremental : `bool`, optional
@@ -133,15 +174,16 @@ class DefineVisitsTask(Task):
 
         Raises
         ------
-        lsst.daf.butler.registry.ConflictingDefinitionError
-            If a visit is stored otherwise. The others of its chunk have been written; with an executor, all others.
+        lsst.daf.butler.registry.interfaces.DatabaseConflictError
+            If a visit is stored otherwise; it is a `lsst.daf.butler.registry.ConflictingDefinitionError`. The others of
+            its chunk have been written; with an executor, all others.
         RuntimeError
             If the exposures are of several instruments, if one that is not on the sky is not to be ignored, if
             no valid visit can be made of some, if the workers of an executor died, or if there is one in a transaction.
         LookupError
             If there is no camera geometry for an exposure.
-        lsst.daf.butler.DataIdValueError
-            If an exposure is not in the repository.
+        lsst.daf.butler.registry.DataIdError
+            If a data ID is incomplete, or an exposure is not in the repository.
         TypeError
             If ``prefilter`` is combined with ``update_records`` or ``incremental``, or if the Butler is read-only.
         ValueError
@@ -162,7 +204,7 @@ class DefineVisitsTask(Task):
             check_detector_regions=check_detector_regions,
             on_error=on_error,
         )
-        given = as_list(dataIds)
+        given = _given(dataIds, dataIds_or_records)
         selection = repository.try_again(self.butler, lambda: self._selector.select(given, options))
         if executor is None:
             outcomes = self._one_by_one(self._define, selection.visits, options)
@@ -188,15 +230,19 @@ class DefineVisitsTask(Task):
         """
         return self._do(self._define, visits, options)
 
-    @timeMethod
+    @_timed
     def plan(
-        self, dataIds: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord], **options: Unpack[RunOptions]
+        self,
+        dataIds: DataIds | None = None,
+        *,
+        dataIds_or_records: DataIds | None = None,
+        **options: Unpack[RunOptions],
     ) -> VisitPlan:
         """Say what `run` would do; reads only.
 
         Parameters
         ----------
-        dataIds, **options
+        dataIds, dataIds_or_records, **options
             As for `run`.
 
         Returns
@@ -210,15 +256,15 @@ class DefineVisitsTask(Task):
             As `run` does.
         """
         asked = self._options(**options)
-        given = as_list(dataIds)
+        given = _given(dataIds, dataIds_or_records)
         selection = repository.try_again(self.butler, lambda: self._selector.select(given, asked))
         planned: list[PlannedVisit] = []
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
             planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
         return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
 
-    @timeMethod
-    def apply(self, plan: VisitPlan) -> Struct:
+    @_timed
+    def apply(self, plan: VisitPlan) -> RunResult:
         """Write what was planned.
 
         Parameters
@@ -233,7 +279,7 @@ class DefineVisitsTask(Task):
 
         Raises
         ------
-        lsst.daf.butler.registry.ConflictingDefinitionError
+        lsst.daf.butler.registry.interfaces.DatabaseConflictError
             If a visit is stored otherwise. All others of its chunk have been written.
         TypeError
             If the Butler is read-only.
@@ -246,10 +292,10 @@ class DefineVisitsTask(Task):
         if not self.butler.isWriteable():
             raise TypeError("Visits cannot be defined through a read-only Butler; open it with writeable=True.")
 
-    @staticmethod
     def _options(
+        self,
         *,
-        collections: Sequence[str] | str | None = None,
+        collections: Collections = None,
         on_error: str = "raise",
         prefilter: bool = False,
         **others: bool,
@@ -259,30 +305,46 @@ class DefineVisitsTask(Task):
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
         return Options(
-            collections=[collections] if isinstance(collections, str) else collections,
+            collections=repository.expand_collections(self.butler, collections),
             prefilter=prefilter,
             skip_errors=on_error == "skip",
             **others,
         )
 
-    def _write(self, items: Sequence[_Item], outcomes: Generator[Outcome], selection: Selection) -> Struct:
+    def _write(self, items: Sequence[_Item], outcomes: Generator[Outcome], selection: Selection) -> RunResult:
         """Let visits be written chunk by chunk, and count them."""
         if items:
             first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
-            if first.instrument not in self._with_visit_systems:
-                systems = self.groupExposures.getVisitSystems()
-                repository.try_again(self.butler, lambda: sync_visit_systems(self.butler, first.instrument, systems))
-                self._with_visit_systems.add(first.instrument)
+            # Each time: a transaction of the caller's that was rolled back takes them along.
+            systems = self.groupExposures.getVisitSystems()
+            repository.try_again(self.butler, lambda: sync_visit_systems(self.butler, first.instrument, systems))
         total = Outcome()
         bar: ProgressBar[None]
-        with _PROGRESS.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar, closing(outcomes):
+        with self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar, closing(outcomes):
             for outcome in outcomes:
                 total.add(outcome)
                 bar.update(outcome.n_given)
         total.check()
         result = total.to_struct(selection)
-        self.log.verbose("Defined: %s", result)
+        self._say(result, total.n_completed)
         return result
+
+    def _say(self, result: RunResult, n_completed: int) -> None:
+        """Log what was done."""
+        self.log.info(
+            "%s: %d new, %d updated, %d left as they are.",
+            counted(result.n_visits, "visit"),
+            result.n_new,
+            result.n_fully_updated + result.n_partially_updated,
+            result.n_skipped,
+            extra=SUMMARY,
+        )
+        if result.n_filtered:
+            self.log.info("Left out %s with a visit already.", counted(result.n_filtered, "exposure"), extra=SUMMARY)
+        if n_completed:
+            self.log.info("Added detector regions that %s lacked.", counted(n_completed, "visit"), extra=SUMMARY)
+        for failure in result.failures:
+            self.log.info("Failed: %s", failure, extra=SUMMARY)
 
     def _one_by_one(
         self, write: Callable[[Sequence[_Item], Options], list[PlannedVisit]], items: Sequence[_Item], options: Options
@@ -353,6 +415,14 @@ class DefineVisitsTask(Task):
             # For skip_errors the halving is the caller's.
             halve=not options.skip_errors,
         )
+
+
+def _given(dataIds: DataIds | None, dataIds_or_records: DataIds | None) -> list[Any]:
+    """Take what was given under either name."""
+    given = dataIds if dataIds_or_records is None else dataIds_or_records
+    if given is None or (dataIds is not None and dataIds_or_records is not None):
+        raise TypeError("Give the exposures as dataIds or as dataIds_or_records.")
+    return as_list(given)
 
 
 def _exposure_ids(item: VisitDefinitionData | PlannedVisit) -> set[int]:

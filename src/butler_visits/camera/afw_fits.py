@@ -6,17 +6,16 @@ __all__ = ["read_afw_camera"]
 
 import io
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import starlink.Ast
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ..errors import CameraFileError
+from .ast_transform import AstTransform, read_mapping
 from .model import Camera, Transform
 
 _FOCAL_PLANE, _FIELD_ANGLE, _PIXELS = "FocalPlane", "FieldAngle", "Pixels"
@@ -124,31 +123,12 @@ class _Archive:
         raise KeyError(f"no transform from {' '.join(begin).strip()} to {end[0]}")
 
     def _mapping(self, archive_id: int, forward: bool) -> Transform:
-        """Read an AST mapping; only its text from the word Begin on is AST's own."""
+        """Read an AST mapping."""
         (text,) = self._values(archive_id, "bytes")
-        at = text.find("Begin")
-        mapping = starlink.Ast.Channel(_Lines(text[at:])).read() if at >= 0 else None
-        if mapping is None:
-            raise ValueError(f"archive entry {archive_id} holds no AST object")
-        if mapping.Nin != 2 or mapping.Nout != 2:
-            raise ValueError(f"archive entry {archive_id} does not map points to points")
-
-        def transform(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            image = np.asarray(mapping.tran(np.ascontiguousarray(points.T), forward)).T
-            return np.where(image == starlink.Ast.BAD, np.nan, image)
-
-        return transform
-
-
-class _Lines:
-    """The lines of a text, as AST's channels ask for them."""
-
-    def __init__(self, text: str) -> None:
-        self._lines: Iterator[str] = iter(text.splitlines())
-
-    def astsource(self) -> str | None:
-        """Return the next line."""
-        return next(self._lines, None)
+        try:
+            return AstTransform(read_mapping(text), forward)
+        except ValueError as error:
+            raise ValueError(f"archive entry {archive_id} holds {error}") from error
 
 
 def _text(value: Any) -> str:

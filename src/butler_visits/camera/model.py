@@ -74,6 +74,39 @@ class Camera:
         CameraFileError
             If a detector has no pixels, or a corner no finite place in the field.
         """
+        pixels = self._pixel_corners(padding)
+        focal_plane = np.stack([transform(p) for transform, p in zip(self.pixels_to_focal_plane, pixels, strict=True)])
+        field_angle = self.focal_plane_to_field_angle(focal_plane.reshape(-1, 2)).reshape(pixels.shape)
+        return self._finite(field_angle)
+
+    def exact_corners(self, padding: int = 0) -> npt.NDArray[np.float64] | None:
+        """Find the corners as Rubin's own software does, to the bit.
+
+        Parameters
+        ----------
+        padding : `int`, optional
+            Pixels by which each detector is grown on each side.
+
+        Returns
+        -------
+        corners : `numpy.ndarray`, shape (D, 4, 2), or `None`
+            As of `corners`; `None` if the camera is not from an afw FITS file.
+
+        Raises
+        ------
+        CameraFileError
+            As of `corners`.
+        """
+        from .ast_transform import AstTransform, exact_field_angle
+
+        to_field = self.focal_plane_to_field_angle
+        to_focal_plane = [one for one in self.pixels_to_focal_plane if isinstance(one, AstTransform)]
+        if not isinstance(to_field, AstTransform) or len(to_focal_plane) < len(self.pixels_to_focal_plane):
+            return None
+        return self._finite(exact_field_angle(self._pixel_corners(padding), to_focal_plane, to_field))
+
+    def _pixel_corners(self, padding: int) -> npt.NDArray[np.float64]:
+        """Return the corners of the grown detectors, pixels (D, 4, 2)."""
         low = self.bounding_boxes[:, 0] - padding - 0.5
         high = self.bounding_boxes[:, 1] + padding + 0.5
         if (empty := (high <= low).any(axis=1)).any():
@@ -84,9 +117,10 @@ class Camera:
             )
         x = np.stack([low[:, 0], high[:, 0], high[:, 0], low[:, 0]], axis=-1)
         y = np.stack([low[:, 1], low[:, 1], high[:, 1], high[:, 1]], axis=-1)
-        pixels = np.stack([x, y], axis=-1)
-        focal_plane = np.stack([transform(p) for transform, p in zip(self.pixels_to_focal_plane, pixels, strict=True)])
-        field_angle = self.focal_plane_to_field_angle(focal_plane.reshape(-1, 2)).reshape(pixels.shape)
+        return np.stack([x, y], axis=-1)
+
+    def _finite(self, field_angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return corners (D, 4, 2), if all are somewhere."""
         finite = np.isfinite(field_angle).all(axis=(1, 2))
         if not finite.all():
             name = self.detector_names[int(np.argmin(finite))]

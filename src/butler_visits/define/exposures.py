@@ -9,7 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from lsst.daf.butler import Butler, DataCoordinate, DataIdValueError, DimensionRecord
+from lsst.daf.butler.registry import DataIdError
 from lsst.pipe.base import Instrument
 
 from .. import repository
@@ -219,6 +221,8 @@ def as_list(
 
     Raises `ValueError` if they cannot be iterated over.
     """
+    if isinstance(data_ids, Mapping) and not data_ids:
+        return []
     if isinstance(data_ids, Mapping | DataCoordinate | DimensionRecord) or not isinstance(data_ids, Iterable):
         raise ValueError(f"Expected an iterable of exposure records or data IDs, got {data_ids!r}.")
     return list(data_ids)
@@ -241,9 +245,18 @@ def _expand(
             coordinate = DataCoordinate.standardize(
                 data_id, dimensions=dimensions, defaults=butler.registry.defaults.dataId
             )
-            wanted.add((str(coordinate["instrument"]), int(coordinate["exposure"])))
-        except (LookupError, TypeError, ValueError) as error:
+            instrument, exposure = coordinate["instrument"], coordinate["exposure"]
+        except LookupError:
+            instrument, exposure = None, None
+        except (TypeError, ValueError) as error:
             raise ValueError(f"Expected exposure records or data IDs, got {data_id!r}.") from error
+        if instrument is None or exposure is None:
+            raise DataIdError(f"Data ID {data_id!r} is incomplete: expected values for instrument and exposure.")
+        if not isinstance(exposure, int | np.integer) or isinstance(exposure, bool):
+            raise ValueError(f"Expected a data ID whose exposure is an integer, got {data_id!r}.")
+        if not 0 <= exposure <= _MAX_ID:
+            raise DataIdValueError(f"{instrument} has no exposure {exposure}; ids are from 0 to 2^63 - 1.")
+        wanted.add((str(instrument), int(exposure)))
     instruments = {instrument for instrument, _ in records} | {instrument for instrument, _ in wanted}
     if len(instruments) > 1:
         raise DefinitionError(

@@ -352,3 +352,10 @@ def _group_by(exposures: Iterable[DimensionRecord], key: Any) -> dict[Any, list[
 def _not_given(found: Iterable[DimensionRecord], given: Iterable[DimensionRecord]) -> list[DimensionRecord]:
     known = {exposure.id for exposure in given}
     return [exposure for exposure in found if exposure.id not in known]
+
+
+# The original's names.
+_GroupExposuresOneToOneTask = GroupExposuresOneToOneTask
+_GroupExposuresByGroupMetadataTask = GroupExposuresByGroupMetadataTask
+_GroupExposuresByCounterAndExposuresTask = GroupExposuresByCounterTask
+GroupExposuresByCounterAndExposuresConfig = GroupExposuresByCounterConfig

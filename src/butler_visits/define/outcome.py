@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Outcome", "conflict_line", "conflict_message"]
+__all__ = ["Outcome", "RunResult", "conflict_line", "conflict_message"]
 
 import dataclasses
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Any, Self
 
-from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.pipe.base import Struct
 
 from ..errors import WorkerError
@@ -17,6 +17,21 @@ from .exposures import Selection
 from .visits import Action, Failure, Options, PlannedVisit
 
 _LISTED_CONFLICTS = 10
+
+
+class RunResult(Struct):
+    """What a run returns: its ``getDict`` has integers only, as clients of the original expect."""
+
+    # Kept out of the namespace that getDict returns.
+    __slots__ = ("failures", "off_sky_types")
+
+    def __init__(self, failures: list[Failure], off_sky_types: dict[str, int], **counts: int) -> None:
+        super().__init__(**counts)
+        self.failures = failures
+        self.off_sky_types = off_sky_types
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.failures, self.off_sky_types), self.getDict()
 
 
 @dataclasses.dataclass
@@ -33,6 +48,8 @@ class Outcome:
     n_new: int = 0
     n_fully_updated: int = 0
     n_partially_updated: int = 0
+    n_completed: int = 0
+    """Stored visits that got detector regions which they lacked, and nothing else of them."""
 
     conflicts: list[str] = dataclasses.field(default_factory=list)
     """A line for each visit that is stored otherwise, unless failures are to be skipped."""
@@ -53,6 +70,7 @@ class Outcome:
             n_new=sum(visit.is_new for visit in planned),
             n_fully_updated=sum(visit.fully_updated for visit in planned),
             n_partially_updated=sum(visit.partially_updated for visit in planned),
+            n_completed=sum(visit.action is Action.UPDATE and bool(visit.detectors_to_write) for visit in planned),
             failures=list(failures),
         )
         outcome.n_given = len(planned) + len(outcome.failures)
@@ -85,13 +103,15 @@ class Outcome:
         if self.undone:
             raise WorkerError("\n".join([*sorted(self.undone), *conflicts, "All other visits are done."]))
         if conflicts:
-            raise ConflictingDefinitionError(*conflicts)
+            raise DatabaseConflictError(*conflicts)
 
-    def to_struct(self, selection: Selection) -> Struct:
+    def to_struct(self, selection: Selection) -> RunResult:
         """Make what a run returns."""
         # Workers finish in any order.
         failures = selection.failures + sorted(self.failures, key=lambda failure: failure.exposures)
-        return Struct(
+        return RunResult(
+            failures,
+            selection.off_sky_types,
             n_visits=self.n_visits,
             n_skipped=self.n_skipped,
             n_new=self.n_new,
@@ -100,8 +120,6 @@ class Outcome:
             n_filtered=selection.n_filtered,
             n_off_sky=sum(selection.off_sky_types.values()),
             n_failed=len(failures),
-            off_sky_types=selection.off_sky_types,
-            failures=failures,
         )
 
 

@@ -61,7 +61,12 @@ def _decide(plan: PlannedVisit, options: Options, region_tolerance: float, joine
         plan.exposures_to_join = [exposure.id for exposure in exposures]
         plan.detectors_to_write = None
         return
+    if region_tolerance == 0:
+        plan.make_exact()
     plan.differences = compare_records(plan.stored, plan.record, region_tolerance)
+    if any(difference.field == "region" for difference in plan.differences) and plan.make_exact():
+        # The plane's formula is not always that of what is stored.
+        plan.differences = compare_records(plan.stored, plan.record, region_tolerance)
     ids = [exposure.id for exposure in exposures]
     strange = bool(joined) and joined.isdisjoint(ids)
     if strange:

@@ -140,8 +140,8 @@ def _mean_angle(degrees: list[float]) -> float:
     """Return the angle of the mean of unit vectors, in (-180, 180]; a single angle as it is."""
     if len(degrees) == 1:
         return degrees[0]
-    x = math.fsum(math.cos(math.radians(angle)) for angle in degrees) / len(degrees)
-    y = math.fsum(math.sin(math.radians(angle)) for angle in degrees) / len(degrees)
+    x = _sum([math.cos(math.radians(angle)) for angle in degrees]) / len(degrees)
+    y = _sum([math.sin(math.radians(angle)) for angle in degrees]) / len(degrees)
     mean = math.degrees(math.atan2(y, x))
     return 180.0 if mean == -180.0 else mean
 

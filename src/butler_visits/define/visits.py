@@ -113,17 +113,25 @@ class VisitRegions:
         Ids of the detectors.
     detectors : `~collections.abc.Callable`
         Returns the detectors' regions by their ids. Most visits of a second run need none of them.
+    exact_region : `~collections.abc.Callable`, optional
+        Returns the visit's region to the bit, if ``region`` is rounded otherwise than what is to be stored. It takes
+        longer to make, so it is asked for only where the bits count.
     """
 
     def __init__(
-        self, region: Region, detector_ids: Collection[int], detectors: Callable[[], Mapping[int, Region]]
+        self,
+        region: Region,
+        detector_ids: Collection[int],
+        detectors: Callable[[], Mapping[int, Region]],
+        exact_region: Callable[[], Region] | None = None,
     ) -> None:
         self.region = region
         self.detector_ids = detector_ids
         self._detectors = detectors
+        self._exact_region = exact_region
 
     def detectors(self) -> dict[int, Region]:
-        """Return the detectors' regions.
+        """Return the detectors' regions, to the bit.
 
         Returns
         -------
@@ -131,6 +139,20 @@ class VisitRegions:
             Regions by detector id.
         """
         return dict(self._detectors())
+
+    def make_exact(self) -> bool:
+        """Make ``region`` the one that is to be stored, to the bit.
+
+        Returns
+        -------
+        changed : `bool`
+            Whether it was another one before.
+        """
+        if self._exact_region is None:
+            return False
+        self.region = self._exact_region()
+        self._exact_region = None
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,6 +276,13 @@ class PlannedVisit:
             elif self.detectors_to_write:
                 reasons.append(f"{len(self.detectors_to_write)} detectors have no region")
         return "; ".join(reasons)
+
+    def make_exact(self) -> bool:
+        """Make the computed region the one that is to be stored, to the bit; tell whether it was another one before."""
+        if not self.regions.make_exact():
+            return False
+        self.record = type(self.record)(**{**self.record.toDict(), "region": self.regions.region})
+        return True
 
     def detector_regions_to_write(self) -> dict[int, Region]:
         """Make the detector regions that are to be written.

@@ -37,6 +37,7 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
         definition = visit.definition
         target = changes.inserted if visit.is_new else changes.replaced
         if visit.write_record:
+            visit.make_exact()
             target["visit"].append(visit.record)
         changes.inserted["visit_definition"] += definition_records(definition, visit.exposures_to_join, universe)
         if visit.is_new:

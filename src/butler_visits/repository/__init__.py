@@ -2,6 +2,7 @@
 
 from .database import lock_exposures
 from .reading import (
+    expand_collections,
     fetch_bands,
     fetch_detector_names,
     fetch_detector_regions,
@@ -22,6 +23,7 @@ __all__ = [
     "GaveUpError",
     "StaleError",
     "StoredVisit",
+    "expand_collections",
     "fetch_bands",
     "fetch_detector_names",
     "fetch_detector_regions",

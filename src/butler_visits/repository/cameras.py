@@ -25,6 +25,7 @@ from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping, read_yaml_camera
 from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
+from .reading import expand_collections
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ class CameraFinder:
 
         docs/design.md, Cameras, gives the order. An exposure takes the camera that is valid when it begins.
         """
-        given = self._butler.collections.defaults if collections is None else collections
-        searched = self._flatten(given)
+        given = expand_collections(self._butler, collections)
+        searched = self._flatten(self._butler.collections.defaults if given is None else given)
         for name in (
             instrument.makeCalibrationCollectionName(),
             instrument.makeUnboundedCalibrationRunName(),

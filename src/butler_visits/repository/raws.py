@@ -28,7 +28,7 @@ from ..raws.hdus import find_detector
 from ..raws.headers import RawFile, read_raw_files
 from ..raws.wcs import RawWcs
 from .instruments import stored_description
-from .reading import fetch_detector_names
+from .reading import expand_collections, fetch_detector_names
 
 DATASET_TYPE = "raw"
 
@@ -58,7 +58,8 @@ class RawReader:
 
     def collections(self, instrument: Instrument, collections: Sequence[str] | None = None) -> list[str]:
         """List where raws are searched for."""
-        searched = list(self._butler.collections.defaults if collections is None else collections)
+        given = expand_collections(self._butler, collections)
+        searched = list(self._butler.collections.defaults if given is None else given)
         conventional = instrument.makeDefaultRawIngestRunName()
         try:
             self._butler.collections.get_info(conventional)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "expand_collections",
     "fetch_bands",
     "fetch_detector_names",
     "fetch_detector_regions",
@@ -17,9 +18,11 @@ __all__ = [
     "sets_of",
 ]
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pipe.base import Instrument
@@ -53,6 +56,26 @@ def fetch_instrument(butler: Butler, name: str) -> Instrument:
     with butler.query() as query:
         (record,) = query.dimension_records("instrument").where(instrument=name)
     return load_instrument(record)
+
+
+def expand_collections(butler: Butler, collections: Any) -> list[str] | None:
+    """List the names that an expression for collections means: a name, a pattern, ``...``, or an iterable of these.
+
+    Names stay in their order, and those that match a pattern are sorted; `None` stays `None`.
+    """
+    if collections is None:
+        return None
+    if isinstance(collections, str | re.Pattern) or collections is ...:
+        collections = [collections]
+    names: list[str] = []
+    for one in collections:
+        if isinstance(one, re.Pattern):
+            names += sorted(name for name in butler.collections.query("*") if one.fullmatch(name))
+        elif one is ... or set(one) & set("*?["):
+            names += sorted(butler.collections.query("*" if one is ... else one))
+        else:
+            names.append(one)
+    return list(dict.fromkeys(names))
 
 
 def select_exposures(butler: Butler, instrument: str, where: str) -> list[DimensionRecord]:

@@ -20,7 +20,6 @@ from ...errors import RawFileError, VisitsError
 from ...geometry import ARCSEC, encode_polygons, field_angle_to_sky, sky_hull
 from ...lists import batches
 from ...raws import RawWcs
-from ...repository import fetch_instrument
 from ...repository.cameras import CameraFinder
 from ...repository.raws import RawReader
 from ..visits import VisitDefinitionData, VisitRegions
@@ -102,7 +101,7 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
         # Docstring inherited.
         if not exposures:
             return set()
-        instrument = fetch_instrument(self.butler, exposures[0].instrument)
+        instrument = self.getInstrument(exposures[0].instrument)
         return set(self._raws.find_one(exposures, self._raws.collections(instrument, collections), None))
 
     def compute(
@@ -123,7 +122,7 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
             for visit in visits
         ]
         unique = {exposure.id: exposure for exposures in used for exposure in exposures}
-        instrument = fetch_instrument(self.butler, visits[0].instrument)
+        instrument = self.getInstrument(visits[0].instrument)
         outlines = self._find_outlines(list(unique.values()), instrument, collections)
         return [_regions([outlines[exposure.id] for exposure in exposures]) for exposures in used]
 

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pex.config import Config, Field, makeRegistry
-from lsst.pipe.base import Task
+from lsst.pipe.base import Instrument, Task
 from lsst.sphgeom import Region
 
+from ...repository.reading import fetch_instrument
 from ..visits import VisitDefinitionData, VisitRegions
 
 
@@ -48,6 +49,24 @@ class ComputeVisitRegionsTask(Task, metaclass=ABCMeta):
     def __init__(self, config: Config | None = None, *, butler: Butler, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         self.butler = butler
+        self.instrumentMap: dict[str, Instrument] = {}
+
+    def getInstrument(self, instrumentName: str) -> Instrument:
+        """Return the instrument that is registered under a name; it is made once.
+
+        Parameters
+        ----------
+        instrumentName : `str`
+            The registered name.
+
+        Returns
+        -------
+        instrument : `lsst.pipe.base.Instrument`
+            Its class's instance, or a stand-in where that cannot be imported.
+        """
+        if instrumentName not in self.instrumentMap:
+            self.instrumentMap[instrumentName] = fetch_instrument(self.butler, instrumentName)
+        return self.instrumentMap[instrumentName]
 
     @abstractmethod
     def compute(

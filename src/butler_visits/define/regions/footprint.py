@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["Footprint"]
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,7 @@ from ...camera.model import Camera
 from ...errors import CameraFileError
 from ...geometry import encode_polygons, field_angle_to_sky, plane_hull
 from ..pointings import Pointings
+from .exact import ExactFootprint
 
 
 class Footprint:
@@ -24,6 +27,8 @@ class Footprint:
 
     def __init__(self, camera: Camera, padding: int, *, flip: bool) -> None:
         self.flip = flip
+        self._camera = camera
+        self._padding = padding
         self.detector_ids: list[int] = camera.detector_ids.tolist()
         self.corners: npt.NDArray[np.float64] = camera.corners(padding)
         try:
@@ -49,6 +54,12 @@ class Footprint:
         vertices = points[plane_hull(points)]
         # Seen from the boresight the field's x axis is mirrored unless it is flipped.
         return vertices if self.flip else vertices[::-1]
+
+    @cached_property
+    def exact(self) -> ExactFootprint | None:
+        """The same to the bits that Rubin's own software has, of cameras from afw FITS files."""
+        corners = self._camera.exact_corners(self._padding)
+        return None if corners is None else ExactFootprint(self.detector_ids, corners, flip=self.flip)
 
     def visit_polygons(self, pointings: Pointings) -> list[bytes]:
         """Compute the outlines of the whole camera."""

@@ -6,9 +6,9 @@ __all__ = ["ComputeVisitRegionsFromSingleRawWcsConfig", "ComputeVisitRegionsFrom
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from lsst.daf.butler import Butler, DimensionRecord
@@ -21,18 +21,35 @@ from ...camera.parity import expected_flip
 from ...errors import VisitsError
 from ...instruments import raws_flipped
 from ...lists import isolate
-from ...repository import fetch_instrument
 from ...repository.cameras import CameraFinder
 from ..pointings import Pointings, has_pointing, record_pointings
 from ..visits import VisitDefinitionData, VisitRegions
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask
+from .exact import ExactFootprint
 from .footprint import Footprint
 from .raw_pointings import RawPointings
 
 _LOG = logging.getLogger(__name__)
 
-_Placed = tuple[Footprint, Pointings]
-"""A camera's footprint and the pointing of one exposure."""
+
+class _Placed(NamedTuple):
+    """Where a camera was in one exposure."""
+
+    footprint: Footprint
+    pointing: Pointings
+    exact: ExactFootprint | None
+    """The footprint to the bit, if it has one and the pointing is the record's."""
+
+    @property
+    def exact_region(self) -> Callable[[], Region] | None:
+        """What makes the visit's region to the bit."""
+        return None if self.exact is None else partial(self.exact.visit_polygon, *self.angles)
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """The pointing: ra, dec and rotation, radians."""
+        ra, dec, rotation = (float(values[0]) for values in self.pointing)
+        return ra, dec, rotation
 
 
 class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
@@ -89,7 +106,6 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
     def __init__(self, config: Config | None = None, *, butler: Butler, **kwargs: Any) -> None:
         super().__init__(config=config, butler=butler, **kwargs)
         self._cameras = CameraFinder(butler, versioned_only=self.config.requireVersionedCamera)
-        self._instruments: dict[str, Instrument] = {}
         # A camera is found once and then lives as long as this task.
         self._footprints: dict[tuple[Camera, bool], Footprint] = {}
         self._raw_pointings = RawPointings(butler, self.config.detectorId, self.config.maxWcsResidual)
@@ -99,6 +115,7 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
     ) -> tuple[Region, dict[int, Region]]:
         # Docstring inherited.
         (regions,) = self._compute_all([visit], collections)
+        regions.make_exact()
         return regions.region, regions.detectors()
 
     def compute_all(
@@ -116,7 +133,7 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         # Docstring inherited.
         if self.config.wcsSource == "record" or not exposures:
             return set()
-        instrument = self._instrument(exposures[0].instrument)
+        instrument = self.getInstrument(exposures[0].instrument)
         raws = self._raw_pointings.find(exposures, instrument, collections)
         if self.config.wcsSource == "raw":
             return set(raws)
@@ -142,23 +159,25 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
             for visit in visits
         ]
         unique = {exposure.id: exposure for exposures in used for exposure in exposures}
-        placed = self._place(list(unique.values()), self._instrument(visits[0].instrument), collections)
+        placed = self._place(list(unique.values()), self.getInstrument(visits[0].instrument), collections)
         result: dict[int, VisitRegions] = {}
         singles: dict[Footprint, list[int]] = defaultdict(list)
         for index, exposures in enumerate(used):
             if len(exposures) == 1:
-                singles[placed[exposures[0].id][0]].append(index)
+                singles[placed[exposures[0].id].footprint].append(index)
             else:
                 result[index] = _merged([placed[exposure.id] for exposure in exposures])
         for footprint, indices in singles.items():
-            own = [placed[used[index][0].id][1] for index in indices]
-            pointings = Pointings(*(np.concatenate(values) for values in zip(*own, strict=True)))
+            own = [placed[used[index][0].id] for index in indices]
+            each = zip(*(place.pointing for place in own), strict=True)
+            pointings = Pointings(*(np.concatenate(values) for values in each))
             outlines = footprint.visit_polygons(pointings)
             for i, index in enumerate(indices):
                 result[index] = VisitRegions(
                     ConvexPolygon.decode(outlines[i]),
                     footprint.detector_ids,
-                    partial(_detector_regions, footprint, own[i]),
+                    partial(_detector_regions, own[i]),
+                    own[i].exact_region,
                 )
         return [result[index] for index in range(len(visits))]
 
@@ -178,19 +197,15 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
                 if isinstance(fit, VisitsError):
                     raise fit
                 pointing = Pointings(*(np.array([value]) for value in (fit.ra, fit.dec, fit.rotation)))
-                placed[exposure] = (self._footprint(cameras[exposure], fit.flip), pointing)
+                placed[exposure] = _Placed(self._footprint(cameras[exposure], fit.flip), pointing, None)
         others = [exposure for exposure in exposures if exposure.id not in placed]
         pointings = record_pointings(others)
         for i, record in enumerate(others):
             camera = cameras[record.id]
             footprint = self._footprint(camera, expected_flip(camera, raws_flipped(instrument), instrument.getName()))
-            placed[record.id] = (footprint, Pointings(*(values[i : i + 1] for values in pointings)))
+            pointing = Pointings(*(values[i : i + 1] for values in pointings))
+            placed[record.id] = _Placed(footprint, pointing, footprint.exact)
         return placed
-
-    def _instrument(self, name: str) -> Instrument:
-        if name not in self._instruments:
-            self._instruments[name] = fetch_instrument(self.butler, name)
-        return self._instruments[name]
 
     def _footprint(self, camera: Camera, flip: bool) -> Footprint:
         if (camera, flip) not in self._footprints:
@@ -198,20 +213,38 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         return self._footprints[camera, flip]
 
 
-def _detector_regions(footprint: Footprint, pointing: Pointings) -> dict[int, Region]:
-    (polygons,) = footprint.detector_polygons(pointing)
+def _detector_regions(place: _Placed) -> dict[int, Region]:
+    if place.exact is not None:
+        polygons = place.exact.polygons(*place.angles)[1]
+    else:
+        (polygons,) = place.footprint.detector_polygons(place.pointing)
     return {detector: ConvexPolygon.decode(encoded) for detector, encoded in polygons.items()}
 
 
 def _merged(parts: Sequence[_Placed]) -> VisitRegions:
     """Hull the corners of several exposures, which need not share a pointing or a camera."""
     corners: dict[int, list[UnitVector3d]] = defaultdict(list)
-    for footprint, pointing in parts:
-        (directions,) = footprint.corner_directions(pointing)
-        for detector, points in zip(footprint.detector_ids, directions.tolist(), strict=True):
+    for place in parts:
+        (directions,) = place.footprint.corner_directions(place.pointing)
+        for detector, points in zip(place.footprint.detector_ids, directions.tolist(), strict=True):
             corners[detector].extend(UnitVector3d(*point) for point in points)
+    region = ConvexPolygon([point for points in corners.values() for point in points])
+    exact = [(place.exact, place.angles) for place in parts if place.exact is not None]
+    if len(exact) < len(parts):
+        return VisitRegions(
+            region,
+            corners.keys(),
+            lambda: {detector: ConvexPolygon(points) for detector, points in corners.items()},
+        )
     return VisitRegions(
-        ConvexPolygon([point for points in corners.values() for point in points]),
+        region,
         corners.keys(),
-        lambda: {detector: ConvexPolygon(points) for detector, points in corners.items()},
+        lambda: {
+            detector: ConvexPolygon.decode(encoded) for detector, encoded in ExactFootprint.merged(exact)[1].items()
+        },
+        lambda: ExactFootprint.merged(exact)[0],
     )
+
+
+_ComputeVisitRegionsFromSingleRawWcsTask = ComputeVisitRegionsFromSingleRawWcsTask
+"""The original's name."""
