@@ -24,8 +24,7 @@ from butler_visits.define.regions.footprint import Footprint
 from butler_visits.workers.pool import WorkerPool
 from classic import PADDING, ClassicTask, floor_records, insert_floor
 from measure import median, report, spread, timed
-from postgres import Cluster, find_programs
-from repositories import Place, size
+from repositories import Cluster, Place, find_programs, size
 from simulated_survey import INSTRUMENT, camera
 
 PARTS = ("runs", "one", "workers", "growth", "geometry", "help", "memory")

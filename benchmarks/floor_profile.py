@@ -35,8 +35,7 @@ from direct import (
     write_directly,
 )
 from measure import median, timed
-from postgres import Cluster, find_programs
-from repositories import Place, Template
+from repositories import Cluster, Place, Template, find_programs
 
 _Seconds = defaultdict[str, float]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,11 @@ import sqlalchemy
 from lsst.daf.butler import Butler, DimensionRecord
 
 from butler_visits.repository.database import database_of
-from postgres import Cluster
 from simulated_survey import FULL_CAMERA, INSTRUMENT, insert_exposures, make_repository, night
+
+# The tests' PostgreSQL server lies beside what else tests share.
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
+from postgres import Cluster, find_programs  # noqa: F401
 
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 """Settings that the tests' cluster has off, and a data centre has on."""

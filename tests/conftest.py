@@ -10,15 +10,22 @@ from pathlib import Path
 
 import pytest
 from astro_metadata_translator import MetadataTranslator
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DatasetType
 
+from obscore import (
+    DETECTORS,
+    EXPOSURES,
+    NO_REGIONS,
+    REGISTRY,
+    obscore_regions,
+)
 from postgres import Cluster, find_programs
 from simulated_survey import camera, make_repository
-
-GOLDEN = Path(os.environ.get("BUTLER_VISITS_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
-"""Real repositories with Rubin's own visits; they are no part of the project."""
+from stored_visits import GOLDEN
+from visit_tables import add_exposures, data_ids
 
 DATABASES = ("sqlite", "postgresql")
+BUCKET = "survey"
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +149,44 @@ def _translators() -> Iterator[None]:
 
 @pytest.fixture
 def importing_children(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Let the server of forks that starts child processes import the modules beside this one."""
-    folders = [str(Path(__file__).parent), str(request.config.rootpath / "demo"), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+    """Let the server of forks that starts child processes import what the test does."""
+    rootpath = request.config.rootpath
+    folders = [request.path.parent, rootpath / "tests" / "helpers", rootpath / "demo", os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, map(str, folders))))
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the URI of an empty bucket; the environment says where it is and who may use it, as usual."""
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed here")
+    moto_server = pytest.importorskip("moto.server", reason="moto is not installed here")
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("S3_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=BUCKET)
+        yield f"s3://{BUCKET}/"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def obscore_butler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Butler:
+    """Return a repository with an ObsCore table and raws in it."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "registry.yaml").write_text(REGISTRY)
+    with monkeypatch.context() as context:
+        context.setenv("DAF_BUTLER_CONFIG_PATH", str(tmp_path / "config"))
+        butler = make_repository(tmp_path / "repository", camera=camera(rafts=1))
+    ids = add_exposures(butler, EXPOSURES)
+    raw = DatasetType("raw", ["instrument", "exposure", "detector"], "StructuredDataDict", universe=butler.dimensions)
+    butler.registry.registerDatasetType(raw)
+    butler.collections.register("raws")
+    rows = [{**data_id, "detector": detector} for data_id in data_ids(ids) for detector in DETECTORS]
+    butler.registry.insertDatasets(raw, rows, run="raws")
+    assert obscore_regions(butler) == NO_REGIONS
+    return butler

@@ -28,13 +28,12 @@ from butler_visits.cli.program import butler_visits as visits_program
 from butler_visits.export import obscore_table
 from butler_visits.fitted.geometries import VisitGeometry
 from butler_visits.ingest.table import COLUMNS
-from command_line import define_visits
+from command_line import comparable, define_visits
 from example_raws import EXAMPLES as DESCRIPTIONS
 from example_raws import write_hillcam
+from fitted_visits import RUN, fits_of, store_fits
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
-from test_tutorial import comparable
-from test_update_regions import RUN, fits_of, store_fits
 from visit_tables import make_task, root, stored
 
 # The examples are the same with either database.

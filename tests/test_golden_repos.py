@@ -20,6 +20,8 @@ from lsst.sphgeom import LonLat, UnitVector3d
 from butler_visits import DefineVisitsTask
 from command_line import without_rate
 from stored_visits import (
+    INSTRUMENTS,
+    STORED,
     TABLES,
     Tables,
     butler_command,
@@ -32,15 +34,8 @@ from stored_visits import (
 
 CopyGolden = Callable[[str], Path]
 
-INSTRUMENTS = {"lsstCamSim": "LSSTCamSim", "imsim": "LSSTCam-imSim", "comCamSim": "LSSTComCamSim"}
 N_DETECTORS = {"lsstCamSim": 205, "imsim": 189, "comCamSim": 9}
 
-STORED = [
-    ("lsstCamSim", "one-to-one"),
-    ("lsstCamSim", "one-to-one-and-by-counter"),
-    ("imsim", "by-group-metadata"),
-]
-"""The repositories with visits, and the algorithms that define them as they are stored."""
 
 SOURCE = Path(__file__).parents[1] / "src"
 FORBIDDEN = re.compile(r"lsst\.(afw|geom|obs)(\.|$)")

@@ -15,9 +15,9 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
 
 from butler_visits import DefineVisitsTask
-from conftest import GOLDEN
 from simulated_survey import insert_exposures
 from stored_visits import (
+    GOLDEN,
     REGION_TOLERANCE,
     Tables,
     differences,

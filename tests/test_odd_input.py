@@ -28,9 +28,8 @@ from butler_visits import (
 )
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from command_line import define_visits, lines, run_program
+from obscore import FIRST, SECOND, SINGLE, VISITS, obscore_regions, visit_regions
 from simulated_survey import INSTRUMENT, camera
-from test_obscore import FIRST, SECOND, SINGLE, VISITS, obscore_regions, visit_regions
-from test_obscore import butler as obscore_butler  # noqa: F401 (a fixture)
 from visit_tables import (
     N_DETECTORS,
     add_exposures,
@@ -256,7 +255,7 @@ def test_refused_visits_are_skipped(butler: Butler) -> None:
 @pytest.mark.parametrize("before", [[], [FIRST], [SECOND]], ids=["none", "first snap", "second snap"])
 @pytest.mark.parametrize("chunk_size", [1, 500])
 def test_obscore_does_not_depend_on_chunks(
-    obscore_butler: Butler,  # noqa: F811
+    obscore_butler: Butler,
     chunk_size: int,
     before: list[int],
 ) -> None:

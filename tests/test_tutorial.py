@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from lsst.daf.butler.cli.butler import main as butler_main
 
 from butler_visits.cli import main as visits_main
+from command_line import comparable
 
 PROJECT: Final = Path(__file__).parents[1]
 TUTORIAL: Final = PROJECT / "docs" / "tutorial.md"
@@ -26,7 +27,6 @@ _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME: Final = re.compile(r"`([\w.]+)`[^`]*:\s*$")
 """What a file is called: the last name before its content."""
 _LOG: Final = re.compile(r"^[\w.]+ INFO: .*\n", re.MULTILINE)
-_RATE: Final = re.compile(r"\(\d+\.\d s, \d+ a second\)")
 
 
 class Step(NamedTuple):
@@ -89,11 +89,6 @@ def run(command: str, folder: Path) -> tuple[int | None, str]:
         check=False,
     )
     return done.returncode, done.stdout
-
-
-def comparable(text: str) -> str:
-    """Take out what differs from run to run, and how lines are broken."""
-    return re.sub(r"\s+", " ", _RATE.sub("(RATE)", text)).strip()
 
 
 def test_tutorial(tmp_path: Path) -> None:

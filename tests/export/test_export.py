@@ -1,0 +1,437 @@
+"""``butler-visits export``: its files as the tools read them that they are for."""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import votable
+from astropy.table import Table
+from astropy.time import Time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lsst.daf.butler import Butler, DimensionRecord, Timespan
+from lsst.sphgeom import Angle, Circle, ConvexPolygon, LonLat, Region, UnitVector3d
+
+from butler_visits.export import Outline, coverage_moc, ds9_regions, read_outlines
+from butler_visits.geometry import boundary_distance, decode_polygon, polygon_area
+from command_line import message, visits_command
+from simulated_survey import INSTRUMENT, camera, insert_exposures, make_repository
+from visit_tables import add_exposures, data_ids, delete_rows, exposure, make_task, root, stored
+
+pytestmark = pytest.mark.sqlite_only
+
+pytest.importorskip("mocpy", reason="mocpy (the extra report) is not installed")
+
+EXPOSURES = [
+    exposure(1),
+    exposure(2, tracking_ra=359.99, tracking_dec=3.0, target_name=None, timespan=None),
+    exposure(3, tracking_ra=123.0, tracking_dec=89.9, physical_filter="i_sim"),
+    exposure(4, tracking_ra=0.0, tracking_dec=-90.0, exposure_time=None),
+]
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Butler:
+    """Return a repository with visits at odd places, which no test changes."""
+    return with_visits(make_repository(tmp_path_factory.mktemp("survey"), camera=camera(rafts=1)))
+
+
+@pytest.fixture
+def own_survey(make_survey: Callable[..., Butler]) -> Butler:
+    """Return such a repository that a test may change."""
+    return with_visits(make_survey())
+
+
+def with_visits(butler: Butler) -> Butler:
+    make_task(butler).run(data_ids(add_exposures(butler, EXPOSURES)))
+    return butler
+
+
+def export(butler: Butler, file: Path, *arguments: object) -> str:
+    result = visits_command("export", root(butler), INSTRUMENT, "-o", file, *arguments)
+    assert result.exit_code == 0, result.output
+    assert [path for path in file.parent.iterdir() if path.is_file()] == [file]
+    return result.output
+
+
+def stored_regions(butler: Butler, *, detectors: bool) -> dict[tuple[int, ...], ConvexPolygon]:
+    rows: dict[tuple[int, ...], ConvexPolygon]
+    if detectors:
+        rows = {(row.visit, row.detector): row.region for row in stored(butler, "visit_detector_region")}
+        assert len(rows) == 9 * len(EXPOSURES)
+    else:
+        rows = {(row.id,): row.region for row in stored(butler, "visit")}
+    return dict(sorted(rows.items()))
+
+
+def unit_vectors(ra: npt.ArrayLike, dec: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return np.moveaxis(SkyCoord(ra, dec, unit="deg").cartesian.xyz.value, 0, -1)
+
+
+def vertices(region: Region) -> npt.NDArray[np.float64]:
+    found = decode_polygon(region.encode())
+    assert found is not None
+    return found
+
+
+def directions_around(region: ConvexPolygon, n: int, seed: int = 1, reach: float = 1.5) -> npt.NDArray[np.float64]:
+    """Return random directions in and around a region."""
+    centre = np.array([getattr(region.getCentroid(), axis)() for axis in "xyz"])
+    radius = reach * region.getBoundingCircle().getOpeningAngle().asRadians()
+    found = centre + radius * np.random.default_rng(seed).uniform(-1, 1, (n, 3))
+    return found / np.linalg.norm(found, axis=1)[:, None]
+
+
+def check_moc(moc: Any, regions: list[ConvexPolygon], order: int) -> None:
+    """Points of the regions are in the MOC, and those three cells away are not."""
+    assert moc.max_order == order
+    reach = 3 * np.radians(58.6 / 2**order)
+    for region in regions:
+        near = np.concatenate([directions_around(region, 1000), vertices(region)])
+        inside = np.any([other.contains(*near.T) for other in regions], axis=0)
+        # sphgeom's vertices are not always inside by the last bit.
+        inside[1000:] = True
+        points = SkyCoord(*near.T, representation_type="cartesian").spherical
+        found = moc.contains_lonlat(points.lon, points.lat)
+        assert found[inside].all()
+        distance = np.min([boundary_distance(near, vertices(other)) for other in regions], axis=0)
+        assert not found[~inside & (distance > reach)].any()
+
+
+# MOC
+
+
+@pytest.mark.parametrize(("ending", "detectors"), [(".fits", False), (".json", True)])
+def test_moc(survey: Butler, tmp_path: Path, ending: str, detectors: bool) -> None:
+    from mocpy import MOC
+
+    file = tmp_path / f"coverage{ending}"
+    order = 12 if detectors else 13
+    what = "36 detectors" if detectors else "4 visits"
+    said = export(survey, file, "--detectors" if detectors else "--visits")
+    assert said == f"MOC of order {order} of {what} is in {file}.\n"
+    moc = MOC.load(file, format=ending[1:])
+    regions = list(stored_regions(survey, detectors=detectors).values())
+    check_moc(moc, regions, order)
+    # The outline of a visit is that of its detectors, which overlap.
+    outlines = [vertices(region) for region in stored_regions(survey, detectors=False).values()]
+    area = sum(map(polygon_area, outlines))
+    assert area < moc.sky_fraction * 4 * np.pi < 1.1 * area
+
+
+def outline(region: ConvexPolygon, **fields: Any) -> Outline:
+    """Make an outline of something that nobody asks for."""
+    return Outline(region, **{"visit": None, "band": None, **fields})
+
+
+places = st.tuples(
+    st.one_of(st.sampled_from([0.0, 1e-12, 45.0, 90.0, 180.0, 359.999999]), st.floats(0, 360, exclude_max=True)),
+    st.one_of(st.sampled_from([-90.0, -89.9999, 0.0, 41.8103149, 89.999, 90.0]), st.floats(-90, 90)),
+)
+
+
+@st.composite
+def polygons(draw: st.DrawFn) -> ConvexPolygon:
+    """Draw hulls of points around a place, some with corners that stand out very little."""
+    first = draw(st.floats(0, 120))
+    angles = [first + step + draw(st.floats(-20, 20)) for step in range(0, 360, draw(st.sampled_from([60, 90, 120])))]
+    ra, dec = draw(places)
+    size = 10 ** draw(st.floats(-4, 0.3))
+    corners = SkyCoord(ra, dec, unit="deg").directional_offset_by(angles * u.deg, size * u.deg)
+    points = [UnitVector3d(*xyz) for xyz in corners.cartesian.xyz.value.T]
+    if draw(st.booleans()):
+        points += [UnitVector3d(a + b) for a, b in zip(points, points[1:], strict=False)]
+    return ConvexPolygon.convexHull(points)
+
+
+@given(region=polygons())
+@settings(max_examples=50, deadline=None)
+def test_moc_of_any_polygon(region: ConvexPolygon) -> None:
+    """Also at the poles, where RA is 0, and with collinear corners."""
+    order = 10
+    check_moc(coverage_moc([outline(region)], order=order), [region], order)
+
+
+def test_collinear_corners() -> None:
+    """Corners that stand out by the last bit are taken."""
+    box = np.array([[1, 0, 0], [1, 0.01, 0], [1, 0.02, 0], [1, 0.02, 0.01], [1, 1e-15, 0.01]])
+    box[1, 2] -= 1e-15
+    box /= np.linalg.norm(box, axis=1)[:, None]
+    region = Region.decode(b"p" + box.astype("<f8").tobytes())
+    assert isinstance(region, ConvexPolygon)
+    check_moc(coverage_moc([outline(region)], order=12), [region], 12)
+
+
+# Table
+
+
+def read_rows(file: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Read a table with the tool that it is for; return its rows, null as `None`, and the columns' metadata."""
+    if file.suffix == ".parquet":
+        table = pq.read_table(file)
+        version = table.schema.metadata[b"IVOA.VOTable-Parquet.version"]
+        about = votable.parse(io.BytesIO(table.schema.metadata[b"IVOA.VOTable-Parquet.content"]), verify="exception")
+        assert version == b"1.0"
+        return table.to_pylist(), fields(about)
+    if file.suffix == ".ecsv":
+        table = Table.read(file)
+        about = {
+            column.name: {"unit": column.unit, "ucd": column.meta["ucd"], "description": column.description}
+            for column in table.itercols()
+        }
+    else:
+        parsed = votable.parse(file, verify="exception")
+        table, about = parsed.get_first_table().to_table(), fields(parsed)
+    return [{name: _plain(row[name]) for name in table.colnames} for row in table], about
+
+
+def _plain(value: Any) -> Any:
+    if value is np.ma.masked or (isinstance(value, float) and np.isnan(value)):
+        return None
+    # VOTable's null text is an empty one.
+    return value.item() if isinstance(value, np.generic) else value or None
+
+
+def fields(parsed: Any) -> dict[str, dict[str, Any]]:
+    found = parsed.get_first_table().fields
+    (resource,) = parsed.resources
+    (time_system,), (place_system,) = resource.time_systems, resource.coordinate_systems
+    assert (time_system.timescale, time_system.timeorigin, place_system.system) == ("UTC", 2400000.5, "ICRS")
+    refs = {field.name: field.ref for field in found if field.ref}
+    assert refs == {"s_ra": "icrs", "s_dec": "icrs", "s_region": "icrs", "t_min": "utc", "t_max": "utc"}
+    return {field.name: {name: getattr(field, name) for name in ("unit", "ucd", "description")} for field in found}
+
+
+def check_outline(row: dict[str, Any], region: ConvexPolygon) -> None:
+    """Compare a row's place with the stored region."""
+    from mocpy import MOC
+
+    kind, frame, *numbers = row["s_region"].split(" ")
+    assert (kind, frame) == ("POLYGON", "ICRS")
+    corners = np.array(numbers, dtype=float).reshape(-1, 2)
+    assert ((corners[:, 0] >= 0) & (corners[:, 0] < 360) & (np.abs(corners[:, 1]) <= 90)).all()
+    # The resolution of a double near 360 degrees is 1e-15 radians.
+    expected = vertices(region)[::-1]
+    assert np.abs(unit_vectors(*corners.T) - expected).max() < 1e-15
+    # Counterclockwise as seen on the sky: by north, east, south, west.
+    centre = SkyCoord(row["s_ra"], row["s_dec"], unit="deg")
+    sky = SkyCoord(*corners.T, unit="deg")
+    steps = np.diff(centre.position_angle(SkyCoord([*sky, sky[0]])).deg) % 360
+    assert steps.sum() == pytest.approx(360)
+    assert (steps < 180).all()
+    middle = LonLat(region.getCentroid())
+    assert centre.separation(SkyCoord(middle.getLon().asDegrees(), middle.getLat().asDegrees(), unit="deg")).deg < 1e-13
+    # A reader of STC-S takes it for the same sky.
+    order = math.ceil(math.log2(58.6 * 50 / row["s_fov"]))
+    covered = MOC.from_stcs(row["s_region"], max_depth=order).sky_fraction * 4 * np.pi
+    assert 0.999 * polygon_area(expected[::-1]) < covered < 1.2 * polygon_area(expected[::-1])
+    widest = max(a.separation(b).deg for a, b in combinations(sky, 2))
+    assert widest * (1 - 1e-9) <= row["s_fov"] < 1.2 * widest
+
+
+def expected_row(record: DimensionRecord, detector: int | None) -> dict[str, Any]:
+    """Return what a row must be, other than its place."""
+    row = {
+        "obs_collection": INSTRUMENT,
+        "obs_id": record.name,
+        "visit": record.id,
+        "target_name": record.target_name,
+        "t_exptime": record.exposure_time,
+        "instrument_name": INSTRUMENT,
+        "physical_filter": record.physical_filter,
+        "band": record.physical_filter[0],
+        "day_obs": record.day_obs,
+    }
+    if detector is not None:
+        row |= {"detector": detector, "detector_name": f"R22_S{detector // 3}{detector % 3}"}
+    return row
+
+
+@pytest.mark.parametrize(
+    ("ending", "detectors"),
+    [(".vot", False), (".xml", True), (".ecsv", False), (".parquet", False), (".parquet", True)],
+)
+def test_table(survey: Butler, tmp_path: Path, ending: str, detectors: bool) -> None:
+    file = tmp_path / f"visits{ending}"
+    export(survey, file, *["--detectors"] * detectors)
+    rows, about = read_rows(file)
+    records = {record.id: record for record in stored(survey, "visit")}
+    regions = stored_regions(survey, detectors=detectors)
+    assert len(rows) == len(regions)
+    for row, (key, region) in zip(rows, regions.items(), strict=True):
+        check_outline(row, region)
+        record = records[key[0]]
+        expected = expected_row(record, key[1] if detectors else None)
+        for name, times in {"t_min": "begin", "t_max": "end"}.items():
+            time = getattr(record.timespan, times) if record.timespan else None
+            if time is None:
+                assert row[name] is None
+            else:
+                # TAI is 37 s ahead of UTC since 2017.
+                assert row[name] == pytest.approx(time.mjd - 37 / 86400, abs=1e-10)
+        place = {"s_ra", "s_dec", "s_fov", "s_region", "t_min", "t_max"}
+        assert {name: value for name, value in row.items() if name not in place} == expected
+        assert list(row) == list(about)
+    assert {name: str(each["unit"]) for name, each in about.items() if each["unit"]} == {
+        **dict.fromkeys(["s_ra", "s_dec", "s_fov"], "deg"),
+        **dict.fromkeys(["t_min", "t_max"], "d"),
+        "t_exptime": "s",
+    }
+    assert all(each["description"] for each in about.values())
+    assert about["s_region"]["ucd"] == "pos.outline;obs.field"
+    assert "UTC" in about["t_min"]["description"]
+    assert {row["target_name"] is None for row in rows} == {True, False}
+
+
+def test_oldest_universe(make_survey: Callable[..., Butler], tmp_path: Path) -> None:
+    """Its visits have fewer fields."""
+    butler = make_survey(universe=0)
+    insert_exposures(butler, EXPOSURES[:2])
+    make_task(butler).run(data_ids(one["id"] for one in EXPOSURES[:2]))
+    export(butler, tmp_path / "visits.parquet")
+    rows, _ = read_rows(tmp_path / "visits.parquet")
+    assert [row["obs_id"] for row in rows] == [one["obs_id"] for one in EXPOSURES[:2]]
+
+
+# DS9
+
+
+@pytest.mark.parametrize("detectors", [False, True])
+def test_ds9(survey: Butler, tmp_path: Path, detectors: bool) -> None:
+    from regions import PolygonSkyRegion, Regions
+
+    file = tmp_path / "visits.reg"
+    export(survey, file, *["--detectors"] * detectors)
+    found = Regions.read(file, format="ds9")
+    names = {record.id: record.name for record in stored(survey, "visit")}
+    expected = stored_regions(survey, detectors=detectors)
+    for region, (key, polygon) in zip(found, expected.items(), strict=True):
+        assert isinstance(region, PolygonSkyRegion)
+        assert region.vertices.frame.name == "icrs"
+        corners = unit_vectors(region.vertices.ra.deg, region.vertices.dec.deg)
+        assert np.abs(corners - vertices(polygon)).max() < 1e-15
+        label = f"R22_S{key[1] // 3}{key[1] % 3}" if detectors else names[key[0]]
+        assert region.meta["text"] == label
+
+
+@pytest.mark.parametrize("label", ["a {curly} name", 'quoted "name\'s"', "one } two", "plain"])
+def test_ds9_labels(label: str) -> None:
+    from regions import Regions
+
+    corners = [UnitVector3d(LonLat.fromDegrees(ra, dec)) for ra, dec in [(0, 0), (1e-20, 1), (359, 0.5)]]
+    region = ConvexPolygon.convexHull(corners)
+    (found,) = Regions.parse("".join(ds9_regions([outline(region, detector=1, detector_name=label)])), format="ds9")
+    assert found.meta["text"] == label
+    assert sorted(found.vertices.dec.deg) == pytest.approx([0, 0.5, 1], abs=1e-15)
+
+
+# What is taken, and what is left out
+
+
+def test_where(survey: Butler, tmp_path: Path) -> None:
+    export(survey, tmp_path / "visits.parquet", "--where", "physical_filter = 'i_sim'")
+    (row,), _ = read_rows(tmp_path / "visits.parquet")
+    assert row["visit"] == EXPOSURES[2]["id"]
+
+
+def replace_region(butler: Butler, visit: int, region: Region | None) -> None:
+    (record,) = (record for record in stored(butler, "visit") if record.id == visit)
+    row = {**record.toDict(), "region": region}
+    butler.registry.insertDimensionData("visit", row, replace=True)
+
+
+def test_left_out(own_survey: Butler, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Visits without a polygon are named, and the others are there."""
+    ids = [one["id"] for one in EXPOSURES]
+    replace_region(own_survey, ids[0], None)
+    replace_region(own_survey, ids[3], Circle(UnitVector3d.Z(), Angle(0.01)))
+    export(own_survey, tmp_path / "visits.parquet")
+    rows, _ = read_rows(tmp_path / "visits.parquet")
+    assert [row["visit"] for row in rows] == ids[1:3]
+    assert f"Left out, for lack of a polygon as region: visits {ids[0]}, {ids[3]}." in caplog.text
+
+
+def test_left_out_detectors(own_survey: Butler, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ids = [one["id"] for one in EXPOSURES]
+    delete_rows(own_survey, "visit_detector_region", visit=ids[1])
+    rows = {(row.visit, row.detector): row for row in stored(own_survey, "visit_detector_region")}
+    row = {**rows[ids[0], 4].toDict(), "region": Circle(UnitVector3d.Z(), Angle(0.01))}
+    own_survey.registry.insertDimensionData("visit_detector_region", row, replace=True)
+    export(own_survey, tmp_path / "visits.reg", "--detectors")
+    assert (tmp_path / "visits.reg").read_text().count("polygon(") == 9 * 3 - 1
+    assert f"Left out: the region of visit {ids[0]} is no polygon for detectors 4." in caplog.text
+    assert f"Left out, for lack of detectors' regions: visit {ids[1]}." in caplog.text
+
+
+@pytest.fixture
+def refused(make_survey: Callable[..., Butler], tmp_path: Path) -> Callable[..., str]:
+    """Return a function that returns the error of an export, which must leave no file."""
+    butler = make_survey()
+    add_exposures(butler, EXPOSURES[:1])
+
+    def error(name: str, *arguments: object) -> str:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        said = message(visits_command("export", root(butler), INSTRUMENT, "-o", tmp_path / "out" / name, *arguments))
+        assert not list((tmp_path / "out").iterdir())
+        return said
+
+    return error
+
+
+@pytest.mark.parametrize("name", ["visits.reg", "visits.fits", "visits.parquet"])
+def test_no_visits(refused: Callable[..., str], name: str) -> None:
+    assert f"{INSTRUMENT} has no visits with a region." in refused(name)
+    assert f"{INSTRUMENT} has no visits with a region of exposures that match 'exposure = 1'." in refused(
+        name, "--where", "exposure = 1"
+    )
+
+
+def test_bad_arguments(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "must end in one of .fits, .json, .vot, .xml, .ecsv, .parquet, .reg" in refused("visits.txt")
+    assert "there is no folder" in refused("nowhere/visits.reg")
+    assert "--where" in refused("visits.reg", "--where", "nonsense ==")
+    monkeypatch.setitem(sys.modules, "mocpy", None)
+    assert "pip install 'butler-visits[report]'" in refused("visits.fits")
+
+
+def test_unbounded_time_to_come(own_survey: Butler, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    (record,) = (record for record in stored(own_survey, "visit") if record.id == EXPOSURES[0]["id"])
+    row = {**record.toDict(), "timespan": Timespan(Time("2048-01-01", scale="tai"), None)}
+    own_survey.registry.insertDimensionData("visit", row, replace=True)
+    recwarn.clear()
+    export(own_survey, tmp_path / "visits.parquet")
+    rows, _ = read_rows(tmp_path / "visits.parquet")
+    assert rows[0]["t_max"] is None
+    assert rows[0]["t_min"] == pytest.approx(69076 - 37 / 86400, abs=1e-10)
+    assert not [warning for warning in recwarn if "dubious year" in str(warning.message)]
+
+
+def test_bands_are_the_instruments_own(own_survey: Butler) -> None:
+    """Another instrument may have a filter of the same name."""
+    own = {one.band for one in read_outlines(own_survey, INSTRUMENT)}
+    own_survey.registry.insertDimensionData("instrument", {"name": "Zed", "class_name": "zed.Zed"})
+    filters = {one.visit.physical_filter for one in read_outlines(own_survey, INSTRUMENT)}
+    rows = [{"instrument": "Zed", "name": name, "band": "wrong"} for name in filters]
+    own_survey.registry.insertDimensionData("physical_filter", *rows)
+    assert {one.band for one in read_outlines(own_survey, INSTRUMENT)} == own
+
+
+def test_file_that_cannot_be_written(own_survey: Butler, tmp_path: Path) -> None:
+    """The error is about the file, also where nothing can be removed, and nothing is left behind."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    name = folder / ("v" * 300 + ".reg")
+    assert "cannot be written" in message(visits_command("export", root(own_survey), INSTRUMENT, "-o", name))
+    assert not list(folder.iterdir())

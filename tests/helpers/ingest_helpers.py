@@ -1,0 +1,137 @@
+"""Repositories to ingest into, and what is stored in them afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import Result
+from lsst.daf.butler import Butler, Config, DimensionRecord, MissingCollectionError, MissingDatasetTypeError
+from lsst.daf.butler.cli.utils import LogCliRunner
+
+from butler_visits.cli.program import butler_visits
+from butler_visits.instruments.description import InstrumentDescription
+from example_raws import make_repository
+from postgres import Cluster
+from simulated_raws import describe
+from simulated_survey import INSTRUMENT, night
+
+DESCRIPTION: Final = InstrumentDescription.from_mapping(describe(), "the simulated instrument")
+RUN: Final = f"{INSTRUMENT}/raw/all"
+
+ELEMENTS: Final = ("instrument", "physical_filter", "detector", "day_obs", "group", "exposure")
+
+SUMMARY_FIELDS: Final = ("n_files", "n_ingested", "n_skipped", "n_failed", "n_datasets", "n_exposures")
+
+
+_configs: dict[str, tuple[str, str]] = {}
+"""Of each PostgreSQL cluster an empty repository: its database, which is copied for others, and its settings."""
+
+
+def make_empty(path: Path, cluster: Cluster | None = None) -> Butler:
+    """Create an empty repository with an SQLite database, or in a PostgreSQL cluster."""
+    if cluster is None:
+        return make_repository(path)
+    if cluster.url("") not in _configs:
+        template = cluster.create_database()
+        config = Config()
+        config["registry", "db"] = cluster.url(template)
+        path.mkdir(parents=True)
+        Butler.makeRepo(path / "template", config)
+        _configs[cluster.url("")] = template, (path / "template" / "butler.yaml").read_text()
+        shutil.rmtree(path)
+    template, settings = _configs[cluster.url("")]
+    path.mkdir(parents=True)
+    database = cluster.create_database(template)
+    (path / "butler.yaml").write_text(settings.replace(cluster.url(template), cluster.url(database)))
+    return Butler.from_config(path, writeable=True)
+
+
+def cluster_of(request: pytest.FixtureRequest) -> Cluster | None:
+    """Return the PostgreSQL cluster where a test runs with both databases and has come to PostgreSQL."""
+    if "database" not in request.fixturenames or request.getfixturevalue("database") == "sqlite":
+        return None
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return cluster
+
+
+def science(n: int) -> list[dict[str, Any]]:
+    """Take a few exposures of the sky."""
+    return [one for one in night(2 * n + 5) if one["observation_type"] == "science"][:n]
+
+
+def summary(result: Any) -> tuple[int, ...]:
+    """Return the numbers of a result: files, ingested, skipped, failed, datasets, exposures."""
+    return tuple(getattr(result, name) for name in SUMMARY_FIELDS)
+
+
+def records(butler: Butler, element: str) -> list[DimensionRecord]:
+    """Read all records of an element, of all instruments."""
+    with butler.query() as query:
+        return sorted(query.dimension_records(element), key=lambda record: str(record.dataId))
+
+
+def stored(butler: Butler, run: str = RUN) -> dict[str, Any]:
+    """Read all that an ingest writes, so that two repositories can be compared."""
+    known = [element for element in ELEMENTS if element in butler.dimensions.elements.names]
+    found: dict[str, Any] = {element: [record.toDict() for record in records(butler, element)] for element in known}
+    try:
+        with butler.query() as query:
+            refs = list(query.datasets("raw", run))
+    except (MissingCollectionError, MissingDatasetTypeError):
+        refs = []
+    uris = butler.get_many_uris(refs)
+    found["raw"] = sorted(
+        (ref.dataId["exposure"], ref.dataId["detector"], str(ref.id), uris[ref].primaryURI.exists()) for ref in refs
+    )
+    return found
+
+
+def files_in(folder: Path) -> list[Path]:
+    """List the files in a folder and all folders in it."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def run_command(*arguments: object) -> Result:
+    """Run ``butler-visits`` in this process; unexpected exceptions are left in the result."""
+    return LogCliRunner().invoke(butler_visits, [str(argument) for argument in arguments])
+
+
+def reasons(result: Any, names: Iterable[str]) -> dict[str, str]:
+    """Return the reason of the failure of each file, by its name."""
+    return {name: next(str(one) for one in result.failures if name in one.source) for name in names}
+
+
+BEGINS = ["2026-04-01T23:15:00", "2026-04-01T23:16:00.5", "2026-04-02T00:03:00"]
+
+
+def small(**columns: Any) -> Table:
+    """Make a table with what must be there, and more; columns that are `None` are left out."""
+    given = {"exposure_id": [1, 2, 3], "datetime_begin": BEGINS, "physical_filter": ["g", "r", "g"], **columns}
+    return Table({name: column for name, column in given.items() if column is not None})
+
+
+_STRUCTURE = ("NAXIS", "TTYPE", "TFORM", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL")
+_STRUCTURAL = frozenset(
+    {
+        *("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "TFIELDS", "NEXTEND", "BSCALE", "BZERO"),
+        *("BLANK", "CHECKSUM", "DATASUM", "INHERIT", "COMMENT", "HISTORY", ""),
+        *("ZIMAGE", "ZBITPIX", "ZCMPTYPE", "ZQUANTIZ", "ZSIMPLE", "ZTENSION", "ZPCOUNT", "ZGCOUNT"),
+    }
+)
+
+
+def write_header(header: Any, path: Path) -> None:
+    """Write a FITS file with a small image and all of a header's cards that are not about the image."""
+    cards = fits.Header()
+    for key, value in header.items():
+        if key in _STRUCTURAL or key.startswith(_STRUCTURE) or isinstance(value, list):
+            continue
+        cards[key] = value
+    fits.PrimaryHDU(np.zeros((4, 5), dtype=np.int16), cards).writeto(path, output_verify="silentfix")

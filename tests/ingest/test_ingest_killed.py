@@ -1,0 +1,95 @@
+"""An ingest that is killed and started again leaves what one that is not killed does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Butler
+
+from butler_visits.ingest import ingest_raws
+from butler_visits.repository.instruments import register_instrument
+from example_raws import make_repository
+from ingest_helpers import DESCRIPTION, files_in, science, stored
+from simulated_raws import write_raws
+
+N_FILES = 36
+BATCH = 4
+KILLS = 8
+
+pytestmark = pytest.mark.usefixtures("importing_children")
+
+
+def ingest(repository: Path, raws: Path, transfer: Any, events: Connection) -> None:
+    """Ingest in a child process, and tell when that starts and when it is done."""
+    butler = Butler.from_config(repository, writeable=True)
+    events.send("start")
+    ingest_raws(butler, [raws], transfer=transfer, batch_size=BATCH, threads=2)
+    events.send("done")
+
+
+def start(*arguments: Any) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+    """Start a child and wait until it begins."""
+    # Children are forks of a server that has imported everything, so they start at once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["butler_visits.ingest", "lsst.daf.butler.direct_butler", "ingest_helpers"])
+    events, child_end = context.Pipe(duplex=False)
+    child = context.Process(target=ingest, args=(*arguments, child_end))
+    child.start()
+    child_end.close()
+    assert events.poll(60)
+    assert events.recv() == "start"
+    return child, events
+
+
+@pytest.mark.parametrize("transfer", ["direct", "copy", "move"])
+def test_killed(tmp_path: Path, transfer: Any) -> None:
+    write_raws(tmp_path / "template", science(N_FILES))
+    register_instrument(make_repository(tmp_path / "empty"), DESCRIPTION)
+
+    def prepare(name: str) -> tuple[Path, Path]:
+        folder = tmp_path / name
+        shutil.copytree(tmp_path / "template", folder / "raw")
+        shutil.copytree(tmp_path / "empty", folder / "repository")
+        return folder / "repository", folder / "raw"
+
+    repository, raws = prepare("undisturbed")
+    child, events = start(repository, raws, transfer)
+    begin = time.perf_counter()
+    assert events.poll(60)
+    assert events.recv() == "done"
+    duration = time.perf_counter() - begin
+    child.join()
+    expected = stored(Butler.from_config(repository, writeable=False))
+    assert len(expected["raw"]) == N_FILES
+
+    rng = random.Random(transfer)
+    done = []
+    for kill in range(KILLS):
+        repository, raws = prepare(f"killed{kill}")
+        child, _ = start(repository, raws, transfer)
+        time.sleep(duration * (kill + rng.random()) / KILLS)
+        child.kill()
+        child.join()
+        # Opened anew, as after a crash.
+        butler = Butler.from_config(repository, writeable=True)
+        found = stored(butler)
+        done.append(len(found["raw"]))
+        # The machine may be busier, or less busy, than it was at first.
+        duration *= 0.8 if done[-1] == N_FILES else 1.1 if done[-1] == 0 else 1
+        # Whole batches, and no dataset without its file.
+        assert done[-1] % BATCH == 0
+        assert len(found["exposure"]) == done[-1]
+        assert all(there for *_, there in found["raw"])
+        result = ingest_raws(butler, [raws], transfer=transfer)
+        assert result.n_ingested == N_FILES - done[-1]
+        assert result.n_failed == 0
+        assert stored(butler) == expected
+        assert len(files_in(raws)) == (0 if transfer == "move" else N_FILES)
+    assert sum(0 < count < N_FILES for count in done) >= KILLS // 3, done

@@ -1,0 +1,184 @@
+"""Instrument descriptions: what is read from a file, and what is said about mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from butler_visits import CameraFileError
+from butler_visits.errors import DescriptionError
+from butler_visits.ingest.choice import read_if_description
+from butler_visits.instruments.description import InstrumentDescription, read_description
+from butler_visits.instruments.sources import Properties
+from example_raws import EXAMPLES, SMALLEST, describe
+from simulated_survey import camera
+
+
+def mistakes(**changes: Any) -> str:
+    with pytest.raises(DescriptionError) as error:
+        describe(**changes)
+    lines = str(error.value).splitlines()
+    assert all(line.startswith("my.yaml: ") and line.endswith(".") for line in lines)
+    return "\n".join(line.removeprefix("my.yaml: ") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["hillcam", "quadcam"])
+def test_examples(name: str) -> None:
+    description = read_description(EXAMPLES / f"{name}.yaml")
+    assert description.name.casefold() == name
+    content = description.stored_content()
+    assert "camera" not in content
+    # What a repository keeps makes the same description again.
+    assert InstrumentDescription.from_mapping(yaml.safe_load(yaml.safe_dump(content)), "x").stored_content() == content
+
+
+def test_defaults() -> None:
+    description = describe()
+    assert description.grouping == "one-to-one"
+    assert description.camera_content is None
+    assert description.raws_flipped is None
+    assert description.properties == Properties()
+    with pytest.raises(Exception, match="frozen"):
+        description.name = "Other"  # type: ignore[misc]
+
+
+def test_detectors_of_the_camera() -> None:
+    content = camera(rafts=1)
+    content["CCDs"]["R22_S00"]["detectorType"] = 2
+    description = describe(detectors=None, camera=content, properties={"detector_name": "EXTNAME"})
+    assert [detector.id for detector in description.detectors] == list(range(9))
+    assert {detector.name: detector.purpose for detector in description.detectors}["R22_S00"] == "GUIDER"
+    assert {detector.purpose for detector in description.detectors} == {"GUIDER", "SCIENCE"}
+
+
+@pytest.mark.parametrize("parity", [None, False, True])
+def test_raws_flipped_is_in_the_camera(parity: bool | None) -> None:
+    content = camera(rafts=1) if parity is None else {**camera(rafts=1), "focalPlaneParity": parity}
+    flipped = describe(detectors=None, camera=content, raws_flipped=True, properties={"detector_num": "CCD"})
+    assert flipped.camera_content is not None
+    assert flipped.camera_content["focalPlaneParity"] is True
+    unsaid = describe(detectors=None, camera=content, properties={"detector_num": "CCD"})
+    assert unsaid.camera_content == content
+    if parity:
+        text = mistakes(detectors=None, camera=content, raws_flipped=False, properties={"detector_num": "CCD"})
+        assert "raws_flipped is false, and the camera is mirrored" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": None}, "name is missing"),
+        ({"name": "1cam"}, "name must begin with a letter and have letters, digits, - and _ only, not '1cam'"),
+        ({"name": "My.Cam"}, "name must begin with a letter"),
+        ({"name": "x" * 29}, "name must have at most 28 characters"),
+        ({"name": 5}, "name must be a text, not 5; put it in quotes"),
+        ({"telescop": "X"}, "telescop is not known; 'telescop' must be one of name, recognise, filters, detectors"),
+        ({"recognise": {}}, "recognise is empty"),
+        ({"recognise": "INSTRUME"}, "recognise must be a mapping"),
+        ({"filters": [{"name": "V"}]}, "filters.0.band is missing"),
+        ({"filters": [{"name": "V", "band": "V", "wave": 1}]}, "filters.0.wave is not known; 'wave' must be one of"),
+        ({"filters": [{"name": "V", "band": "V"}] * 2}, "filters 2 of them have the name 'V'"),
+        ({"detectors": [{"id": 0, "name": "a"}, {"id": 0, "name": "b"}]}, "detectors 2 of them have the id 0"),
+        ({"detectors": [{"id": 0, "name": "a"}, {"id": 1, "name": "a"}]}, "detectors 2 of them have the name 'a'"),
+        ({"detectors": [{"id": -1, "name": "a"}]}, "detectors.0.id must be greater than or equal to 0"),
+        ({"detectors": [{"id": 0, "name": "a", "purpose": "X"}]}, "purpose must be 'SCIENCE', 'WAVEFRONT',"),
+        ({"detectors": [{"id": 1000, "name": "a"}]}, "detector id 1000 must be below detector_max, which is 1000"),
+        ({"detectors": None}, "has neither detectors nor a camera"),
+        ({"detectors": {"id": 0}}, "detectors must be a list"),
+        ({"detectors": [{"id": i, "name": f"{i}"} for i in (0, 1)]}, "give properties.detector_num or"),
+        ({"camera": {"CCDs": {"CCD": {"id": 0}}}}, "camera has a mistake: detector CCD lacks the field bbox"),
+        ({"camera": camera(rafts=1)}, "the camera has a detector 0 'R22_S00', which is 'CCD' in detectors"),
+        ({"location": {"longitude": 0, "latitude": 95}}, "location.latitude must be less than or equal to 90"),
+        ({"raws_flipped": "perhaps"}, "raws_flipped must be "),
+    ],
+)  # fmt: skip
+def test_mistakes(changes: dict[str, Any], said: str) -> None:
+    text = mistakes(**changes)
+    assert said in text
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("exptime", "EXPTIME", "'exptime' must be one of telescope, exposure_id"),
+        ("exposure_time", 30, "must be a header key, or a mapping of key, template, value, default, multiply"),
+        ("exposure_time", {}, "must have one of key, template and value, and has none"),
+        ("exposure_time", {"key": "A", "value": 1}, "must have one of key, template and value, and has key and value"),
+        ("exposure_time", {"key": "A", "unit": "deg"}, "unit is 'deg', which is no unit of time, such as s, ms or min"),
+        ("exposure_time", {"key": "A", "unit": "fortnigt"}, "no unit of time"),
+        ("exposure_time", {"key": []}, "properties.exposure_time.key is empty"),
+        ("boresight_rotation_angle", {"key": "A", "unit": "m"}, "no unit of angle, such as deg, hourangle or rad"),
+        ("datetime_begin", {"key": "A", "scale": "gps"}, "scale must be 'utc', 'tai' or 'tt', not 'gps'"),
+        ("datetime_begin", {"key": "A", "format": "iso"}, "format must be 'isot', 'mjd', 'jd' or 'unix', not 'iso'"),
+        ("datetime_begin", {"key": "A", "default": None}, "must have a key or a template"),
+        ("observation_id", {"template": "obs"}, "must have header keys in braces"),
+        ("observation_id", {"template": "{A.__class__}"}, "must have header keys in braces"),
+        ("observation_id", {"template": "{A"}, "is no template"),
+        ("tracking_radec", "RA", "properties.tracking_radec must be a mapping of ra, dec, frame, equinox"),
+        ("tracking_radec", {"ra": "RA"}, "properties.tracking_radec.dec is missing"),
+        ("tracking_radec", {"ra": "RA", "dec": "DEC", "equinox": "EQ"}, "has an equinox, which the frame icrs has not"),
+        ("physical_filter", {"key": "F", "map": {"R": "Red"}}, "properties.physical_filter gives 'Red', which is none"),
+        ("physical_filter", {"key": "F", "default": "none"}, "properties.physical_filter gives 'none', which is none"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_properties(name: str, source: Any, said: str) -> None:
+    text = mistakes(properties={name: source})
+    assert f"properties.{name}" in text
+    assert said in text
+
+
+def test_all_mistakes_at_once() -> None:
+    assert len(mistakes(name="1", filters=[], properties={"a": 1, "object": {}}).splitlines()) == 4
+
+
+def test_unknown_grouping(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(yaml.safe_dump(SMALLEST | {"grouping": "by-night"}))
+    known = "by-group-metadata, one-to-one, one-to-one-and-by-counter"
+    with pytest.raises(DescriptionError, match=rf"my\.yaml: grouping must be one of {known}, not 'by-night'"):
+        read_if_description(str(file))
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "name", "name: [", "\x00"])
+def test_no_description(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(content)
+    with pytest.raises(DescriptionError, match=r"my\.yaml"):
+        read_description(file)
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    with pytest.raises(DescriptionError, match=r"no instrument description .*my\.yaml"):
+        read_description(file)
+    file.write_text(yaml.safe_dump({**SMALLEST, "camera": "where/cam.yaml"}))
+    with pytest.raises(DescriptionError, match=r"no camera .*where/cam\.yaml"):
+        read_description(file)
+    (tmp_path / "where").mkdir()
+    (tmp_path / "where" / "cam.yaml").write_text("CCDs: {}")
+    with pytest.raises(CameraFileError, match=r"where/cam\.yaml"):
+        read_description(file)
+
+
+def test_camera_beside_the_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The camera's path begins at the description's folder, wherever the process is."""
+    (tmp_path / "cameras").mkdir()
+    (tmp_path / "cameras" / "cam.yaml").write_text(yaml.safe_dump(camera(rafts=1)))
+    content = {**SMALLEST, "camera": "cameras/cam.yaml", "properties": {"detector_num": "CCD"}}
+    content.pop("detectors")
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path / "cameras")
+    for uri in (tmp_path / "my.yaml", "../my.yaml", (tmp_path / "my.yaml").as_uri()):
+        assert read_description(uri).camera == camera(rafts=1)
+
+
+def test_documentation_names_all_settings() -> None:
+    text = (EXAMPLES.parent / "instruments.md").read_text()
+    for name in (*InstrumentDescription.model_fields, *Properties.model_fields):
+        assert f"`{name}`" in text, name
+    example = text.split("```yaml\n")[1].split("```")[0]
+    assert InstrumentDescription.from_mapping(yaml.safe_load(example), "docs") == describe()
