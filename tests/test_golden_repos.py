@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import re
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,21 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pipe.base import Struct
 from lsst.sphgeom import LonLat, UnitVector3d
 
-from butler_visits import DefineVisitsTask
 from command_line import without_rate
 from stored_visits import (
     INSTRUMENTS,
     STORED,
     TABLES,
+    CopyGolden,
     Tables,
     butler_command,
+    define_golden,
     define_visits,
+    delete_visits,
     differences,
-    make_config,
     read_records,
     read_tables,
 )
-
-CopyGolden = Callable[[str], Path]
 
 N_DETECTORS = {"lsstCamSim": 205, "imsim": 189, "comCamSim": 9}
 
@@ -66,27 +64,8 @@ print(json.dumps({"n_new": result.n_new, "asked": sorted(asked), "imported": sor
 """
 
 
-def run(repository: Path, grouping: str) -> Struct:
-    """Define the visits of all exposures, with a camera from the repository itself."""
-    config = make_config(grouping)
-    config.computeVisitRegions["single-raw-wcs"].requireVersionedCamera = True
-    butler = Butler.from_config(repository, writeable=True)
-    return DefineVisitsTask(config, butler=butler).run(read_records(butler, "exposure"))
-
-
 def tables(repository: Path) -> Tables:
     return read_tables(Butler.from_config(repository))
-
-
-def delete_visits(repository: Path) -> None:
-    """Delete all visits and visit systems, and what the registry has derived from them."""
-    connection = sqlite3.connect(repository / "gen3.sqlite3")
-    with connection:
-        present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        derived = {"visit_skypix_overlap", "visit_detector_region_skypix_overlap"}
-        for table in present & {*TABLES, *derived}:
-            connection.execute(f"DELETE FROM {table}")
-    connection.close()
 
 
 def counts(result: Struct) -> tuple[int, int, int, int]:
@@ -97,7 +76,7 @@ def counts(result: Struct) -> tuple[int, int, int, int]:
 def test_stored_visit_is_found_unchanged(name: str, grouping: str, copy_golden: CopyGolden) -> None:
     repository = copy_golden(name)
     before = tables(repository)
-    assert counts(run(repository, grouping)) == (1, 0, 1, 0)
+    assert counts(define_golden(repository, grouping)) == (1, 0, 1, 0)
     assert tables(repository) == before
 
 
@@ -124,7 +103,7 @@ def test_visit_is_defined_as_it_was_stored(name: str, grouping: str, copy_golden
     delete_visits(repository)
     assert not any(tables(repository).values())
 
-    assert counts(run(repository, grouping)) == (1, 1, 0, 0)
+    assert counts(define_golden(repository, grouping)) == (1, 1, 0, 0)
     assert differences(tables(repository), expected) == []
 
 
@@ -132,7 +111,7 @@ def test_other_visit_system_is_a_conflict(copy_golden: CopyGolden) -> None:
     repository = copy_golden("imsim")
     before = tables(repository)
     with pytest.raises(ConflictingDefinitionError, match=r"204595.*visit_system is stored as 1 and is now 0"):
-        run(repository, "one-to-one")
+        define_golden(repository, "one-to-one")
     completed = butler_command("define-visits", repository, INSTRUMENTS["imsim"])
     output = completed.stdout + completed.stderr
     assert completed.returncode != 0
@@ -146,7 +125,7 @@ def test_other_visit_system_is_a_conflict(copy_golden: CopyGolden) -> None:
 
 def test_new_visit(copy_golden: CopyGolden) -> None:
     repository = copy_golden("comCamSim")
-    assert counts(run(repository, "one-to-one")) == (1, 1, 0, 0)
+    assert counts(define_golden(repository, "one-to-one")) == (1, 1, 0, 0)
     defined = tables(repository)
     (exposure,) = read_records(Butler.from_config(repository), "exposure")
     (visit,) = defined["visit"].values()

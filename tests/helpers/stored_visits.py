@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from lsst.daf.butler import Butler, DimensionRecord
+from lsst.pipe.base import Struct
 from lsst.sphgeom import ConvexPolygon
 from sqlalchemy import text
 
-from butler_visits import DefineVisitsConfig
+from butler_visits import DefineVisitsConfig, DefineVisitsTask
 from visit_tables import connect
+
+CopyGolden = Callable[[str], Path]
 
 Rows = dict[tuple[int, ...], dict[str, Any]]
 Tables = dict[str, Rows]
@@ -143,3 +147,22 @@ STORED = [
     ("imsim", "by-group-metadata"),
 ]
 """The repositories with visits, and the algorithms that define them as they are stored."""
+
+
+def define_golden(repository: Path, grouping: str) -> Struct:
+    """Define the visits of all exposures, with a camera from the repository itself."""
+    config = make_config(grouping)
+    config.computeVisitRegions["single-raw-wcs"].requireVersionedCamera = True
+    butler = Butler.from_config(repository, writeable=True)
+    return DefineVisitsTask(config, butler=butler).run(read_records(butler, "exposure"))
+
+
+def delete_visits(repository: Path) -> None:
+    """Delete all visits and visit systems, and what the registry has derived from them."""
+    connection = sqlite3.connect(repository / "gen3.sqlite3")
+    with connection:
+        present = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        derived = {"visit_skypix_overlap", "visit_detector_region_skypix_overlap"}
+        for table in present & {*TABLES, *derived}:
+            connection.execute(f"DELETE FROM {table}")
+    connection.close()

@@ -252,7 +252,9 @@ def _expand(
             raise ValueError(f"Expected exposure records or data IDs, got {data_id!r}.") from error
         if instrument is None or exposure is None:
             raise DataIdError(f"Data ID {data_id!r} is incomplete: expected values for instrument and exposure.")
-        if not isinstance(exposure, int | np.integer) or isinstance(exposure, bool):
+        if isinstance(exposure, str) and exposure.isdecimal():
+            exposure = int(exposure)
+        if not isinstance(exposure, int | np.integer):
             raise ValueError(f"Expected a data ID whose exposure is an integer, got {data_id!r}.")
         if not 0 <= exposure <= _MAX_ID:
             raise DataIdValueError(f"{instrument} has no exposure {exposure}; ids are from 0 to 2^63 - 1.")

@@ -1,0 +1,274 @@
+"""Code that was written for the original runs with its imports changed: what services and algorithms do with it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Butler, CollectionType
+from lsst.daf.butler.progress import Progress
+from lsst.daf.butler.registry import DataIdError
+from lsst.daf.butler.registry.interfaces import DatabaseConflictError
+from lsst.pex.config import registerConfigurable
+from lsst.pipe.base import Instrument
+from lsst.sphgeom import Region
+
+import butler_visits
+from butler_visits import (
+    ComputeVisitRegionsFromSingleRawWcsTask,
+    ComputeVisitRegionsTask,
+    DefineVisitsConfig,
+    DefineVisitsTask,
+    VisitDefinitionData,
+)
+from simulated_survey import CAMERA_RUN, INSTRUMENT
+from visit_tables import N_DETECTORS, add_exposures, counts, data_ids, delete_rows, exposure, make_task, stored, tables
+
+pytestmark = pytest.mark.sqlite_only
+
+NIGHT = [exposure(1), exposure(2), exposure(3, seq_start=3, seq_end=4), exposure(4, seq_start=3, seq_end=4)]
+
+
+@pytest.fixture
+def butler(make_survey: Callable[..., Butler]) -> Butler:
+    butler = make_survey()
+    add_exposures(butler, NIGHT)
+    return butler
+
+
+@pytest.fixture
+def given() -> list[dict[str, Any]]:
+    return data_ids(one["id"] for one in NIGHT)
+
+
+class UndoneError(Exception):
+    """What a caller raises in a transaction."""
+
+
+# A task that lives as long as its process
+
+
+def test_after_a_transaction_that_was_rolled_back(butler: Butler, given: list[dict[str, Any]]) -> None:
+    task = DefineVisitsTask(butler=butler)
+    with pytest.raises(UndoneError), butler.transaction():
+        assert task.run(given).n_new == 4
+        raise UndoneError
+    assert stored(butler, "visit") == stored(butler, "visit_system") == []
+    assert task.run(given).n_new == 4
+    assert task.run(given).n_skipped == 4
+
+
+def test_after_an_error(butler: Butler, given: list[dict[str, Any]]) -> None:
+    task = DefineVisitsTask(butler=butler)
+    with pytest.raises(DataIdError, match="has no exposure 77"):
+        task.run([*given, *data_ids([77])])
+    assert task.run(given).n_new == 4
+    add_exposures(butler, [{**NIGHT[0], "exposure_time": 99.0}], replace=True)
+    with pytest.raises(DatabaseConflictError, match="exposure_time"):
+        task.run(given)
+    assert task.run(given, skip_conflicting=True).n_skipped == 4
+
+
+def test_nothing_grows_with_the_runs(butler: Butler, given: list[dict[str, Any]]) -> None:
+    task = DefineVisitsTask(butler=butler)
+
+    def size() -> int:
+        return sum(len(task.metadata.getArray(name)) for name in task.metadata)
+
+    task.run(given[:1])
+    task.plan(given[:1])
+    after_one = size()
+    task.metadata["runner"] = "kept"
+    for _ in range(5):
+        task.run(given[:1])
+        task.plan(given[:1])
+    assert size() == after_one + 1
+    assert task.metadata["runner"] == "kept"
+
+
+# Errors and results
+
+
+def test_conflicts_are_what_the_original_raises(butler: Butler, given: list[dict[str, Any]]) -> None:
+    task = DefineVisitsTask(butler=butler)
+    task.run(given)
+    add_exposures(butler, [{**NIGHT[0], "target_name": "other"}], replace=True)
+    with pytest.raises(
+        DatabaseConflictError, match=r"Visit \d+1 .*target_name is stored as 'field 1' and is now 'other'"
+    ):
+        task.run(given)
+
+
+@pytest.mark.parametrize(
+    "incomplete", [{"instrument": INSTRUMENT}, {"exposure": 1}, {"instrument": INSTRUMENT, "exposure": None}]
+)
+def test_incomplete_data_ids(butler: Butler, incomplete: dict[str, Any]) -> None:
+    with pytest.raises(DataIdError, match="incomplete: expected values for instrument and exposure"):
+        DefineVisitsTask(butler=butler).run([incomplete])
+
+
+@pytest.mark.parametrize("exposure_id", [2**63, 2**70, -1])
+def test_ids_that_no_exposure_can_have(butler: Butler, exposure_id: int) -> None:
+    with pytest.raises(DataIdError, match=f"has no exposure {exposure_id}"):
+        DefineVisitsTask(butler=butler).run(data_ids([exposure_id]))
+
+
+@pytest.mark.parametrize("exposure_id", [20260401000001.5, "1.5", "one", b"1"])
+def test_ids_that_are_no_integers(butler: Butler, exposure_id: Any) -> None:
+    """Never rounded to another exposure."""
+    with pytest.raises(ValueError, match="whose exposure is an integer"):
+        DefineVisitsTask(butler=butler).run(data_ids([exposure_id]))
+
+
+@pytest.mark.parametrize("nothing", [[], {}, (), iter(())])
+def test_nothing_gives_zeros(butler: Butler, nothing: Iterable[Any]) -> None:
+    assert counts(DefineVisitsTask(butler=butler).run(nothing)) == {}
+
+
+def test_the_name_that_the_original_has_today(butler: Butler, given: list[dict[str, Any]]) -> None:
+    task = DefineVisitsTask(butler=butler)
+    assert len(task.plan(dataIds_or_records=given)) == 4
+    assert task.run(dataIds_or_records=given).n_new == 4
+    with pytest.raises(TypeError, match="dataIds or as dataIds_or_records"):
+        task.run(given, dataIds_or_records=given)
+    with pytest.raises(TypeError, match="dataIds or as dataIds_or_records"):
+        task.run()
+
+
+def test_results_are_integers(butler: Butler, given: list[dict[str, Any]]) -> None:
+    dark = exposure(5, observation_type="dark", tracking_ra=None, can_see_sky=False)
+    ids = add_exposures(butler, [dark])
+    result = DefineVisitsTask(butler=butler).run([*given, *data_ids(ids), *data_ids([77])], on_error="skip")
+    assert {type(value) for value in result.getDict().values()} == {int}
+    assert result.off_sky_types == {"dark": 1}
+    assert [failure.exposures for failure in result.failures] == [(77,)]
+
+
+# Subclasses and algorithms
+
+
+@registerConfigurable("test-clients", ComputeVisitRegionsTask.registry)
+class UsesThePublicParts(ComputeVisitRegionsFromSingleRawWcsTask):
+    seen: list[Any] = []
+
+    def compute(self, visit: VisitDefinitionData, *, collections: Any = None) -> tuple[Region, dict[int, Region]]:
+        instrument = self.getInstrument(visit.instrument)
+        self.seen.append((instrument.getName(), self.instrumentMap[visit.instrument] is instrument, self.butler))
+        return super().compute(visit, collections=collections)
+
+
+def test_public_parts_of_the_tasks(butler: Butler, given: list[dict[str, Any]]) -> None:
+    config = DefineVisitsConfig()
+    config.computeVisitRegions.name = "test-clients"
+    task = DefineVisitsTask(config, butler=butler)
+    assert task.universe is butler.dimensions
+    assert isinstance(task.progress, Progress)
+    assert task.run(given[:1]).n_new == 1
+    assert UsesThePublicParts.seen == [(INSTRUMENT, True, butler)]
+    assert isinstance(task.computeVisitRegions.getInstrument(INSTRUMENT), Instrument)
+
+
+def test_a_method_that_would_be_ignored(butler: Butler) -> None:
+    class Own(DefineVisitsTask):
+        def _buildVisitRecords(self, definition: Any, *, collections: Any = None) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match="Own has _buildVisitRecords, which this task does not call"):
+        Own(butler=butler)
+
+
+def test_names_of_the_original() -> None:
+    for name, ours in {
+        "_GroupExposuresOneToOneTask": "GroupExposuresOneToOneTask",
+        "_GroupExposuresByGroupMetadataTask": "GroupExposuresByGroupMetadataTask",
+        "_GroupExposuresByCounterAndExposuresTask": "GroupExposuresByCounterTask",
+        "GroupExposuresByCounterAndExposuresConfig": "GroupExposuresByCounterConfig",
+        "_ComputeVisitRegionsFromSingleRawWcsTask": "ComputeVisitRegionsFromSingleRawWcsTask",
+    }.items():
+        assert getattr(butler_visits, name) is getattr(butler_visits, ours)
+
+
+# Collections
+
+
+@pytest.mark.parametrize(
+    "collections",
+    [
+        "cameras/a",
+        ["none", "cameras/a"],
+        ("cameras/a",),
+        {"cameras/a"},
+        "cameras/*",
+        ["none", "camera?/a"],
+        re.compile("cameras/.*"),
+        [re.compile("cameras/.*")],
+        ...,
+        "chain",
+    ],
+    ids=repr,
+)
+def test_collections_in_every_form(butler: Butler, given: list[dict[str, Any]], collections: Any) -> None:
+    for name in ("none", "cameras/a"):
+        butler.collections.register(name, CollectionType.CALIBRATION if name == "none" else CollectionType.RUN)
+    butler.collections.register("chain", CollectionType.CHAINED)
+    butler.collections.redefine_chain("chain", ["none", "cameras/a"])
+    ref = butler.find_dataset("camera_geometry", instrument=INSTRUMENT, collections=CAMERA_RUN)
+    assert ref is not None
+    butler.put(butler.get(ref), "camera_geometry", instrument=INSTRUMENT, run="cameras/a")
+    # Without the conventional ones there is the given one only.
+    butler.removeRuns([CAMERA_RUN])
+    task = DefineVisitsTask(butler=butler)
+    with pytest.raises(LookupError):
+        task.run(given[:1], collections=["none"])
+    assert len(task.plan(given[:1], collections=collections)) == 1
+    (definition,) = task.groupExposures.group(stored(butler, "exposure")[:1], None)  # type: ignore[arg-type]
+    _, detectors = task.computeVisitRegions.compute(definition, collections=collections)
+    assert len(detectors) == N_DETECTORS
+    assert task.run(given, collections=(name for name in ["cameras/a"])).n_new == 4
+
+
+# What is logged
+
+
+def test_log(butler: Butler, given: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
+    task = DefineVisitsTask(butler=butler)
+    assert task.log.name == "lsst.defineVisits"
+
+    def said(**options: Any) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="lsst.defineVisits"):
+            task.run([*given, *data_ids([77])], on_error="skip", **options)
+        return [record.getMessage() for record in caplog.records if record.name == "lsst.defineVisits"]
+
+    failed = f"Failed: Exposure 77: {INSTRUMENT} has no exposure 77."
+    assert said() == ["4 visits: 4 new, 0 updated, 0 left as they are.", failed]
+    delete_rows(butler, "visit_detector_region", visit=NIGHT[0]["id"], detector=4)
+    assert said(check_detector_regions=True) == [
+        "4 visits: 0 new, 1 updated, 3 left as they are.",
+        "Added detector regions that 1 visit lacked.",
+        failed,
+    ]
+    assert said(prefilter=True) == [
+        "0 visits: 0 new, 0 updated, 0 left as they are.",
+        "Left out 4 exposures with a visit already.",
+        failed,
+    ]
+
+
+# Threads
+
+
+def test_two_tasks_in_two_threads(make_survey: Callable[..., Butler]) -> None:
+    butlers = [make_survey(), make_survey(), make_survey()]
+    for butler in butlers:
+        add_exposures(butler, NIGHT)
+    given = data_ids(one["id"] for one in NIGHT)
+    make_task(butlers[2], "by-group-metadata").run(given)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda butler: make_task(butler, "by-group-metadata").run(given), butlers[:2]))
+    assert [result.n_new for result in results] == [3, 3]
+    assert tables(butlers[0]) == tables(butlers[1]) == tables(butlers[2])
