@@ -22,10 +22,10 @@ from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.define.pointings import Pointings
 from butler_visits.define.regions.footprint import Footprint
 from butler_visits.workers.pool import WorkerPool
-from classic import PADDING, ClassicTask, floor_records, insert_floor
+from classic import PADDING, ClassicTask, floor_records, insert_floor, visit_records
 from measure import median, report, spread, timed
 from repositories import Cluster, Place, find_programs, size
-from simulated_survey import INSTRUMENT, camera
+from simulated_survey import camera
 
 PARTS = ("runs", "one", "workers", "growth", "geometry", "help", "memory")
 
@@ -66,7 +66,8 @@ def measure_runs(place: Place, n_visits: int, rounds: int) -> None:
     template = place.template(n_visits)
     exposures = template.exposures
     with place.copy(template) as butler:
-        records = floor_records(butler, exposures)
+        visits = visit_records(butler, exposures)
+        records = floor_records(butler, visits.values())
         empty = size(butler)
     seconds: dict[str, list[float]] = {name: [] for name in ("floor", "ours", "ours again", "classic", "classic again")}
     for _ in range(rounds):
@@ -78,7 +79,7 @@ def measure_runs(place: Place, n_visits: int, rounds: int) -> None:
             seconds["ours again"].append(timed(partial(task.run, exposures)))
             grown = size(butler) - empty
         with place.copy(template) as butler:
-            classic = ClassicTask(butler, INSTRUMENT)
+            classic = ClassicTask(butler, visits)
             seconds["classic"].append(timed(partial(classic.run, exposures)))
             seconds["classic again"].append(timed(partial(classic.run, exposures)))
     ratio = median(seconds["ours"]) / median(seconds["floor"])
@@ -98,18 +99,26 @@ def measure_one_exposure(place: Place, rounds: int) -> None:
     template = place.template(3 * count + 2)
     exposures = template.exposures
     with place.copy(template) as butler:
-        task, classic = make_task(butler), ClassicTask(butler, INSTRUMENT)
-        task.run([exposures.pop()])
+        visits = visit_records(butler, exposures)
+        task, classic = make_task(butler), ClassicTask(butler, visits)
+        known = exposures.pop()
+        task.run([known])
         classic.run([exposures.pop()])
-        seconds: dict[str, list[float]] = {"ours": [], "classic": [], "floor": []}
+        seconds: dict[str, list[float]] = {"ours": [], "classic": [], "floor": [], "known": []}
         for _ in range(count):
             seconds["ours"].append(timed(lambda: task.run([exposures.pop()])))
             seconds["classic"].append(timed(lambda: classic.run([exposures.pop()])))
-            records = classic.records(exposures.pop())
-            seconds["floor"].append(timed(partial(insert_floor, butler, records)))
+            seconds["floor"].append(timed(partial(insert_floor, butler, visits[exposures.pop().id])))
+            seconds["known"].append(timed(lambda: task.run([known])))
     ratio = median(seconds["ours"]) / median(seconds["classic"])
     details = spread(seconds, "ours", "classic", "floor", unit="ms")
     report(place.name, "one new exposure", f"{ratio:.2f} x classic", details)
+    report(
+        "",
+        "one exposure that is known",
+        f"{1000 * median(seconds['known']):.1f} ms",
+        spread(seconds, "known", unit="ms"),
+    )
 
 
 def measure_workers(place: Place, n_visits: int, rounds: int) -> None:

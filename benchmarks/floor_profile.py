@@ -21,7 +21,7 @@ from lsst.daf.butler import Butler
 from sqlalchemy import event
 
 from butler_visits.repository.database import database_of
-from classic import Records, floor_records, insert_floor
+from classic import Records, floor_records, insert_floor, visit_records
 from direct import (
     OVERLAPS,
     REGIONS,
@@ -54,7 +54,7 @@ def main() -> None:
         for place in places:
             template = place.template(arguments.visits)
             with place.copy(template) as butler:
-                records = floor_records(butler, template.exposures)
+                records = floor_records(butler, visit_records(butler, template.exposures).values())
             print(f"\n{place.name}, {arguments.visits} visits of 189 detectors, medians of {arguments.rounds}")
             profile(place, template, records, arguments.rounds)
             compare_ways(place, template, records, arguments.rounds)
