@@ -1,7 +1,7 @@
 """What butler-visits is compared with.
 
-*classic* does what the original asks of the repository, with the Butler's public API: one visit at a time, each with its
-own camera lookup (but no file read), and its own transaction of one ``syncDimensionData`` and, where the visit is new,
+*classic* does what the original asks of the repository, with the public API: one visit at a time, each with its
+own camera lookup (but no file read), and its own transaction of one ``syncDimensionData`` and, where it is new,
 three ``insertDimensionData``. Geometry costs it nothing: the records are made beforehand.
 
 *floor* is what no program can go below that writes through the public API: the same records, made beforehand, inserted

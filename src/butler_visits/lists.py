@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["FAILURES", "batches", "batches_of_families", "counted", "isolate", "reason_of"]
+__all__ = [
+    "FAILURES",
+    "batches",
+    "batches_of_families",
+    "counted",
+    "first_line",
+    "id_batches",
+    "isolate",
+    "listed",
+    "reason_of",
+]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,6 +22,10 @@ from .errors import DatabaseError, VisitsError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_Id = TypeVar("_Id", int, str)
+
+_IDS = 10_000
+"""Values in one list of a statement: PostgreSQL takes 65,535 in all."""
 
 
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
@@ -19,6 +33,11 @@ def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def id_batches(ids: Iterable[_Id]) -> Iterator[list[_Id]]:
+    """Split ids or names into lists that a statement takes: each once, in their order."""
+    return batches(sorted(set(ids)), _IDS)
 
 
 def batches_of_families(items: Iterable[_T], size: int, marks: Callable[[_T], set[int]]) -> Iterator[list[_T]]:
@@ -70,6 +89,19 @@ def reason_of(error: BaseException) -> str:
     return str(error) if isinstance(error, VisitsError) else f"{type(error).__name__}: {error}"
 
 
-def counted(number: int, what: str) -> str:
+def first_line(error: BaseException) -> str:
+    """Return an error's first line without its full stop; of SQLAlchemy's errors it is the database's own."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+
+def counted(number: int, what: str, form: str = "") -> str:
     """Say how many there are of something."""
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
+    return f"1 {what}" if number == 1 else f"{number:{form}} {what}s"
+
+
+def listed(items: Iterable[object], most: int | None = None) -> str:
+    """Name all of some things, or so many at most: a, b, c and 7 more."""
+    items = list(items)
+    more = f" and {len(items) - most} more" if most is not None and len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more

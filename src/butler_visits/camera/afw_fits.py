@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ..errors import CameraFileError
+from ..lists import first_line
 from .ast_transform import AstTransform, read_mapping
 from .model import Camera, Transform
 
@@ -45,9 +46,8 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
         fits.VerifyError,
         starlink.Ast.AstError,
     ) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CameraFileError(
-            f"{source} is no afw camera file or is damaged ({reason[0]}); replace the dataset, "
+            f"{source} is no afw camera file or is damaged ({first_line(error)}); replace the dataset, "
             "or give the camera as a camera_geometry dataset."
         ) from error
 

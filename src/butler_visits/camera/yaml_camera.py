@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from ..errors import CameraFileError
 from ..geometry import ARCSEC
+from ..yaml_files import load_yaml
 from .model import Camera, Transform
 
 
@@ -22,10 +22,9 @@ def read_yaml_camera(content: bytes | str, source: str) -> Camera:
     Raises `CameraFileError` if the text is no YAML camera.
     """
     try:
-        # libyaml, which nearly every installation of PyYAML has, is ten times faster.
-        data = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CameraFileError(f"{source} is no YAML camera or is damaged ({' '.join(str(error).split())}).") from error
+        data = load_yaml(content)
+    except ValueError as error:
+        raise CameraFileError(f"{source} is no YAML camera or is damaged ({error}).") from error
     return camera_from_mapping(data, source)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFitError
-from ..geometry import ARCSEC, field_angle_to_sky
+from ..geometry import ARCSEC, directions, field_angle_to_sky, ra_dec
 from .samples import DetectorSamples, check_detectors, make_observations
 from .solver import (
     BoolArray,
@@ -113,7 +113,7 @@ def _expected_pointings(data: Observations, known: Mapping[Hashable, Pointing]) 
     for number, exposure in enumerate(data.exposures):
         if exposure in known:
             ra, dec, angle = known[exposure]
-            boresight[number] = np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)
+            boresight[number] = directions(ra, dec)
             rotation[number] = angle or 0.0
     length = np.linalg.norm(boresight, axis=1)
     bad = ~(np.isfinite(length) & (length > 0) & np.isfinite(rotation))
@@ -189,9 +189,8 @@ def _pointing(model: Model, exposure: int) -> tuple[float, float, float]:
     """Return right ascension, declination and rotation of a frame, radians."""
     frame = model.frame[exposure]
     west, north, boresight = frames_at(frame[None, 2], False, np.zeros(1))[0]
-    ra = float(np.arctan2(boresight[1], boresight[0])) % (2 * np.pi)
-    dec = float(np.arctan2(boresight[2], np.hypot(boresight[0], boresight[1])))
-    return ra, dec, float(np.arctan2(-frame[1] @ west, frame[1] @ north))
+    ra, dec = map(float, ra_dec(boresight))
+    return ra % (2 * np.pi), dec, float(np.arctan2(-frame[1] @ west, frame[1] @ north))
 
 
 def _fitted(

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CameraFitError
+from ..geometry import FloatArray, axes, ra_dec
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
 
@@ -86,9 +86,7 @@ class Model:
 
 def frames_at(directions: FloatArray, mirrored: bool, rotation: FloatArray) -> FloatArray:
     """Make frames (E, 3, 3) with the given boresights (E, 3) and rotations (E,), as docs/design.md, Regions, does."""
-    ra = np.arctan2(directions[:, 1], directions[:, 0])
-    east = np.stack([-np.sin(ra), np.cos(ra), np.zeros_like(ra)], axis=-1)
-    north = np.cross(directions, east)
+    east, north = axes(*ra_dec(directions))
     cos, sin = np.cos(rotation)[:, None], np.sin(rotation)[:, None]
     x_axis = (1 if mirrored else -1) * (cos * east - sin * north)
     return np.stack([x_axis, sin * east + cos * north, directions], axis=1)

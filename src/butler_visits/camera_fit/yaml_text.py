@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..lists import counted
 from .fit import FittedCamera
 
 _HEADER = """\
@@ -57,13 +58,10 @@ def camera_yaml(camera: FittedCamera) -> str:
             f"{name:{width}} {residual.rms:8.3f} {residual.max:8.3f}  exposure {exposure}"
             for exposure, name, residual in camera.rejected
         ]
-    count = len(camera.pointings)
-    header = _HEADER.format(
-        name=" ".join(str(mapping["name"]).split()), exposures=f"{count} exposure{'s' if count > 1 else ''}"
-    )
+    name, exposures = " ".join(str(mapping["name"]).split()), counted(len(camera.pointings), "exposure")
     return "".join(
         [
-            header,
+            _HEADER.format(name=name, exposures=exposures),
             *(f"# {' '.join(line.splitlines())}".rstrip() + "\n" for line in table),
             _TOP,
             _dump(parts),

@@ -19,7 +19,7 @@ from ..repository import fetch_detectors, fetch_visits, try_again
 from ..repository.cameras import CAMERA_DATASET_TYPES
 from ..repository.stored import fetch_encoded_regions
 from ..task import DefineVisitsTask
-from .findings import Finding, Kind, listed
+from .findings import Finding, Kind, named
 from .regions import ROUNDING, check_detectors, check_fields, compare_detectors, differing_detectors
 from .scope import Scope
 
@@ -110,13 +110,13 @@ class Checker:
             if good and systems & self._systems and joined.isdisjoint(scope.failed):
                 self._add(
                     Kind.UNEXPECTED_VISIT,
-                    f"{name} is not what {listed('exposure', joined)} would give now.",
+                    f"{name} is not what {named('exposure', joined)} would give now.",
                     visit,
                     exposures=joined,
                 )
             own_regions = regions.get(visit, {})
             if absent := self._expected_detectors(joined) - own_regions.keys():
-                text = f"{name} has no region of {listed('detector', absent)}."
+                text = f"{name} has no region of {named('detector', absent)}."
                 self._add(Kind.NO_DETECTOR_REGION, text, visit, detectors=absent)
             if (record := records.get(visit)) is not None:
                 if record.region is None:
@@ -129,7 +129,7 @@ class Checker:
             return []
         visits = [visit for visit, _ in self._without_camera]
         exposures = set().union(*map(exposure_ids, visits))
-        text = f"{listed('Visit', [visit.id for visit in visits])} cannot be computed. {self._without_camera[0][1]}"
+        text = f"{named('Visit', [visit.id for visit in visits])} cannot be computed. {self._without_camera[0][1]}"
         return [Finding(Kind.NO_CAMERA, text, exposures=tuple(sorted(exposures)))]
 
     def _add(
@@ -208,10 +208,10 @@ class Checker:
             damaged = unreadable({detector: region for detector, region in of_visit.items() if region is not None})
             name = f"Visit {visit} ({self._scope.names[visit]})"
             if null:
-                text = f"{name}: the region of {listed('detector', null)} is null."
+                text = f"{name}: the region of {named('detector', null)} is null."
                 self._add(Kind.NULL_REGION, text, visit, detectors=null)
             if damaged:
-                text = f"{name}: the region of {listed('detector', damaged)} is damaged."
+                text = f"{name}: the region of {named('detector', damaged)} is damaged."
                 self._add(Kind.UNREADABLE_REGION, text, visit, detectors=damaged)
                 of_visit.update(dict.fromkeys(damaged))
         return regions
@@ -231,12 +231,12 @@ class Checker:
         """Say that a visit is not stored, and whether it can be."""
         visit = plan.definition
         ids = exposure_ids(visit)
-        text = f"Visit {visit.id} ({visit.name}) of {listed('exposure', ids)} is not defined"
+        text = f"Visit {visit.id} ({visit.name}) of {named('exposure', ids)} is not defined"
         if (other := self._id_of.setdefault(visit.name, visit.id)) != visit.id:
             text = f"{text}: visit {other} has its name."
             self._add(Kind.CLASHING_NAME, text, visit.id, exposures=ids)
         elif others := self._in_other_visits(visit, ids):
-            text = f"{text}; its exposures are in {listed('visit', others)}."
+            text = f"{text}; its exposures are in {named('visit', others)}."
             self._add(Kind.NO_VISIT, text, visit.id, exposures=ids)
         elif unregistered := self._unregistered(plan):
             self._add(Kind.FAILED, f"{text}. {unregistered}", visit.id, exposures=ids)
@@ -247,7 +247,7 @@ class Checker:
     def _unregistered(self, plan: PlannedVisit) -> str:
         """Say what detectors of a visit's camera are to be registered first, if any are."""
         unknown = set(plan.regions.detector_ids) - self._registered
-        return f"The camera's {listed('detector', unknown)} must be registered first." if unknown else ""
+        return f"The camera's {named('detector', unknown)} must be registered first." if unknown else ""
 
     def _in_other_visits(self, visit: VisitDefinitionData, exposures: Iterable[int]) -> set[int]:
         """Find other visits that exposures are in: in each visit system they can be in one only."""
@@ -259,11 +259,11 @@ class Checker:
         """Return the exposures of a visit that no visit can be made of."""
         gone = joined - self._scope.exposures.keys()
         if gone:
-            text = f"{name} has {listed('exposure', gone)}, which the repository does not have."
+            text = f"{name} has {named('exposure', gone)}, which the repository does not have."
             self._add(Kind.NO_EXPOSURE, text, visit, exposures=gone)
         off_sky = joined & self._scope.off_sky
         if off_sky:
-            text = f"{name} has {listed('exposure', off_sky)} not on the sky."
+            text = f"{name} has {named('exposure', off_sky)} not on the sky."
             self._add(Kind.OFF_SKY, text, visit, exposures=off_sky)
         return gone | off_sky
 
@@ -288,20 +288,20 @@ class Checker:
         # define-visits adds no exposure to a visit of one.
         completable = safe and bool(missing) and len(ids) > 1
         if not joined:
-            text = f"{name} has no exposures, and {listed('exposure', ids)} would give it."
+            text = f"{name} has no exposures, and {named('exposure', ids)} would give it."
             self._add(Kind.NO_DEFINITION, text, visit.id, exposures=ids, repairable=completable)
         elif missing == ids:
-            text = f"{name} has {listed('exposure', joined)}, and {listed('exposure', ids)} would give it too."
+            text = f"{name} has {named('exposure', joined)}, and {named('exposure', ids)} would give it too."
             self._add(Kind.CLASHING_ID, text, visit.id, exposures=ids)
             extra = set()
         elif missing:
-            text = f"{name} lacks {listed('exposure', missing)} of its group."
+            text = f"{name} lacks {named('exposure', missing)} of its group."
             self._add(Kind.PARTIAL_GROUP, text, visit.id, exposures=missing, repairable=completable)
         if extra:
-            text = f"{name} has {listed('exposure', extra)}, which would give another visit."
+            text = f"{name} has {named('exposure', extra)}, which would give another visit."
             self._add(Kind.EXTRA_EXPOSURE, text, visit.id, exposures=extra)
         if absent:
-            text = f"{name} has no region of {listed('detector', absent)}. {unregistered}".rstrip()
+            text = f"{name} has no region of {named('detector', absent)}. {unregistered}".rstrip()
             self._add(Kind.NO_DETECTOR_REGION, text, visit.id, detectors=absent, repairable=safe)
         if plan is not None and completable:
             self.to_complete.append(plan)

@@ -7,10 +7,11 @@ __all__ = ["CheckReport", "Finding", "Kind", "Repair"]
 import dataclasses
 import enum
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from ..define.visits import Failure
-from ..lists import counted
+from ..lists import counted, listed
 
 _LISTED = 10
 """Findings of a kind that a text shows."""
@@ -290,11 +291,6 @@ class CheckReport:
         return "\n".join(lines)
 
 
-def listed(what: str, ids: Any) -> str:
+def named(what: str, ids: Collection[int]) -> str:
     """Name some things by their ids."""
-    ids = sorted(ids)
-    shown = ", ".join(map(str, ids[:_LISTED_IDS]))
-    if len(ids) == 1:
-        return f"{what} {shown}"
-    more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
-    return f"{what}s {shown}{more}"
+    return f"{what}{'s' * (len(ids) != 1)} {listed(sorted(ids), _LISTED_IDS)}"

@@ -13,7 +13,7 @@ from lsst.daf.butler import DimensionRecord
 
 from ..define.visits import PlannedVisit
 from ..geometry.comparison import outline_distances, outside_distances, unreadable
-from .findings import Finding, Kind, listed
+from .findings import Finding, Kind, named
 
 ROUNDING = 1e-6
 """Arcsec by which regions may differ that were computed alike. Others may be fitted ones, whatever tolerance is asked
@@ -54,7 +54,7 @@ def compare_detectors(differing: Sequence[DetectorPair], tolerance: float) -> tu
         found = [(one, distance) for one, distance in all_of_visit if not _tolerated(distance, tolerance)]
         if found:
             visit, detectors = found[0][0].visit, tuple(sorted(one.detector for one, _ in found))
-            text = f"Visit {visit.id} ({visit.name}): the region of {listed('detector', detectors)}"
+            text = f"Visit {visit.id} ({visit.name}): the region of {named('detector', detectors)}"
             known = [distance for _, distance in found if np.isfinite(distance)]
             largest = max(known) if known else None
             text += " is of another kind." if largest is None else f" differs by up to {largest:.3g} arcsec."
@@ -101,7 +101,7 @@ def check_detectors(visit: DimensionRecord, regions: Mapping[int, bytes | None],
     if not outside:
         return []
     largest = max(outside.values())
-    text = f"{name}: the region of {listed('detector', outside)} reaches out of it by up to {largest:.3g} arcsec."
+    text = f"{name}: the region of {named('detector', outside)} reaches out of it by up to {largest:.3g} arcsec."
     detectors = tuple(sorted(outside))
     return [Finding(Kind.DETECTOR_OUTSIDE, text, visit.id, detectors=detectors, distance=largest)]
 

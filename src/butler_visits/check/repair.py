@@ -11,7 +11,7 @@ from functools import partial
 from .. import repository
 from ..define.outcome import Outcome
 from ..define.plan import plan_visits
-from ..define.visits import Action, Failure, Options, PlannedVisit, listed
+from ..define.visits import Action, Failure, Options, PlannedVisit, label_of
 from ..define.write import sync_visit_systems, write_visits
 from ..errors import DefinitionError
 from ..lists import isolate, reason_of
@@ -102,9 +102,9 @@ def _write(task: DefineVisitsTask, options: Options, checked: Sequence[PlannedVi
     except repository.GaveUpError as error:
         if isinstance(error.reason, repository.StaleError):
             raise DefinitionError(
-                f"Another process has changed {listed(checked)} since the check; check again."
+                f"Another process has changed {label_of(checked)} since the check; check again."
             ) from error
-        raise DefinitionError(f"The database refuses {listed(checked)}: {error}.") from error.reason
+        raise DefinitionError(f"The database refuses {label_of(checked)}: {error}.") from error.reason
     return planned
 
 

@@ -25,6 +25,7 @@ from lsst.pex.config import Config, Field, makeRegistry, registerConfigurable
 from lsst.pipe.base import Instrument, Task
 
 from ..errors import DefinitionError, DescriptionError
+from ..lists import listed
 from .visits import VisitDefinitionData, VisitSystem
 
 
@@ -214,9 +215,9 @@ class GroupExposuresByGroupMetadataTask(GroupExposuresTask):
         else:
             ids = {exposure.group_id for exposure in members}
         if len(ids) > 1:
-            listed = ", ".join(sorted(map(str, ids)))
+            names = listed(sorted(map(str, ids)))
             raise DefinitionError(
-                f"The exposures of group {name!r} have several group ids ({listed}); correct group_id of its exposures "
+                f"The exposures of group {name!r} have several group ids ({names}); correct group_id of its exposures "
                 f"{', '.join(str(exposure.id) for exposure in members)}."
             )
         (visit_id,) = ids

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lsst.daf.butler import DimensionRecord
 
 from ..errors import DefinitionError
+from ..geometry import axes, ra_dec
 
 _FIELDS = ("tracking_ra", "tracking_dec", "sky_angle")
 
@@ -106,10 +107,9 @@ def fit_pointing(
 
     fitted = least_squares(offsets, np.zeros(3), loss="soft_l1")
     boresight, x_axis, y_axis = (Rotation.from_rotvec(fitted.x * pixel_scale) * start).as_matrix().T
-    ra = math.atan2(boresight[1], boresight[0])
-    dec = math.atan2(boresight[2], math.hypot(boresight[0], boresight[1]))
+    ra, dec = map(float, ra_dec(boresight))
     # docs/design.md, Regions, step 3: the field's y axis is sin(a) e + cos(a) n, its x axis m (cos(a) e - sin(a) n).
-    east = np.array([-math.sin(ra), math.cos(ra), 0.0])
+    east, _ = axes(ra, dec)
     rotation = math.atan2(float(y_axis @ east), float(x_axis @ east))
     residual = np.linalg.norm(fitted.fun.reshape(-1, 3), axis=1).max() * pixel_scale
     return FittedPointing(ra % (2 * math.pi), dec, rotation % (2 * math.pi), mirror > 0, float(residual))

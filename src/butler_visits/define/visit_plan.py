@@ -15,6 +15,7 @@ from astropy.time import Time
 from lsst.sphgeom import LonLat
 
 from ..geometry import decode_polygon, polygon_area
+from ..lists import counted
 from .visits import Action, Difference, Failure, Options, PlannedVisit
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class VisitPlan:
         parts = [f"{counts[action]} {action.value}" for action in Action if counts[action]]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
-        visits = "1 visit" if len(self) == 1 else f"{len(self)} visits"
-        return f"{visits}: {', '.join(parts)}" if parts else "Nothing to define"
+        return f"{counted(len(self), 'visit')}: {', '.join(parts)}" if parts else "Nothing to define"
 
     def explain(self, visit: int) -> list[Difference]:
         """Say how a visit differs from what is stored.

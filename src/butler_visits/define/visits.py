@@ -11,7 +11,7 @@ __all__ = [
     "VisitDefinitionData",
     "VisitRegions",
     "VisitSystem",
-    "listed",
+    "label_of",
 ]
 
 import dataclasses
@@ -23,6 +23,7 @@ from lsst.daf.butler import DimensionRecord, Timespan
 from lsst.sphgeom import ConvexPolygon, Region
 
 from ..geometry import decode_polygon
+from ..lists import listed
 
 
 class VisitSystem(enum.Enum):
@@ -210,7 +211,7 @@ class Failure:
 
     def __str__(self) -> str:
         which = "Exposure" if len(self.exposures) == 1 else "Exposures"
-        return f"{which} {', '.join(map(str, self.exposures))}: {self.reason}"
+        return f"{which} {listed(self.exposures)}: {self.reason}"
 
 
 @dataclasses.dataclass
@@ -270,7 +271,7 @@ class PlannedVisit:
         reasons = [str(difference) for difference in self.differences]
         if self.action is Action.UPDATE:
             if self.exposures_to_join:
-                reasons.append(f"exposures {', '.join(map(str, self.exposures_to_join))} are not joined to it yet")
+                reasons.append(f"exposures {listed(self.exposures_to_join)} are not joined to it yet")
             if self.detectors_to_write is None and not self.differences:
                 reasons.append("all its records are replaced, as asked")
             elif self.detectors_to_write:
@@ -300,7 +301,7 @@ class PlannedVisit:
         return {detector: regions[detector] for detector in sorted(self.detectors_to_write)}
 
 
-def listed(visits: Sequence[PlannedVisit]) -> str:
+def label_of(visits: Sequence[PlannedVisit]) -> str:
     """Name visits in a message."""
     first, last = visits[0].definition, visits[-1].definition
     if len(visits) == 1:

@@ -15,7 +15,7 @@ from ..repository.reading import fetch_detectors
 from ..repository.retry import GaveUpError, until_written
 from ..repository.writing import Changes, sync_records, write_changes
 from .records import definition_records, detector_region_records, membership_records, visit_system_records
-from .visits import PlannedVisit, VisitSystem, listed
+from .visits import PlannedVisit, VisitSystem, label_of
 
 
 def sync_visit_systems(butler: Butler, instrument: str, systems: set[VisitSystem]) -> None:
@@ -85,12 +85,12 @@ def write_again(
         if isinstance(error.reason, IntegrityError):
             _check_detectors(butler, current)
             reason = (
-                f"The database refuses {listed(current)}: {error}. Another visit may have the name, or an exposure may "
-                "not be registered."
+                f"The database refuses {label_of(current)}: {error}. Another visit may have the name, or an exposure "
+                "may not be registered."
             )
         else:
             # Others are busy with the same visits. The fewer are written at once, the rarer they are in the way.
-            reason = f"Others wrote some of {listed(current)} {error.attempts} times; try again when they are done."
+            reason = f"Others wrote some of {label_of(current)} {error.attempts} times; try again when they are done."
         if len(current) == 1 or not halve:
             raise DefinitionError(reason) from error.reason
     written: list[PlannedVisit] = []

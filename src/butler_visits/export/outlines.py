@@ -14,7 +14,7 @@ from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import ConvexPolygon, Region
 
 from ..geometry import decode_polygon
-from ..lists import batches
+from ..lists import batches, listed
 from ..repository import StoredVisit, fetch_bands, fetch_detector_names, fetch_detector_regions, read_visits
 
 _LOG = logging.getLogger(__name__)
@@ -99,18 +99,14 @@ def _of_detectors(
                     left_out.append(detector)
             if left_out:
                 _LOG.warning(
-                    "Left out: the region of visit %d is no polygon for detectors %s.", record.id, _listed(left_out)
+                    "Left out: the region of visit %d is no polygon for detectors %s.", record.id, listed(left_out)
                 )
         _warn_of_visits([visit.record.id for visit in batch if visit.record.id not in regions], "detectors' regions")
 
 
 def _warn_of_visits(visits: Sequence[int], what: str) -> None:
     if visits:
-        _LOG.warning("Left out, for lack of %s: visit%s %s.", what, "s" * (len(visits) > 1), _listed(visits))
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(map(str, ids))
+        _LOG.warning("Left out, for lack of %s: visit%s %s.", what, "s" * (len(visits) > 1), listed(visits))
 
 
 def is_polygon(region: Region | None) -> TypeGuard[ConvexPolygon]:

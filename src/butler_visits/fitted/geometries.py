@@ -16,7 +16,6 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import yaml
 from lsst.daf.butler import Butler, DatasetRef, MissingDatasetTypeError
 from lsst.daf.butler.pydantic_utils import SerializableRegion
 from lsst.resources import ResourcePath
@@ -24,9 +23,8 @@ from lsst.sphgeom import ConvexPolygon, Region
 
 from ..errors import VisitsError
 from ..geometry import FloatArray, decode_polygon
-
-_THREADS = 16
-"""Files that are read at the same time."""
+from ..raws.headers import THREADS
+from ..yaml_files import load_yaml
 
 _LISTED = 10
 """Datasets that one error tells of."""
@@ -211,7 +209,7 @@ def _read_files(files: Collection[ResourcePath]) -> dict[ResourcePath, VisitGeom
     together: dict[ResourcePath, list[ResourcePath]] = defaultdict(list)
     for file in files:
         together[file.replace(fragment="")].append(file)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         read = pool.map(_read, together.keys(), together.values())
         return dict(zip((file for some in together.values() for file in some), chain.from_iterable(read), strict=True))
 
@@ -239,13 +237,12 @@ def _unpack(archive: ZipFile, name: str) -> VisitGeometry | str:
 def _parse(content: bytes, extension: str) -> VisitGeometry | str:
     try:
         if extension in (".yaml", ".yml"):
-            loaded = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            return VisitGeometry.model_validate(loaded)
+            return VisitGeometry.model_validate(load_yaml(content))
         return VisitGeometry.model_validate_json(content)
     except pydantic.ValidationError as error:
         return _first_of(error)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return f"it is no YAML ({' '.join(str(error).split())})"
+    except ValueError as error:
+        return f"it is no YAML ({error})"
 
 
 def _first_of(error: pydantic.ValidationError) -> str:

@@ -56,10 +56,11 @@ class FittedVisit(PlannedVisit):
         """Why there is something to do; empty if there is nothing."""
         reasons = [str(difference) for difference in self.differences]
         if self.n_added:
-            reasons.append(f"{_detectors(self.n_added)} without a polygon {'gets' if self.n_added == 1 else 'get'} one")
+            get = "gets" if self.n_added == 1 else "get"
+            reasons.append(f"{counted(self.n_added, 'detector')} without a polygon {get} one")
         if self.writes and self.n_kept:
             keep = "keeps" if self.n_kept == 1 else "keep"
-            reasons.append(f"{_detectors(self.n_kept)} without a fit {keep} what is stored")
+            reasons.append(f"{counted(self.n_kept, 'detector')} without a fit {keep} what is stored")
         return "; ".join(reasons)
 
 
@@ -235,7 +236,7 @@ def _compare(plan: FittedVisit, geometry: VisitGeometry, regions: Mapping[int, b
     replaced = [one for one, region in old.items() if region.startswith(_POLYGON) and one not in damaged]
     if replaced:
         distance = float(outline_distances([old[one] for one in replaced], [fitted[one] for one in replaced]).max())
-        what = f"visit_detector_region of {_detectors(len(replaced))}"
+        what = f"visit_detector_region of {counted(len(replaced), 'detector')}"
         plan.differences.append(Difference(what, None, None, distance))
     plan.n_added = len(plan.detectors_to_write) - len(replaced)
     plan.n_kept = len(regions.keys() - fitted.keys())
@@ -259,7 +260,3 @@ def _compare(plan: FittedVisit, geometry: VisitGeometry, regions: Mapping[int, b
 
 def _changed(record: DimensionRecord, **fields: Any) -> DimensionRecord:
     return type(record)(**{**record.toDict(), **fields})
-
-
-def _detectors(count: int) -> str:
-    return "1 detector" if count == 1 else f"{count} detectors"

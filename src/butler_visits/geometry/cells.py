@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["cell_width", "cover", "depth", "order_for"]
+__all__ = ["cover", "depth", "order_for"]
 
 import math
 from collections.abc import Iterable
@@ -16,34 +16,22 @@ from .sphere import FloatArray, lon_lat
 
 IntArray = npt.NDArray[np.int64]
 
-MAX_ORDER = 27
+_MAX_ORDER = 27
 """Cells of 0.0016 arcsec: the finest that polygons are compared with, by way of cells two orders finer."""
 
 _THINNING = 1e-8
 """Radians (2 milliarcsec). hpgeom takes no polygon with a corner that stands out less than 1e-10."""
 
 
-def cell_width(order: int) -> float:
-    """Return the width of a square with the area of a cell.
-
-    Returns ``width``: radians.
-    """
-    return math.sqrt(math.pi / 3) / 2**order
-
-
 def order_for(width: float) -> int:
-    """Find the coarsest cells that are not wider than something.
-
-    ``width``: radians.
-    """
-    return min(max(math.ceil(math.log2(cell_width(0) / width)), 0), MAX_ORDER)
+    """Find the coarsest cells that are not wider than something, radians: squares of their area are meant."""
+    return min(max(math.ceil(math.log2(math.sqrt(math.pi / 3) / width)), 0), _MAX_ORDER)
 
 
 def cover(vertices: FloatArray, order: int, *, whole: bool) -> IntArray:
-    """Find the cells in a polygon.
+    """Find the cells that a polygon (V, 3) covers, or those whose centres it has if the ``whole`` is not asked for.
 
-    ``vertices`` (V, 3): the polygon: unit vectors; returns ``ranges`` (R, 2): first cell of each range, and the first
-    behind it.
+    Returns ranges (R, 2): the first cell of each, and the first behind it.
     """
     try:
         return _query(vertices, order, whole)
@@ -59,11 +47,9 @@ def _query(vertices: FloatArray, order: int, whole: bool) -> IntArray:
 
 
 def depth(polygons: Iterable[FloatArray], order: int) -> tuple[IntArray, IntArray]:
-    """Count how many polygons each cell is in.
+    """Find the cells (C,) whose centres are in any of some polygons (V, 3), in their order, and in how many (C,).
 
-    ``polygons`` (V, 3): the polygons: unit vectors; returns ``cells`` (C,): the cells whose centre is in any polygon,
-    in their order. A polygon that has no cell's centre counts for the cell that its middle is in; returns ``counts``
-    (C,): how many polygons each is in.
+    A polygon that has no cell's centre counts for the cell that its middle is in.
     """
     found = []
     for vertices in polygons:

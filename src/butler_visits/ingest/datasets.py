@@ -29,7 +29,7 @@ from lsst.resources import ResourcePath
 from ..errors import IngestError
 from ..instruments import load_instrument
 from ..instruments.formatter import RawFormatter
-from ..lists import batches
+from ..lists import id_batches
 from ..repository import StaleError, lock_exposures, register_run
 from ..repository.raws import DATASET_TYPE
 from .insert import ExposurePlan, insert_exposures
@@ -43,9 +43,6 @@ TransferMode = Literal["direct", "copy", "link", "symlink", "move"]
 
 _DIMENSIONS = ("instrument", "detector", "exposure")
 _STORAGE_CLASS = "Exposure"
-
-_IDS = 10_000
-"""Exposures in one query's list: PostgreSQL takes 65,535 in a statement."""
 
 _HEAD = 10 * 2880
 """Bytes at the beginning of files by which they are compared, ten blocks of FITS."""
@@ -137,8 +134,7 @@ class RawWriter:
     def _present(self, files: Iterable[Raw]) -> dict[Key, DatasetRef]:
         """Find the datasets that are there already, with one query."""
         present: dict[Key, DatasetRef] = {}
-        exposures = sorted({file.exposure.id for file in files})
-        for batch in batches(exposures, _IDS):
+        for batch in id_batches(file.exposure.id for file in files):
             with self._butler.query() as query:
                 where = query.expression_factory.exposure.in_iterable(batch)
                 for ref in query.datasets(self._dataset_type, self._run).where(where, instrument=self._name):
@@ -190,7 +186,7 @@ class RawWriter:
         others = [run for run in runs if run != self._run]
         if not others:
             return used
-        for batch in batches(sorted({file.exposure.id for file in files}), _IDS):
+        for batch in id_batches(file.exposure.id for file in files):
             with self._butler.query() as query:
                 where = query.expression_factory.exposure.in_iterable(batch)
                 found = query.datasets(self._dataset_type, others, find_first=False)

@@ -24,40 +24,7 @@ from ..instruments.translator import DescribedTranslator, make_translator
 from ..raws import RawFile, read_raw_files
 from .files import as_resource
 from .records import exposure_record, guess_band, observation_values
-from .translate import TranslatedFile, check_recognised, known_sites, merged_header, translate_file
-
-_PROPERTIES = (
-    "instrument",
-    "exposure_id",
-    "observation_id",
-    "visit_id",
-    "observing_day",
-    "observing_day_offset",
-    "observation_counter",
-    "group_counter_start",
-    "group_counter_end",
-    "exposure_group",
-    "observation_type",
-    "observation_reason",
-    "can_see_sky",
-    "has_simulated_content",
-    "datetime_begin",
-    "exposure_time",
-    "datetime_end",
-    "dark_time",
-    "physical_filter",
-    "object",
-    "science_program",
-    "tracking_radec",
-    "boresight_rotation_angle",
-    "boresight_rotation_coord",
-    "altaz_begin",
-    "detector_num",
-    "detector_unique_name",
-    "detector_name",
-    "detector_group",
-)
-"""What exposure and detector records are made of, in the order in which it is printed."""
+from .translate import PROPERTIES, TranslatedFile, check_recognised, known_sites, translate_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +108,7 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
     with known_sites():
         if translator is None:
             translator = _find_translator(file)
-        headers = {index: merged_header(file, index) for index in file.images}
+        headers = {index: file.merged_header(index) for index in file.images}
         for header in headers.values():
             fix_header(header, translator_class=translator, filename=file.uri)
         detectors = tuple(
@@ -153,7 +120,7 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
             for index, header in headers.items()
         )
         first = next((index for index, number, _ in detectors if number.value is not None), detectors[0][0])
-        properties = tuple(_describe(translator, headers[first], file, name) for name in _PROPERTIES)
+        properties = tuple(_describe(translator, headers[first], file, name) for name in PROPERTIES)
         try:
             record, problem = _record(translate_file(file, translator), description), ""
         except IngestError as error:
@@ -163,7 +130,7 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
 
 def _find_translator(file: RawFile) -> type[MetadataTranslator]:
     with contextlib.suppress(Exception):
-        return MetadataTranslator.determine_translator(merged_header(file, min(file.images)), filename=file.uri)
+        return MetadataTranslator.determine_translator(file.merged_header(min(file.images)), filename=file.uri)
     # It finds none either, and says why.
     return translate_file(file).translator
 

@@ -19,16 +19,12 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from ..define.visits import Difference
 from ..errors import IngestError
-from ..lists import batches
+from ..lists import id_batches
 from ..repository import GaveUpError, fetch_detector_names, fetch_exposures, try_again, until_written
 from .records import ExposureValues, compare_exposures, exposure_record
 from .translate import DetectorValues
 
 _R = TypeVar("_R")
-
-
-_IDS = 10_000
-"""Values in one query's list: PostgreSQL takes 65,535 in a statement."""
 
 
 @dataclass
@@ -172,7 +168,7 @@ def _new_detectors(butler: Butler, instrument: str, detectors: Iterable[Detector
 def _exposures_by_name(butler: Butler, instrument: str, names: Collection[str]) -> dict[str, int]:
     """Read which exposures have these names: the database refuses a name twice, and does not say whose it is."""
     found: dict[str, int] = {}
-    for batch in batches(sorted(names), _IDS):
+    for batch in id_batches(names):
         with butler.query() as query:
             stored = query.dimension_records("exposure").where(
                 "exposure.obs_id IN (names)", instrument=instrument, bind={"names": batch}

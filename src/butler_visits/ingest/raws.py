@@ -18,6 +18,7 @@ from ..errors import IngestError
 from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import read_raw_files
+from ..raws.headers import THREADS
 from ..repository import try_again
 from .choice import band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
@@ -29,8 +30,6 @@ from .transfer import gone_error
 from .translate import TranslatedFile, known_sites, translate_file
 
 _PROGRESS = Progress("butler_visits.ingest")
-
-_THREADS = 16
 
 _BATCH = 200
 """Files in one transaction. More are hardly faster, and SQLAlchemy keeps statements as long as a batch in memory."""
@@ -46,7 +45,7 @@ def ingest_raws(
     instrument: str | InstrumentDescription | None = None,
     transfer: TransferMode = "direct",
     output_run: str | None = None,
-    threads: int = _THREADS,
+    threads: int = THREADS,
     batch_size: int = _BATCH,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> IngestResult:

@@ -16,7 +16,7 @@ from lsst.resources import ResourcePathExpression
 
 from ..errors import IngestError
 from ..instruments.description import InstrumentDescription
-from ..lists import batches, isolate, reason_of
+from ..lists import batches, isolate, listed, reason_of
 from .choice import band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
 from .insert import ExposurePlan, insert_exposures, plan_and_write
@@ -219,7 +219,7 @@ def _find_columns(
     for name in [*names, *constants]:
         if name not in COLUMNS:
             raise IngestError(f"{name!r} is nothing that exposures are made of; expected one of {', '.join(COLUMNS)}.")
-    listed = ", ".join(map(str, table.colnames)) or "none"
+    columns = listed(table.colnames) or "none"
     by_lower = {str(column).lower(): column for column in reversed(table.colnames)}
     found: dict[str, Column] = {}
     for name, others in COLUMNS.items():
@@ -228,7 +228,7 @@ def _find_columns(
             found[name] = Column(label, name, data)
             continue
         if name in names and names[name] not in table.colnames:
-            raise IngestError(f"{label} has no column {names[name]!r} for {name}; its columns are {listed}.")
+            raise IngestError(f"{label} has no column {names[name]!r} for {name}; its columns are {columns}.")
         column = names.get(name) or next((by_lower[one] for one in (name, *others) if one in by_lower), None)
         if column is not None:
             found[name] = Column(label, column, table[column])
@@ -240,10 +240,10 @@ def _find_columns(
     for name in REQUIRED_COLUMNS:
         if name not in found:
             raise IngestError(
-                f"{label} has no column for {name}, which each exposure must have; its columns are {listed}. Say which "
-                f"it is with --map {name}=COLUMN, or what it is for all with --set {name}=VALUE."
+                f"{label} has no column for {name}, which each exposure must have; its columns are {columns}. Say "
+                f"which it is with --map {name}=COLUMN, or what it is for all with --set {name}=VALUE."
             )
     if ("tracking_ra" in found) != ("tracking_dec" in found):
         there, missing = sorted(("tracking_ra", "tracking_dec"), key=lambda name: name not in found)
-        raise IngestError(f"{label} has a column for {there} and none for {missing}; its columns are {listed}.")
+        raise IngestError(f"{label} has a column for {there} and none for {missing}; its columns are {columns}.")
     return found

@@ -5,16 +5,14 @@ from __future__ import annotations
 __all__ = ["gone_error", "ingest_files"]
 
 from collections.abc import Sequence
-from typing import cast
 
 from lsst.daf.butler import Butler, FileDataset
-from lsst.daf.butler.datastores.fileDatastore import FileDatastore
-from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources import ResourcePath
 
 from ..errors import IngestError
 from ..instruments.formatter import RawFormatter
 from ..repository import StaleError
+from ..repository.database import file_places
 
 
 def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> None:
@@ -27,18 +25,15 @@ def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> 
     Raises `IngestError` if a file is not there any more, or cannot be transferred in this way; `StaleError` if another
     process does the same at this moment.
     """
-    datastore = cast(DirectButler, butler)._datastore
-    if mode == "direct" or not isinstance(datastore, FileDatastore):
+    places = None if mode == "direct" else file_places(butler, datasets, RawFormatter)
+    if places is None:
         butler.ingest(*datasets, transfer=mode)
         return
-    data_ids = butler._expand_data_ids([dataset.refs[0].dataId for dataset in datasets])
     placed: list[FileDataset] = []
-    for dataset, data_id in zip(datasets, data_ids, strict=True):
+    for dataset, place in zip(datasets, places, strict=True):
         source = ResourcePath(dataset.path)
-        # The Butler has no public way to the name that it would give to the file.
-        location = datastore._calculate_ingested_datastore_name(source, dataset.refs[0].expanded(data_id), RawFormatter)
         try:
-            location.uri.transfer_from(source, transfer=mode, overwrite=True)
+            place.transfer_from(source, transfer=mode, overwrite=True)
         except FileNotFoundError as error:
             raise gone_error(str(source)) from error
         except FileExistsError as error:
@@ -46,7 +41,7 @@ def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> 
             raise StaleError(str(error)) from error
         except (RuntimeError, ValueError) as error:
             raise IngestError(f"{source}: transfer mode {mode} is not possible: {error}.") from error
-        placed.append(FileDataset(location.uri, dataset.refs, formatter=dataset.formatter))
+        placed.append(FileDataset(place, dataset.refs, formatter=dataset.formatter))
     butler.ingest(*placed, transfer=None)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "known_sites", "merged_header", "translate_file"]
+__all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "known_sites", "translate_file"]
 
 import logging
-from collections import ChainMap
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,38 +20,41 @@ from ..raws import RawFile
 
 _LOG = logging.getLogger(__name__)
 
-EXPOSURE_PROPERTIES = frozenset(
-    {
-        "altaz_begin",
-        "boresight_rotation_angle",
-        "boresight_rotation_coord",
-        "can_see_sky",
-        "dark_time",
-        "datetime_begin",
-        "datetime_end",
-        "exposure_group",
-        "exposure_id",
-        "exposure_time",
-        "group_counter_end",
-        "group_counter_start",
-        "has_simulated_content",
-        "object",
-        "observation_counter",
-        "observation_id",
-        "observation_reason",
-        "observation_type",
-        "observing_day",
-        "observing_day_offset",
-        "physical_filter",
-        "science_program",
-        "tracking_radec",
-        "visit_id",
-    }
+PROPERTIES = (
+    "instrument",
+    "exposure_id",
+    "observation_id",
+    "visit_id",
+    "observing_day",
+    "observing_day_offset",
+    "observation_counter",
+    "group_counter_start",
+    "group_counter_end",
+    "exposure_group",
+    "observation_type",
+    "observation_reason",
+    "can_see_sky",
+    "has_simulated_content",
+    "datetime_begin",
+    "exposure_time",
+    "datetime_end",
+    "dark_time",
+    "physical_filter",
+    "object",
+    "science_program",
+    "tracking_radec",
+    "boresight_rotation_angle",
+    "boresight_rotation_coord",
+    "altaz_begin",
+    "detector_num",
+    "detector_unique_name",
+    "detector_name",
+    "detector_group",
 )
-"""What an exposure record is made of."""
+"""What exposure and detector records are made of, in the order in which it is printed."""
 
-DETECTOR_PROPERTIES = frozenset({"detector_group", "detector_name", "detector_num", "detector_unique_name"})
-"""What a detector record is made of."""
+DETECTOR_PROPERTIES = frozenset(name for name in PROPERTIES if name.startswith("detector_"))
+EXPOSURE_PROPERTIES = frozenset(PROPERTIES) - DETECTOR_PROPERTIES - {"instrument"}
 
 _REQUIRED = (
     "exposure_id",
@@ -101,7 +103,7 @@ def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = 
     images = list(file.images)
     if not images:
         raise IngestError(f"{file.uri}: there is no image in it; expected a raw image with two axes in some HDU.")
-    header = merged_header(file, images[0])
+    header = file.merged_header(images[0])
     if translator is None:
         translator = _find_translator(file, header)
     else:
@@ -114,11 +116,11 @@ def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = 
         detectors = {}
         first = None
         for index in images:
-            detector, _ = _detector(file, merged_header(file, index), translator, DETECTOR_PROPERTIES)
+            detector, _ = _detector(file, file.merged_header(index), translator, DETECTOR_PROPERTIES)
             if detector is not None and detector.id not in detectors:
                 detectors[detector.id] = detector
                 first = index if first is None else first
-        header = merged_header(file, images[0] if first is None else first)
+        header = file.merged_header(images[0] if first is None else first)
         observation = _translate(file, header, translator, EXPOSURE_PROPERTIES)
     for name in _REQUIRED:
         if getattr(observation, name) is None:
@@ -141,7 +143,7 @@ def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> Non
     Raises `IngestError` if no image's header has what the description says of the instrument's files.
     """
     description = getattr(translator, "description", None)
-    headers = [merged_header(file, index) for index in file.images]
+    headers = [file.merged_header(index) for index in file.images]
     if description is None or any(translator.can_translate(header) for header in headers):
         return
     expected = ", ".join(f"{key}={' or '.join(map(repr, values))}" for key, values in description.recognise.items())
@@ -150,13 +152,6 @@ def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> Non
         f"{file.uri} is not from {description.name}: expected {expected}, and the header has {found}. Leave it out, or "
         "correct recognise in the description."
     )
-
-
-def merged_header(file: RawFile, index: int) -> MutableMapping[str, Any]:
-    """Put the header of an HDU before the primary one."""
-    # A view, because a translator reads a quarter of the cards, and parsing them takes most of the time.
-    maps: Sequence[Any] = (file.headers[index], file.headers[0]) if index else (file.headers[0],)
-    return ChainMap({}, *maps)
 
 
 @contextmanager

@@ -20,10 +20,11 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
 from lsst.daf.butler import DataId, DimensionRecord
 from lsst.pipe.base import Instrument
 from lsst.utils import doImportType
+
+from ..yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from astro_metadata_translator import MetadataTranslator
@@ -137,4 +138,5 @@ def _known(name: str) -> dict[str, Any]:
 
 @cache
 def _table() -> dict[str, dict[str, Any]]:
-    return yaml.safe_load(resources.files(__package__).joinpath("known.yaml").read_text())
+    table: dict[str, dict[str, Any]] = load_yaml(resources.files(__package__).joinpath("known.yaml").read_text())
+    return table

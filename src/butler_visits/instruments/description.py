@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-import yaml
 from lsst.resources import ResourcePath, ResourcePathExpression
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ..camera import Camera
 from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFileError, DescriptionError
+from ..yaml_files import load_yaml
 from .sources import Model, Properties
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=32, strip_whitespace=True)]
@@ -250,11 +250,11 @@ def read_description(uri: ResourcePathExpression) -> InstrumentDescription:
 def _read_yaml(path: ResourcePath, what: str) -> Any:
     name = path.ospath if path.isLocal else str(path)
     try:
-        return yaml.load(path.read(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return load_yaml(path.read())
     except FileNotFoundError:
         raise DescriptionError(f"There is no {what} {name}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DescriptionError(f"{name} is no YAML file: {' '.join(str(error).split())}.") from error
+    except ValueError as error:
+        raise DescriptionError(f"{name} is no YAML file: {error}.") from error
     except OSError as error:
         raise DescriptionError(f"The {what} {name} cannot be read: {error}.") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 # The base class's types do not allow for what a header lacks, which its users do.
 # mypy: disable-error-code="override"
 
-__all__ = ["REQUIRED_PROPERTIES", "DescribedTranslator", "make_translator"]
+__all__ = ["DescribedTranslator", "make_translator"]
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +18,6 @@ from astropy.time import Time, TimeDelta
 from .description import Detector, InstrumentDescription
 from .header_values import HeaderValues, same_value
 from .sources import NumberSource
-
-REQUIRED_PROPERTIES = frozenset({"exposure_id", "observation_id", "observation_type", "datetime_begin"})
-"""Properties without which there is no exposure record."""
 
 _OBSERVATION_TYPES = {
     "object": "science",

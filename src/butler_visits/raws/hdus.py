@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DetectorImage", "Section", "find_detector", "read_section"]
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from astro_metadata_translator import ObservationInfo
 from astropy.io import fits
 
 from ..errors import RawFileError
+from ..lists import listed
 from .headers import DETECTOR_KEYS, PART_KEYS, RawFile
 
 _SECTION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
@@ -62,7 +63,7 @@ def find_detector(file: RawFile, detector: int, full_name: str | None, *, alone:
     hdus = _hdus_of_detector(file, detector, full_name, alone)
     with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
     if not with_wcs:
-        where = file.label(hdus[0]) if len(hdus) == 1 else f"{file.uri}, HDUs {_numbers(hdus)}"
+        where = file.label(hdus[0]) if len(hdus) == 1 else f"{file.uri}, HDUs {listed(hdus)}"
         raise RawFileError(
             f"{where}: no celestial WCS for detector {detector}; expected CTYPE1 and CTYPE2 such as RA---TAN and "
             "DEC--TAN in the header."
@@ -95,17 +96,17 @@ def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone
     found = named(number, PART_KEYS)
     if found:
         return found
-    listed = "; ".join(f"{i}{_listed(file.headers[i])}" for i in images)
+    shown = "; ".join(f"{i}{_keys(file.headers[i])}" for i in images)
     called = f"detector {detector}" + (f" ({full_name})" if full_name else "")
     raise RawFileError(
         f"{file.uri}: no HDU is known to show {called}. "
-        + (f"Its images are in HDUs {listed}; " if images else "It has no image; ")
+        + (f"Its images are in HDUs {shown}; " if images else "It has no image; ")
         + f"expected one image, the id or name in one of {', '.join((*DETECTOR_KEYS, *PART_KEYS))}, or amplifiers with "
         "DATASEC and DETSEC."
     )
 
 
-def _listed(header: fits.Header) -> str:
+def _keys(header: fits.Header) -> str:
     names = [f"{key}={header[key]!r}" for key in (*DETECTOR_KEYS, *PART_KEYS) if key in header]
     return f" ({', '.join(names)})" if names else ""
 
@@ -169,7 +170,7 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     if section is None:
         if len(hdus) > 1:
             raise RawFileError(
-                f"{file.label(index)}: no DETSEC or CCDSEC; expected one in each of HDUs {_numbers(hdus)}, which show "
+                f"{file.label(index)}: no DETSEC or CCDSEC; expected one in each of HDUs {listed(hdus)}, which show "
                 "one detector."
             )
         section = Section(1, abs(data.x1 - data.x0) + 1, 1, abs(data.y1 - data.y0) + 1)
@@ -232,7 +233,3 @@ def read_section(file: RawFile, index: int, key: str) -> Section | None:
     if min(section) < 1:
         raise RawFileError(f"{file.label(index)}: {key} is {value!r}; pixels are counted from 1.")
     return section
-
-
-def _numbers(indices: Iterable[int]) -> str:
-    return ", ".join(map(str, indices))

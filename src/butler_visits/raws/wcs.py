@@ -17,9 +17,8 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import wcs_to_celestial_frame
 
 from ..errors import RawFileError
+from ..geometry import FloatArray, directions
 from .hdus import DetectorImage
-
-FloatArray = npt.NDArray[np.float64]
 
 _GRID = 11
 """Points along each axis of a detector on which a WCS is compared with a camera."""
@@ -83,7 +82,7 @@ class RawWcs:
         image = np.asarray(pixels, dtype=float) * self.image.scale + self.image.offset
         world = self._wcs.all_pix2world(image, 0)
         lon, lat = np.deg2rad(world[:, self._wcs.wcs.lng]), np.deg2rad(world[:, self._wcs.wcs.lat])
-        vectors = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+        vectors = directions(lon, lat)
         if isinstance(self._frame, ICRS):
             return vectors
         coordinates = SkyCoord(*vectors.T, frame=self._frame, representation_type="cartesian")

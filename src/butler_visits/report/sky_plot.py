@@ -13,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import VisitsError
-from ..geometry import lon_lat
+from ..geometry import FloatArray, lon_lat
 from ..geometry.cells import depth, order_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
-
-FloatArray = npt.NDArray[np.float64]
 
 _SIDE = 9.0
 """Inches along the longer side of a map."""

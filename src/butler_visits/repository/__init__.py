@@ -1,6 +1,6 @@
 """All of the Butler and all SQL: records read and written in bulk, and which camera and which raws apply."""
 
-from .database import lock_exposures
+from .database import in_transaction, lock_exposures
 from .reading import (
     expand_collections,
     fetch_bands,
@@ -14,7 +14,7 @@ from .reading import (
     resolve_instrument,
     select_exposures,
 )
-from .retry import GaveUpError, in_transaction, try_again, until_written
+from .retry import GaveUpError, try_again, until_written
 from .stored import StoredVisit, fetch_exposures_of_visits, fetch_visits_of_exposures, read_visits
 from .writing import Changes, StaleError, register_run, write_changes
 

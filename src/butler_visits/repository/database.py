@@ -1,35 +1,79 @@
-"""The database behind a Butler, for the little that the Butler's own methods cannot do."""
+"""The only file that knows what is private to the Butler: its database, its tables and where its datastore puts files.
+
+A test says by name what of it a new version of the Butler no longer has.
+"""
 
 from __future__ import annotations
 
-__all__ = ["BATCH", "database_of", "lock_exposures", "lock_visits"]
+__all__ = [
+    "database_name",
+    "database_of",
+    "file_places",
+    "in_transaction",
+    "lock_exposures",
+    "lock_visits",
+    "read_columns",
+    "update_exposure_regions",
+]
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import sqlalchemy
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, FileDataset, FormatterV2
+from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.daf.butler.registry.interfaces import Database
+from lsst.resources import ResourcePath
+from lsst.sphgeom import Region
 
 from ..errors import VisitsError
-from ..lists import batches
-
-BATCH = 10_000
-"""Values in one list of a statement: PostgreSQL takes 65,535 in all."""
+from ..lists import id_batches
 
 
 def database_of(butler: Butler) -> Database:
-    """Return the database of a repository's registry.
-
-    Raises `VisitsError` if the Butler speaks to a server and not to a database.
-    """
+    """Return the database of a repository's registry; `VisitsError` if the Butler speaks to a server instead."""
     if not isinstance(butler, DirectButler):
         raise VisitsError(
             f"A {type(butler).__name__} has no database of its own; open the repository with a configuration that "
             "names its database."
         )
-    # The Butler has no public way to it.
     return butler._registry._db
+
+
+def database_name(butler: Butler) -> str:
+    """Say which database a repository has."""
+    return str(database_of(butler))
+
+
+def in_transaction(butler: Butler) -> bool:
+    """Tell whether a Butler is in a transaction."""
+    return database_of(butler).isInTransaction()
+
+
+def _table(database: Database, name: str, columns: Iterable[str], ids: Iterable[str]) -> sqlalchemy.TableClause:
+    kinds: dict[str, Any] = dict.fromkeys(("instrument", *columns))
+    # Ids do not fit into what SQLAlchemy takes for an integer by itself.
+    kinds.update(dict.fromkeys(ids, sqlalchemy.BigInteger))
+    return sqlalchemy.table(name, *map(sqlalchemy.column, kinds, kinds.values()), schema=database.namespace)
+
+
+def read_columns(
+    butler: Butler, table: str, instrument: str, *columns: str, **only: Sequence[int]
+) -> list[tuple[Any, ...]]:
+    """Read columns of all rows of an instrument, or of those that have one of the given values in a column.
+
+    From universe 6 on the Butler's queries join a visit and its exposures on ``day_obs``, and leave out those of
+    another day. Of regions they would make an object each, of which only the bytes are wanted: that takes eight times
+    as long.
+    """
+    database = database_of(butler)
+    source = _table(database, table, columns, only)
+    statement = sqlalchemy.select(*(source.c[name] for name in columns)).where(source.c.instrument == instrument)
+    for name, values in only.items():
+        statement = statement.where(source.c[name].in_(values))
+    with database.query(statement) as rows:
+        return [tuple(row) for row in rows]
 
 
 def lock_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> None:
@@ -52,15 +96,32 @@ def lock_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) ->
 
 def _lock(butler: Butler, element: str, instrument: str, ids: Iterable[int], *, shares_key: bool) -> None:
     database = database_of(butler)
-    # Ids do not fit into what SQLAlchemy takes for an integer by itself.
-    table = sqlalchemy.table(
-        element,
-        sqlalchemy.column("instrument"),
-        sqlalchemy.column("id", sqlalchemy.BigInteger),
-        schema=database.namespace,
-    )
+    table = _table(database, element, (), ("id",))
     # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
-    for batch in batches(sorted(ids), BATCH):
+    for batch in id_batches(ids):
         rows = sqlalchemy.select(table.c.id).where(table.c.instrument == instrument, table.c.id.in_(batch))
         with database.query(rows.order_by(table.c.id).with_for_update(key_share=shares_key)):
             pass
+
+
+def update_exposure_regions(
+    butler: Butler, instrument: str, regions: Callable[[], Sequence[tuple[int, int, Region]]]
+) -> None:
+    """Update exposures' regions in the registry's ObsCore table; they are made only if there is one."""
+    obscore = butler.registry.obsCoreTableManager
+    if obscore is not None and (rows := regions()):
+        obscore.update_exposure_regions(instrument, rows)
+
+
+def file_places(
+    butler: Butler, datasets: Sequence[FileDataset], formatter: type[FormatterV2]
+) -> list[ResourcePath] | None:
+    """Say where the datastore would put files that are ingested; `None` if it is not one of files."""
+    if not isinstance(butler, DirectButler) or not isinstance(datastore := butler._datastore, FileDatastore):
+        return None
+    refs = [dataset.refs[0] for dataset in datasets]
+    data_ids = butler._expand_data_ids([ref.dataId for ref in refs])
+    return [
+        datastore._calculate_ingested_datastore_name(ResourcePath(dataset.path), ref.expanded(data_id), formatter).uri
+        for dataset, ref, data_id in zip(datasets, refs, data_ids, strict=True)
+    ]

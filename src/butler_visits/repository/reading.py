@@ -30,8 +30,7 @@ from lsst.sphgeom import Region
 
 from ..errors import RecordError, VisitsError
 from ..instruments import import_instrument_class, known_class_name, load_instrument
-from ..lists import batches
-from .database import BATCH
+from ..lists import id_batches
 
 
 def resolve_instrument(butler: Butler, name: str) -> str:
@@ -119,7 +118,7 @@ def _records(
     butler: Butler, element: str, instrument: str, dimension: str, ids: Iterable[int]
 ) -> Iterator[DimensionRecord]:
     """Read an element's records for the given values of a dimension."""
-    for batch in batches(sorted(set(ids)), BATCH):
+    for batch in id_batches(ids):
         what = f"{element} record of {instrument}, {dimension} {batch[0]} to {batch[-1]},"
         with readable(what), butler.query() as query:
             yield from query.dimension_records(element).where(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GaveUpError", "in_transaction", "try_again", "until_written"]
+__all__ = ["GaveUpError", "try_again", "until_written"]
 
 import logging
 import random
@@ -15,7 +15,8 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import DatabaseError
-from .database import database_of
+from ..lists import first_line
+from .database import database_name, in_transaction
 from .writing import StaleError
 
 _T = TypeVar("_T")
@@ -92,11 +93,6 @@ def until_written(plan: Callable[[], _P], write: Callable[[_P], _T], left: Calla
                 raise GaveUpError(error, attempts) from error
 
 
-def in_transaction(butler: Butler) -> bool:
-    """Tell whether a Butler is in a transaction."""
-    return database_of(butler).isInTransaction()
-
-
 def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
     """Call a function, again and with growing waits where the database says that it may go better another time.
 
@@ -112,7 +108,7 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
             # A transaction of the caller's is lost with all that was done in it, which cannot be done again here.
             if not _is_temporary(error) or (butler is not None and in_transaction(butler)):
                 raise
-            _LOG.warning("The database failed (%s); trying again in up to %g s.", _first_line(error), wait)
+            _LOG.warning("The database failed (%s); trying again in up to %g s.", first_line(error), wait)
         # Writers that were in each other's way must not meet again.
         time.sleep(random.uniform(0.5, 1.0) * wait)
     try:
@@ -121,7 +117,7 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
         if not _is_temporary(error):
             raise
         raise DatabaseError(
-            f"{_database(butler)} failed {len(_WAITS) + 1} times, at last with: {_first_line(error)}. Each visit is "
+            f"{_database(butler)} failed {len(_WAITS) + 1} times, at last with: {first_line(error)}. Each visit is "
             "stored whole or not at all, so it can be done again when the database is back."
         ) from error
 
@@ -130,7 +126,7 @@ def _database(butler: Butler | None) -> str:
     if butler is None:
         return "The repository's database"
     roots = [str(root) for root in butler.get_datastore_roots().values() if root is not None]
-    return f"Repository {', '.join(roots)}: its database ({database_of(butler)})"
+    return f"Repository {', '.join(roots)}: its database ({database_name(butler)})"
 
 
 def _is_temporary(error: Exception) -> bool:
@@ -154,8 +150,3 @@ def _is_temporary(error: Exception) -> bool:
                 return operational and not any(words in str(cause) for words in _REFUSED)
             return code in _TEMPORARY or code.startswith("08")
     return False
-
-
-def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "orig", None) or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -14,14 +14,13 @@ __all__ = [
 
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import sqlalchemy
 from lsst.daf.butler import Butler, DimensionRecord
 
-from ..lists import batches
-from .database import BATCH, database_of
+from ..lists import id_batches
+from .database import read_columns
 from .reading import fetch_visits, readable, select_exposures, sets_of
 
 
@@ -54,16 +53,18 @@ def read_visits(butler: Butler, instrument: str, where: str = "") -> list[Stored
 
 def fetch_visit_names(butler: Butler, instrument: str) -> dict[int, str]:
     """Read which visits there are."""
-    return dict(_rows(butler, "visit", instrument, "id", "name"))
+    return dict(read_columns(butler, "visit", instrument, "id", "name"))
 
 
 def fetch_exposures_of_visits(
     butler: Butler, instrument: str, visits: Iterable[int] | None = None
 ) -> dict[int, set[int]]:
     """Read which exposures belong to visits."""
-    some = [{}] if visits is None else [{"visit": batch} for batch in batches(sorted(set(visits)), BATCH)]
+    some = [{}] if visits is None else [{"visit": batch} for batch in id_batches(visits)]
     return sets_of(
-        row for only in some for row in _rows(butler, "visit_definition", instrument, "visit", "exposure", **only)
+        row
+        for only in some
+        for row in read_columns(butler, "visit_definition", instrument, "visit", "exposure", **only)
     )
 
 
@@ -71,50 +72,28 @@ def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterab
     """Read which visits exposures belong to."""
     return sets_of(
         row
-        for batch in batches(sorted(set(exposures)), BATCH)
-        for row in _rows(butler, "visit_definition", instrument, "exposure", "visit", exposure=batch)
+        for batch in id_batches(exposures)
+        for row in read_columns(butler, "visit_definition", instrument, "exposure", "visit", exposure=batch)
     )
 
 
 def fetch_visit_systems(butler: Butler, instrument: str) -> dict[int, set[int]]:
     """Read which visit systems visits are in."""
     if "visit_system_membership" in butler.dimensions.elements.names:
-        rows = _rows(butler, "visit_system_membership", instrument, "visit", "visit_system")
+        rows = read_columns(butler, "visit_system_membership", instrument, "visit", "visit_system")
     else:
-        rows = _rows(butler, "visit", instrument, "id", "visit_system")
+        rows = read_columns(butler, "visit", instrument, "id", "visit_system")
     return sets_of(rows)
 
 
 def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, bytes | None]]:
     """Read the regions of visits' detectors, encoded."""
     regions: dict[int, dict[int, bytes | None]] = defaultdict(dict)
-    for batch in batches(sorted(set(visits)), BATCH):
-        rows = _rows(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=batch)
+    for batch in id_batches(visits):
+        rows = read_columns(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=batch)
         for visit, detector, region in rows:
             regions[visit][detector] = None if region is None else _decoded(region)
     return dict(regions)
-
-
-def _rows(butler: Butler, table: str, instrument: str, *columns: str, **only: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Read columns of all rows of an instrument, or of those that have one of the given values in a column.
-
-    From universe 6 on the Butler's queries join a visit and its exposures on ``day_obs``, and leave out those of
-    another day. Of regions they would make an object each, of which only the bytes are wanted: that takes eight times
-    as long.
-    """
-    database = database_of(butler)
-    source = sqlalchemy.table(
-        table,
-        *(sqlalchemy.column(name) for name in ("instrument", *columns) if name not in only),
-        # Ids do not fit into what SQLAlchemy takes for an integer by itself.
-        *(sqlalchemy.column(name, sqlalchemy.BigInteger) for name in only),
-        schema=database.namespace,
-    )
-    statement = sqlalchemy.select(*(source.c[name] for name in columns)).where(source.c.instrument == instrument)
-    for name, values in only.items():
-        statement = statement.where(source.c[name].in_(values))
-    with database.query(statement) as rows:
-        return [tuple(row) for row in rows]
 
 
 def _decoded(region: str) -> bytes:

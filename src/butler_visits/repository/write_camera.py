@@ -26,6 +26,8 @@ from lsst.daf.butler.time_utils import TimeConverter
 from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFileError, CameraLookupError, VisitsError
+from ..lists import listed
+from ..yaml_files import load_yaml
 from .cameras import CAMERA_DATASET_TYPES, CameraFinder
 from .reading import fetch_detectors, fetch_instrument, resolve_instrument
 from .writing import register_run
@@ -96,7 +98,7 @@ def write_camera(
             "The camera has detectors that are not registered for %s, with the ids %s; visits can be defined with it "
             "when they are.",
             name,
-            ", ".join(map(str, unknown)),
+            listed(unknown),
         )
     dataset_type = DatasetType(
         _DATASET_TYPE, ["instrument"], "StructuredDataDict", isCalibration=True, universe=butler.dimensions
@@ -119,7 +121,7 @@ def write_camera(
             with butler.transaction():
                 ref = butler.find_dataset(dataset_type, instrument=name, collections=run)
                 if ref is None:
-                    ref = butler.put(yaml.safe_load(text), dataset_type, instrument=name, run=run)
+                    ref = butler.put(load_yaml(text), dataset_type, instrument=name, run=run)
                 butler.registry.certify(collection, [ref], timespan)
         except ConflictingDefinitionError:
             # Somebody else was first, just now.

@@ -12,7 +12,7 @@ from typing import Any
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import Region
 
-from .database import lock_visits
+from .database import lock_visits, update_exposure_regions
 from .reading import fetch_exposures, fetch_visits
 
 _ORDER = ("exposure", "visit", "visit_definition", "visit_system_membership", "visit_detector_region")
@@ -85,8 +85,7 @@ def write_changes(butler: Butler, changes: Changes) -> None:
             for records, replace in ((changes.inserted.get(element), False), (changes.replaced.get(element), True)):
                 if records:
                     butler.registry.insertDimensionData(universe[element], *records, conform=False, replace=replace)
-        if (obscore := butler.registry.obsCoreTableManager) is not None and (rows := changes.exposure_regions()):
-            obscore.update_exposure_regions(changes.instrument, rows)
+        update_exposure_regions(butler, changes.instrument, changes.exposure_regions)
 
 
 def _check_unchanged(what: str, expected: dict[int, Any], stored: dict[int, DimensionRecord]) -> None:

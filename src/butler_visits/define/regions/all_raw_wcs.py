@@ -17,7 +17,7 @@ from lsst.sphgeom import ConvexPolygon, Region
 
 from ...camera import Camera
 from ...errors import RawFileError, VisitsError
-from ...geometry import ARCSEC, encode_polygons, field_angle_to_sky, sky_hull
+from ...geometry import ARCSEC, FloatArray, encode_polygons, field_angle_to_sky, sky_hull
 from ...lists import batches
 from ...raws import RawWcs
 from ...repository.cameras import CameraFinder
@@ -25,8 +25,6 @@ from ...repository.raws import RawReader
 from ..visits import VisitDefinitionData, VisitRegions
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask
 from .raw_pointings import Failures, fit_camera_to_raws, no_raw
-
-FloatArray = npt.NDArray[np.float64]
 
 _TOLERANCE = 1e-3 * ARCSEC
 """A polygon reaches this far (radians) beyond a detector's curved edges at most, to need few vertices."""

@@ -47,9 +47,9 @@ class ExactFootprint:
         self.flip = flip
         self.detector_ids: list[int] = np.asarray(detector_ids)[order].tolist()
         self.corners: FloatArray = corners[order]
-        self._points: FloatArray = np.ascontiguousarray(self.corners.reshape(-1, 2))
+        self.points: FloatArray = np.ascontiguousarray(self.corners.reshape(-1, 2))
         # With the first detector, a hull begins with the same vertex as the hull of all corners does.
-        self._outer = np.union1d(near_hull(self._points), np.arange(4))
+        self.outer = np.union1d(near_hull(self.points), np.arange(4))
         self._order, self._convex = self._vertex_order()
 
     def _vertex_order(self) -> tuple[npt.NDArray[np.intp], list[bool]]:
@@ -71,12 +71,12 @@ class ExactFootprint:
 
     def visit_polygon(self, ra: float, dec: float, rotation: float) -> ConvexPolygon:
         """Make the outline of the whole camera."""
-        return _hull(field_angle_to_sky(self._points[self._outer], ra, dec, rotation, flip=self.flip))
+        return _hull(field_angle_to_sky(self.points[self.outer], ra, dec, rotation, flip=self.flip))
 
     def polygons(self, ra: float, dec: float, rotation: float) -> tuple[ConvexPolygon, dict[int, bytes]]:
         """Make the outlines of the whole camera and, encoded and by id, of all detectors."""
         directions = self.corner_directions(ra, dec, rotation)
-        outer = directions.reshape(-1, 3)[self._outer]
+        outer = directions.reshape(-1, 3)[self.outer]
         vertices = np.take_along_axis(directions, self._order[..., None], axis=1)
         encoded = dict(zip(self.detector_ids, encode_polygons(vertices), strict=True))
         if not all(self._convex):
@@ -87,7 +87,7 @@ class ExactFootprint:
 
     def corner_directions(self, ra: float, dec: float, rotation: float) -> FloatArray:
         """Find where all corners of all detectors are: unit vectors (D, 4, 3), by detector id."""
-        directions = field_angle_to_sky(self._points, ra, dec, rotation, flip=self.flip)
+        directions = field_angle_to_sky(self.points, ra, dec, rotation, flip=self.flip)
         return directions.reshape(*self.corners.shape[:2], 3)
 
     @staticmethod
@@ -99,7 +99,7 @@ class ExactFootprint:
         corners: dict[int, list[FloatArray]] = {}
         for footprint, pointing in parts:
             directions = footprint.corner_directions(*pointing)
-            near = np.isin(np.arange(len(footprint._points)), footprint._outer).reshape(-1, 4)
+            near = np.isin(np.arange(len(footprint.points)), footprint.outer).reshape(-1, 4)
             for index, detector in enumerate(footprint.detector_ids):
                 corners.setdefault(detector, []).append(directions[index])
                 outer.setdefault(detector, []).append(directions[index][near[index]])

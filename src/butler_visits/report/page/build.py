@@ -21,7 +21,7 @@ import numpy.typing as npt
 from lsst.daf.butler import Timespan
 
 from ...errors import VisitsError
-from ...geometry import FloatArray
+from ...geometry import FloatArray, lon_lat
 from ...lists import batches
 from .coverage import cover
 from .detectors import Layouts
@@ -193,9 +193,8 @@ def _angles(vertices: FloatArray | None) -> list[float] | None:
     """Return ra, dec, ra, dec, ... in degrees, to a tenth of an arcsecond."""
     if vertices is None:
         return None
-    ra = np.arctan2(vertices[:, 1], vertices[:, 0]) % (2 * np.pi)
-    dec = np.arctan2(vertices[:, 2], np.hypot(vertices[:, 0], vertices[:, 1]))
-    return [float(angle) for angle in np.rad2deg(np.stack([ra, dec], axis=-1)).round(5).reshape(-1)]
+    angles: list[float] = lon_lat(vertices).round(5).ravel().tolist()
+    return angles
 
 
 def _shown(value: Any) -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from ...geometry import FloatArray
+from ...geometry import FloatArray, directions
+from ...geometry.cells import order_for
 
 _ORDERS = range(3, 9)
 """Orders of HEALPix grids: cells of 7.3 degrees to those of 0.23."""
@@ -55,7 +56,8 @@ def cover(outlines: Sequence[FloatArray | None], *, max_cells: int, max_members:
         centres /= np.linalg.norm(centres, axis=1)[:, None]
         # Chords to the farthest vertex; a little more, so that no cell is lost to rounding.
         radii = np.linalg.norm(vertices - centres[:, None], axis=-1).max(axis=1) * (1 + 1e-9)
-        order = _first_order(radii)
+        # Some cells across a typical field.
+        order = min(max(order_for(2 * float(np.median(radii)) / _ACROSS), _ORDERS[0]), _ORDERS[-1])
         while (pairs := _pairs(order, vertices, centres, radii, max_cells, max_members)) is None:
             order -= 1
         visits, cells = pairs
@@ -77,17 +79,6 @@ def _stacked(outlines: Sequence[FloatArray]) -> FloatArray:
     return stacked
 
 
-def _first_order(radii: FloatArray) -> int:
-    """Choose the grid with some cells across a typical field."""
-    wanted = 2 * float(np.median(radii)) / _ACROSS
-    return next((order for order in _ORDERS if _cell_size(order) <= wanted), _ORDERS[-1])
-
-
-def _cell_size(order: int) -> float:
-    """Return the side of a cell, radians."""
-    return float(np.sqrt(np.pi / 3) / (1 << order))
-
-
 def _pairs(
     order: int, vertices: FloatArray, centres: FloatArray, radii: FloatArray, max_cells: int, max_members: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
@@ -95,19 +86,18 @@ def _pairs(
     nside = 1 << order
     coarsest = order == _ORDERS[0]
     lon, lat = np.deg2rad(hpgeom.pixel_to_angle(nside, np.arange(12 * nside**2)))
-    directions = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-    tree = cKDTree(directions)
+    tree = cKDTree(directions(lon, lat))
     # The visits' centres alone tell of most grids that they are too fine.
     if not coarsest and len(np.unique(tree.query(centres)[1])) > max_cells:
         return None
-    visits, cells = np.concatenate(list(_pairs_of_batches(tree, directions, vertices, centres, radii)), axis=1)
+    visits, cells = np.concatenate(list(_pairs_of_batches(tree, vertices, centres, radii)), axis=1)
     if not coarsest and (len(visits) > max_members or len(np.unique(cells)) > max_cells):
         return None
     return visits, cells
 
 
 def _pairs_of_batches(
-    tree: cKDTree, directions: FloatArray, vertices: FloatArray, centres: FloatArray, radii: FloatArray
+    tree: cKDTree, vertices: FloatArray, centres: FloatArray, radii: FloatArray
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Yield visits and their cells, shape (2, K), batch by batch."""
     for start in range(0, len(centres), _BATCH):
@@ -119,7 +109,7 @@ def _pairs_of_batches(
         corners = vertices[batch]
         # A point is inside where it is on the inner side of each edge's great circle.
         normals = np.cross(corners, np.roll(corners, -1, axis=1))
-        inside = (np.einsum("pei,pi->pe", normals[visits - start], directions[cells]) >= 0).all(axis=1)
+        inside = (np.einsum("pei,pi->pe", normals[visits - start], tree.data[cells]) >= 0).all(axis=1)
         visits, cells = visits[inside], cells[inside]
         without = np.setdiff1d(np.arange(start, start + len(near)), visits)
         visits = np.concatenate([visits, without])

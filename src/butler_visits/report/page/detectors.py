@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from lsst.sphgeom import Region
 
-from ...geometry import ARCSEC, FloatArray, decode_polygon
+from ...geometry import ARCSEC, FloatArray, axes, decode_polygon, ra_dec
 
 _TOLERANCE = 0.1 * ARCSEC
 """Detectors that are nowhere further apart than this (radians) are drawn alike: a page rounds more than that."""
@@ -101,10 +101,10 @@ class Layouts:
 
     def _keep(self, kind: _Kind, vertices: FloatArray) -> bool:
         """Keep a layout, if there is space for it."""
-        centre, axes = _frame(vertices)
-        plane = np.rad2deg((vertices @ axes.T) / (vertices @ centre)[:, None])
-        step = float(np.abs(plane).max() / _STEPS)
-        points = base64.b64encode(np.rint(plane / step).astype("<i2").tobytes()).decode()
+        centre, plane = _frame(vertices)
+        offsets = np.rad2deg((vertices @ plane.T) / (vertices @ centre)[:, None])
+        step = float(np.abs(offsets).max() / _STEPS)
+        points = base64.b64encode(np.rint(offsets / step).astype("<i2").tobytes()).decode()
         number = self._kinds.get(kind, len(self.kinds))
         layout = {"kind": number, "step": step, "points": points}
         size = len(json.dumps(layout))
@@ -123,13 +123,11 @@ class Layouts:
 
     def _place(self, number: int, reference: FloatArray, visits: Sequence[int] | Any, rotations: FloatArray) -> None:
         """Note where visits are that have a layout, turned by rotations of shape (N, 3, 3)."""
-        centre, axes = _frame(reference)
+        centre, plane = _frame(reference)
         centres = rotations @ centre
-        ra = np.arctan2(centres[:, 1], centres[:, 0])
-        dec = np.arctan2(centres[:, 2], np.hypot(centres[:, 0], centres[:, 1]))
-        first_axis = rotations @ axes[0]
-        east, north = _axes(ra, dec)
-        along_east, along_north = (np.einsum("ni,ni->n", first_axis, axis) for axis in (east, north))
+        ra, dec = ra_dec(centres)
+        first_axis = rotations @ plane[0]
+        along_east, along_north = (np.einsum("ni,ni->n", first_axis, axis) for axis in axes(ra, dec))
         degrees = np.rad2deg([ra % (2 * np.pi), dec, np.arctan2(along_north, along_east)]).round(6)
         for visit, place in zip(visits, degrees.T.tolist(), strict=True):
             self.places[int(visit)] = (number, *place)
@@ -139,15 +137,7 @@ def _frame(vertices: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the centre of points, and the axes to the east and north there, of shape (2, 3)."""
     centre = vertices.mean(axis=0)
     centre /= np.linalg.norm(centre)
-    ra, dec = np.arctan2(centre[1], centre[0]), np.arctan2(centre[2], np.hypot(centre[0], centre[1]))
-    return centre, np.stack(_axes(ra, dec))
-
-
-def _axes(ra: npt.ArrayLike, dec: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return the unit vectors to the east and to the north, each of shape (..., 3)."""
-    sin_ra, cos_ra, sin_dec, cos_dec = np.sin(ra), np.cos(ra), np.sin(dec), np.cos(dec)
-    east = np.stack([-sin_ra, cos_ra, np.zeros_like(sin_ra)], axis=-1)
-    return east, np.stack([-sin_dec * cos_ra, -sin_dec * sin_ra, cos_dec], axis=-1)
+    return centre, np.stack(axes(*ra_dec(centre)))
 
 
 def _fit(

@@ -15,6 +15,7 @@ from ...config import DefineVisitsConfig
 from ...define.visit_plan import VisitPlan
 from ...define.visits import PlannedVisit
 from ...geometry import FloatArray, decode_polygon
+from ...lists import counted
 from .model import Page, PageVisit, Undefined
 from .undefined import failures_of, off_sky, undefined_exposures
 
@@ -61,12 +62,12 @@ def visits_page(
     ]
     undefined = undefined_exposures(butler, instrument, exposures, collections=collections, config=config)
     missing = sum(entry.count for entry in undefined)
-    selected = f"the {_count(len(exposures), 'exposure')} of {instrument} that match {where!r}" if where else ""
+    selected = f"the {counted(len(exposures), 'exposure', ',')} of {instrument} that match {where!r}" if where else ""
     return Page(
         title=f"Visits of {instrument}",
         lines=[
-            f"{_count(len(visits), 'visit')} of {selected or _count(len(exposures), 'exposure')}.",
-            *([f"{_count(missing, 'exposure')} without a visit."] if missing else []),
+            f"{counted(len(visits), 'visit', ',')} of {selected or counted(len(exposures), 'exposure', ',')}.",
+            *([f"{counted(missing, 'exposure', ',')} without a visit."] if missing else []),
         ],
         visits=visits,
         undefined=undefined,
@@ -128,7 +129,3 @@ def _fields(record: DimensionRecord) -> dict[str, object]:
 
 def _outline(region: Region | None) -> FloatArray | None:
     return None if region is None else decode_polygon(region.encode())
-
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number:,} {what}s"
