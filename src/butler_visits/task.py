@@ -25,10 +25,11 @@ from .define.exposures import Selection, Selector, as_list
 from .define.groups import GroupExposuresTask
 from .define.outcome import Outcome, RunResult
 from .define.plan import plan_visits
+from .define.records import visit_system_records
 from .define.regions import ComputeVisitRegionsTask
 from .define.visit_plan import VisitPlan
 from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData
-from .define.write import sync_visit_systems, write_again
+from .define.write import write_again
 from .errors import WorkerError
 from .lists import batches_of_families, counted, isolate, reason_of
 from .workers.distribute import distribute, distributed_chunk_size
@@ -316,8 +317,10 @@ class DefineVisitsTask(Task):
         if items:
             first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
             # Each time: a transaction of the caller's that was rolled back takes them along.
-            systems = self.groupExposures.getVisitSystems()
-            repository.try_again(self.butler, lambda: sync_visit_systems(self.butler, first.instrument, systems))
+            systems = visit_system_records(first.instrument, self.groupExposures.getVisitSystems(), self.universe)
+            repository.try_again(
+                self.butler, lambda: repository.sync_visit_systems(self.butler, first.instrument, systems)
+            )
         total = Outcome()
         bar: ProgressBar[None]
         with self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar, closing(outcomes):

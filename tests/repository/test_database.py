@@ -17,6 +17,8 @@ PRIVATE = {
     "_registry._db.namespace": None,
     "_registry._db.query": ("sql",),
     "_registry._db.isInTransaction": (),
+    "_registry._db.getTimespanRepresentation": (),
+    "_registry._managers.collections.getCollectionForeignKeyName": (),
     "_expand_data_ids": ("data_ids",),
     "_datastore._calculate_ingested_datastore_name": ("srcUri", "ref", "formatter"),
     "registry.obsCoreTableManager": None,
@@ -29,6 +31,7 @@ TABLES = {
     "visit_definition": ("visit", "exposure"),
     "visit_system_membership": ("visit", "visit_system"),
     "visit_detector_region": ("visit", "detector", "region"),
+    "visit_system": ("id", "name"),
 }
 """Tables of its database, and their columns that are read."""
 

@@ -11,8 +11,9 @@ from functools import partial
 from .. import repository
 from ..define.outcome import Outcome
 from ..define.plan import plan_visits
+from ..define.records import visit_system_records
 from ..define.visits import Action, Failure, Options, PlannedVisit, label_of
-from ..define.write import sync_visit_systems, write_visits
+from ..define.write import write_visits
 from ..errors import DefinitionError
 from ..lists import isolate, reason_of
 from ..task import DefineVisitsTask
@@ -57,8 +58,8 @@ def repair_visits(
     butler = task.butler
 
     def mend(to_define: list[PlannedVisit], to_complete: list[PlannedVisit]) -> None:
-        systems = task.groupExposures.getVisitSystems()
-        repository.try_again(butler, lambda: sync_visit_systems(butler, instrument, systems))
+        systems = visit_system_records(instrument, task.groupExposures.getVisitSystems(), butler.dimensions)
+        repository.try_again(butler, lambda: repository.sync_visit_systems(butler, instrument, systems))
         for checked, incremental in ((to_define, False), (to_complete, True)):
             options = Options(
                 collections=collections, incremental=incremental, check_detector_regions=True, skip_errors=True

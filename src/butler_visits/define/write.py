@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["sync_visit_systems", "write_again", "write_visits"]
+__all__ = ["write_again", "write_visits"]
 
 from collections.abc import Callable, Sequence
 
@@ -13,14 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from ..errors import DefinitionError
 from ..repository.reading import fetch_detectors
 from ..repository.retry import GaveUpError, until_written
-from ..repository.writing import Changes, sync_records, write_changes
-from .records import definition_records, detector_region_records, membership_records, visit_system_records
-from .visits import PlannedVisit, VisitSystem, label_of
-
-
-def sync_visit_systems(butler: Butler, instrument: str, systems: set[VisitSystem]) -> None:
-    """Make sure that visit systems are there; `ConflictingDefinitionError` where an id is there with another name."""
-    sync_records(butler, "visit_system", instrument, visit_system_records(instrument, systems, butler.dimensions))
+from ..repository.writing import Changes, write_changes
+from .records import definition_records, detector_region_records, membership_records
+from .visits import PlannedVisit, label_of
 
 
 def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obscore: bool) -> None:

@@ -16,7 +16,7 @@ from .reading import (
 )
 from .retry import GaveUpError, try_again, until_written
 from .stored import StoredVisit, fetch_exposures_of_visits, fetch_visits_of_exposures, read_visits
-from .writing import Changes, StaleError, register_run, write_changes
+from .writing import Changes, StaleError, register_run, sync_visit_systems, write_changes
 
 __all__ = [
     "Changes",
@@ -40,6 +40,7 @@ __all__ = [
     "register_run",
     "resolve_instrument",
     "select_exposures",
+    "sync_visit_systems",
     "try_again",
     "until_written",
     "write_changes",

@@ -14,7 +14,6 @@ from lsst.daf.butler import (
     CollectionType,
     DimensionRecord,
     MissingCollectionError,
-    MissingDatasetTypeError,
     Timespan,
 )
 from lsst.pipe.base import Instrument
@@ -25,6 +24,7 @@ from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping, read_yaml_camera
 from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
+from .database import read_certified
 from .reading import expand_collections
 
 _LOG = logging.getLogger(__name__)
@@ -104,34 +104,14 @@ class CameraFinder:
         return flat
 
     def _certified(self, instrument: str, collections: Sequence[str]) -> list[_Certified]:
-        """List all cameras of the instrument, the first to be taken first; one query for each dataset type."""
+        """List all cameras of the instrument, the first to be taken first."""
         certified: list[_Certified] = []
-        if not collections:
-            return certified
-        for dataset_type in CAMERA_DATASET_TYPES:
-            try:
-                # Of a type that is not registered the Butler knows faster than a query finds out.
-                self._butler.get_dataset_type(dataset_type)
-                with self._butler.query() as query:
-                    rows = list(
-                        query.join_dataset_search(dataset_type, collections)
-                        .general(
-                            ["instrument"],
-                            dataset_fields={dataset_type: {"dataset_id", "collection", "timespan"}},
-                            find_first=False,
-                        )
-                        .where(instrument=instrument)
-                    )
-            except MissingDatasetTypeError:
-                continue
+        for dataset_type in CAMERA_DATASET_TYPES if collections else ():
             found = [
-                _Certified(
-                    row[f"{dataset_type}.dataset_id"],
-                    dataset_type,
-                    row[f"{dataset_type}.collection"],
-                    row[f"{dataset_type}.timespan"] or Timespan(None, None),
+                _Certified(dataset_id, dataset_type, collection, timespan)
+                for dataset_id, collection, timespan in read_certified(
+                    self._butler, dataset_type, instrument, collections
                 )
-                for row in rows
             ]
             certified.extend(sorted(found, key=lambda c: collections.index(c.collection)))
         return certified

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Changes", "StaleError", "register_run", "sync_records", "write_changes"]
+__all__ = ["Changes", "StaleError", "register_run", "sync_visit_systems", "write_changes"]
 
 import dataclasses
 from collections import defaultdict
@@ -12,7 +12,7 @@ from typing import Any
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import Region
 
-from .database import lock_visits, update_exposure_regions
+from .database import lock_visits, read_columns, update_exposure_regions
 from .reading import fetch_exposures, fetch_visits
 
 _ORDER = ("exposure", "visit", "visit_definition", "visit_system_membership", "visit_detector_region")
@@ -54,14 +54,13 @@ def register_run(butler: Butler, name: str) -> None:
         butler.collections.register(name)
 
 
-def sync_records(butler: Butler, element: str, instrument: str, records: Iterable[DimensionRecord]) -> None:
-    """Make sure that records are there whose key is ``id``; `ConflictingDefinitionError` where one is that differs."""
-    with butler.query() as query:
-        known = {record.id: record for record in query.dimension_records(element).where(instrument=instrument)}
+def sync_visit_systems(butler: Butler, instrument: str, records: Iterable[DimensionRecord]) -> None:
+    """Make sure that visit systems are there; `ConflictingDefinitionError` where an id is there with another name."""
+    known = dict(read_columns(butler, "visit_system", instrument, "id", "name"))
     for record in records:
         # Reading first spares a second run its only write.
-        if known.get(record.id) != record:
-            butler.registry.syncDimensionData(element, record)
+        if known.get(record.id) != record.name:
+            butler.registry.syncDimensionData("visit_system", record)
 
 
 def write_changes(butler: Butler, changes: Changes) -> None:
