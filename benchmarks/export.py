@@ -13,7 +13,7 @@ from pathlib import Path
 from lsst.daf.butler import Butler
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
-from butler_visits.cli import export, plot
+from butler_visits.cli.program import butler_visits
 from peak_memory import status
 from repositories import Place
 from simulated_survey import INSTRUMENT
@@ -32,12 +32,18 @@ def main() -> None:
             butler = Butler.from_config(template.folder, writeable=True)
             DefineVisitsTask(DefineVisitsConfig(), butler=butler).run(template.exposures)
         for detectors in (False, True):
+            wanted = (repository, INSTRUMENT, "--detectors" if detectors else "--visits")
             for ending in (".fits", ".vot", ".ecsv", ".parquet", ".reg"):
                 file = Path(temporary) / f"export{ending}"
                 what = f"{ending} of {'detectors' if detectors else 'visits'}"
-                measure(what, file, partial(export.run, str(repository), INSTRUMENT, str(file), "", detectors))
+                measure(what, file, partial(command, "export", *wanted, "-o", file))
         picture = Path(temporary) / "visits.png"
-        measure("picture", picture, partial(plot.run, str(repository), INSTRUMENT, str(picture), "", None))
+        measure("picture", picture, partial(command, "plot", repository, INSTRUMENT, "-o", picture))
+
+
+def command(*arguments: object) -> None:
+    """Run a command of ``butler-visits``."""
+    butler_visits.main(list(map(str, arguments)), standalone_mode=False)
 
 
 def measure(what: str, file: Path, call: Callable[[], None]) -> None:

@@ -20,7 +20,16 @@ from command_line import comparable
 
 PROJECT: Final = Path(__file__).parents[1]
 TUTORIAL: Final = PROJECT / "docs" / "tutorial.md"
-PRELOAD: Final = ["butler_visits.cli.cameras", "butler_visits.cli.ingest", "butler_visits.cli.program", "pytest"]
+PRELOAD: Final = [
+    "butler_visits.camera.describe",
+    "butler_visits.camera_fit.raws",
+    "butler_visits.cli.ingested",
+    "butler_visits.cli.program",
+    "butler_visits.ingest",
+    "butler_visits.report",
+    "butler_visits.repository.write_camera",
+    "pytest",
+]
 PROGRAMS: Final[dict[str, Callable[[], None]]] = {"butler": butler_main, "butler-visits": visits_main}
 
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,6 @@ import pytest
 from click.testing import Result
 from lsst.daf.butler import Butler
 
-import butler_visits.cli.check
 from broken_visits import (
     CENTRE,
     COUNTER,
@@ -239,7 +238,7 @@ def test_config_and_errors(make_survey: MakeSurvey, tmp_path: Path, monkeypatch:
     def broken(*args: object, **options: object) -> None:
         raise ZeroDivisionError("this is ours")
 
-    monkeypatch.setattr(butler_visits.cli.check, "check_visits", broken)
+    monkeypatch.setattr("butler_visits.check.check_visits", broken)
     result = check_command(butler)
     assert result.exit_code == 2
     assert "ZeroDivisionError: this is ours" in result.stderr and result.stdout == ""

@@ -100,7 +100,8 @@ print(*sorted(set(sys.modules) - before))
 """
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60, check=True)
     imported = result.stdout.split()
-    assert "butler_visits.cli.commands" in imported
+    assert "butler_visits.cli.define_visits" in imported
+    assert "butler_visits.cli.ingest" not in imported
     assert "butler_visits.task" not in imported
     assert not [name for name in imported if name.startswith(("astropy", "lsst.pipe", "numpy", "scipy", "starlink"))]
 

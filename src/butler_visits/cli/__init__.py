@@ -1,6 +1,7 @@
 """The command line: a plugin of ``butler``, and the program ``butler-visits``.
 
-Every ``butler`` command loads this module, so it imports nothing that takes time.
+A command is the file of its name. ``butler`` loads this module at each start, and ``--help`` all commands: what takes
+time is imported when a command runs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def butler_commands() -> list[click.Command]:
     commands : `list` [`click.Command`]
         The commands that nobody else offers: ``butler`` refuses to start when two packages offer the same one.
     """
-    from .commands import define_visits
+    from .define_visits import define_visits
     from .program import offered_elsewhere
 
     taken = offered_elsewhere()

@@ -1,20 +1,25 @@
-"""What ``check`` does."""
+"""The command ``check``."""
 
 from __future__ import annotations
-
-__all__ = ["run"]
 
 import json
 import traceback
 from collections.abc import Mapping, Sequence
 
 import click
+from lsst.daf.butler.cli.opt import options_file_option
 
-from ..check import check_visits, repair_visits
-from ..repository import resolve_instrument
-from ..task import DefineVisitsTask
-from .define_visits import make_config, set_log_level
 from .errors import errors_as_messages, expression_errors, open_repository
+from .options import (
+    VisitsCommand,
+    collections_option,
+    config_file_option,
+    config_option,
+    instrument_argument,
+    repo_argument,
+    set_log_level,
+    visits_where_option,
+)
 
 
 class _NotCheckedError(click.ClickException):
@@ -23,7 +28,24 @@ class _NotCheckedError(click.ClickException):
     exit_code = 2
 
 
-def run(
+@click.command(short_help="Find what is wrong with the visits of a repository.", cls=VisitsCommand)
+@repo_argument
+@instrument_argument
+@visits_where_option
+@collections_option
+@config_file_option
+@config_option
+@click.option("--repair", is_flag=True, help="Mend what define-visits can mend safely.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of the report.",
+)
+@options_file_option()
+def check(
     repo: str,
     instrument: str,
     where: str,
@@ -33,7 +55,16 @@ def run(
     repair: bool,
     format_: str,
 ) -> None:
-    """Check the visits of a repository, mend them if asked to, and print what is wrong."""
+    """Compare the visits of a repository with what would be computed now, and report what is not as it should be.
+
+    The config must be the one that the visits are defined with. The exit status is 0 if nothing is wrong, 1 if there
+    are findings (with --repair, findings that are left), and 2 if the visits could not be checked.
+    """
+    from ..check import check_visits, repair_visits
+    from ..repository import resolve_instrument
+    from ..task import DefineVisitsTask
+    from .config import make_config
+
     set_log_level()
     try:
         with errors_as_messages(repo):

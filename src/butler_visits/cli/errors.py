@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["errors_as_messages", "expression_errors", "open_repository"]
+__all__ = ["errors_as_messages", "expression_errors", "no_visits", "open_repository"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +48,14 @@ def open_repository(repo: str, *, writeable: bool) -> Butler:
     except Exception as error:
         # None of our code runs in it, and for a file that is no repository the Butler raises nearly anything.
         raise click.ClickException(f"The data repository {repo} cannot be opened: {_reason(error)}") from error
+
+
+def no_visits(instrument: str, where: str) -> click.ClickException:
+    """Return the error for nothing to look at."""
+    which = f" of exposures that match {where!r}" if where else ""
+    return click.ClickException(
+        f"{instrument} has no visits with a region{which}. The command define-visits makes them."
+    )
 
 
 def _reason(error: Exception) -> str:

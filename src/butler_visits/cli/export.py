@@ -1,37 +1,47 @@
-"""What ``export`` does."""
+"""The command ``export``."""
 
 from __future__ import annotations
-
-__all__ = ["no_visits", "run"]
 
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from lsst.daf.butler.cli.opt import options_file_option
 
-from ..export import (
-    Outline,
-    coverage_moc,
-    ds9_regions,
-    obscore_table,
-    read_outlines,
-    require_mocpy,
-    write_obscore_parquet,
-    write_obscore_votable,
-)
-from ..repository import resolve_instrument
-from .define_visits import set_log_level
-from .errors import errors_as_messages, expression_errors, open_repository
-from .output import check_file_name, written_whole
+from ..lists import counted
+from .errors import errors_as_messages, expression_errors, no_visits, open_repository
+from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
+
+if TYPE_CHECKING:
+    from ..export import Outline
 
 _MOCS = {".fits": "fits", ".json": "json"}
 _TABLES = (".vot", ".xml", ".ecsv", ".parquet")
 _REGIONS = (".reg",)
 
 
-def run(repo: str, instrument: str, output: str, where: str, detectors: bool) -> None:
-    """Write the outlines of visits, or of their detectors, to a file, and say what is in it."""
+@click.command(short_help="Write the outlines of visits for other tools.", cls=VisitsCommand)
+@repo_argument
+@instrument_argument
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    help="The file to write: a MOC (.fits, .json), an ObsCore-like table (.vot, .xml, .ecsv, .parquet), or DS9 regions "
+    "(.reg).",
+)
+@visits_where_option
+@click.option("--detectors/--visits", default=False, help="Whether to take each detector of each visit, or visits.")
+@options_file_option()
+def export(repo: str, instrument: str, output: str, where: str, detectors: bool) -> None:
+    """Write the outlines of visits, or of their detectors, for other tools to read."""
+    from ..export import read_outlines, require_mocpy
+    from ..repository import resolve_instrument
+    from .files import check_file_name, written_whole
+
     check_file_name(output, (*_MOCS, *_TABLES, *_REGIONS))
     set_log_level()
     ending = Path(output).suffix.lower()
@@ -46,20 +56,21 @@ def run(repo: str, instrument: str, output: str, where: str, detectors: bool) ->
             raise no_visits(name, where)
         count = 0
 
-        def counted() -> Iterator[Outline]:
+        def counting() -> Iterator[Outline]:
             nonlocal count
             for outline in chain([first], outlines):
                 count += 1
                 yield outline
 
         with written_whole(output, "file") as partial:
-            what = _write(counted(), partial, ending, detectors)
-    outlined = "detector" if detectors else "visit"
-    click.echo(f"{what} of {count} {outlined}{'s' * (count != 1)} is in {output}.")
+            what = _write(counting(), partial, ending, detectors)
+    click.echo(f"{what} of {counted(count, 'detector' if detectors else 'visit')} is in {output}.")
 
 
 def _write(outlines: Iterator[Outline], file: Path, ending: str, detectors: bool) -> str:
     """Write a file, and return what it is."""
+    from ..export import coverage_moc, ds9_regions, obscore_table, write_obscore_parquet, write_obscore_votable
+
     if ending in _MOCS:
         moc = coverage_moc(outlines)
         moc.save(file, format=_MOCS[ending])
@@ -75,11 +86,3 @@ def _write(outlines: Iterator[Outline], file: Path, ending: str, detectors: bool
     else:
         write_obscore_votable(outlines, file, detectors=detectors)
     return "Table"
-
-
-def no_visits(instrument: str, where: str) -> click.ClickException:
-    """Return the error for nothing to look at."""
-    which = f" of exposures that match {where!r}" if where else ""
-    return click.ClickException(
-        f"{instrument} has no visits with a region{which}. The command define-visits makes them."
-    )

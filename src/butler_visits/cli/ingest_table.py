@@ -1,23 +1,47 @@
-"""What ``ingest-table`` does."""
+"""The command ``ingest-table``."""
 
 from __future__ import annotations
-
-__all__ = ["run"]
 
 from collections.abc import Mapping
 from typing import Any
 
 import click
+from lsst.daf.butler.cli.opt import options_file_option
+from lsst.daf.butler.cli.utils import split_kv
 
-from ..ingest.choice import read_if_description
-from ..ingest.table import ingest_table
-from ..ingest.table_files import read_table
-from .define_visits import set_log_level
 from .errors import errors_as_messages
-from .ingest import define_visits_of, open_or_create, report
+from .options import VisitsCommand, define_visits_option, ingest_on_error_option, new_repo_argument, set_log_level
 
 
-def run(
+@click.command(short_help="Put the exposures of a table into a data repository.", cls=VisitsCommand)
+@new_repo_argument
+@click.argument("table", metavar="TABLE")
+@click.option(
+    "--instrument",
+    required=True,
+    metavar="NAME|FILE",
+    help="The instrument: a registered or a new name, or a YAML file that describes it.",
+)
+@click.option(
+    "--map",
+    "names",
+    multiple=True,
+    callback=split_kv,
+    metavar="NAME=COLUMN",
+    help="Column of something, where it has another name in the table.",
+)
+@click.option(
+    "--set", "constants", multiple=True, callback=split_kv, metavar="NAME=VALUE", help="What is so in all exposures."
+)
+@click.option(
+    "--time-scale",
+    type=click.Choice(["utc", "tai", "tt"]),
+    help="Scale of the times, unless their column has its own. By default it is the table's TIMESYS, or UTC.",
+)
+@ingest_on_error_option
+@define_visits_option
+@options_file_option()
+def ingest_table(
     repo: str,
     table: str,
     instrument: str,
@@ -26,19 +50,26 @@ def run(
     define_visits: bool,
     **options: Any,
 ) -> None:
-    """Ingest the exposures of a table, and say what was done."""
+    """Put the exposures of a table into a data repository.
+
+    TABLE is an ECSV, CSV, FITS, VOTable or Parquet file. It must have exposure_id, datetime_begin and physical_filter,
+    and may have obs_id, datetime_end, exposure_time, dark_time, day_obs, observation_type, observation_reason, band,
+    target_name, science_program, group, seq_num, seq_start, seq_end, tracking_radec (sky coordinates) or tracking_ra
+    and tracking_dec (ICRS), sky_angle, azimuth, zenith_angle or altitude, can_see_sky and has_simulated. Angles without
+    a unit are degrees, durations seconds, and times (modified) Julian dates or texts such as 2026-04-01T23:15:00.
+    """
+    from ..ingest import ingest_table as ingest_rows
+    from ..ingest.choice import read_if_description
+    from ..ingest.table_files import read_table
+    from .ingested import finish, open_or_create
+
     set_log_level()
     with errors_as_messages(repo):
         # Whatever can be wrong with them is found before a repository is created.
         content = read_table(table)
         instrument_or_description = read_if_description(instrument) or instrument
         butler = open_or_create(repo)
-        result = ingest_table(
+        result = ingest_rows(
             butler, content, instrument_or_description, label=table, names=names, constants=constants, **options
         )
-        report(result, "row")
-        if define_visits:
-            define_visits_of(butler, result, options["on_error"])
-    if result.failures:
-        rows = "1 row" if result.n_failed == 1 else f"{result.n_failed} rows"
-        raise click.ClickException(f"{rows} could not be ingested.")
+        finish(butler, result, "row", define_visits, options["on_error"])

@@ -1,29 +1,35 @@
-"""What ``plot`` does."""
+"""The command ``plot``."""
 
 from __future__ import annotations
-
-__all__ = ["run"]
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from lsst.daf.butler import Butler
+from lsst.daf.butler.cli.opt import options_file_option
 
-from ..export.outlines import is_polygon, read_outlines, read_vertices
-from ..report import PICTURE_ENDINGS, plot_coverage, plot_visit, require_skyproj
-from ..repository import fetch_detector_names, fetch_detector_regions, fetch_visits, resolve_instrument
-from .define_visits import set_log_level
-from .errors import errors_as_messages, expression_errors, open_repository
-from .export import no_visits
-from .output import check_file_name, written_whole
+from ..lists import counted
+from .errors import errors_as_messages, expression_errors, no_visits, open_repository
+from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def run(repo: str, instrument: str, output: str, where: str, visit: int | None) -> None:
-    """Draw how often visits cover the sky, or one visit's detectors."""
+@click.command(short_help="Draw visits on the sky.", cls=VisitsCommand)
+@repo_argument
+@instrument_argument
+@click.option("-o", "--output", metavar="FILE", required=True, help="The picture to write; .png, .pdf or .svg.")
+@visits_where_option
+@click.option("--visit", type=int, metavar="ID", help="Draw the detectors of this visit instead of the sky's coverage.")
+@options_file_option()
+def plot(repo: str, instrument: str, output: str, where: str, visit: int | None) -> None:
+    """Draw how often the visits cover the sky, or one visit's detectors."""
+    from ..report import PICTURE_ENDINGS, require_skyproj
+    from ..repository import resolve_instrument
+    from .files import check_file_name, written_whole
+
     check_file_name(output, PICTURE_ENDINGS)
     if visit is not None and where:
         raise click.UsageError("--where selects the visits of a coverage, --visit takes one by its id; give one.")
@@ -38,15 +44,22 @@ def run(repo: str, instrument: str, output: str, where: str, visit: int | None) 
 
 
 def _coverage(butler: Butler, instrument: str, where: str) -> Figure:
+    from ..export.outlines import read_outlines, read_vertices
+    from ..report import plot_coverage
+
     with expression_errors(where):
         outlines = read_outlines(butler, instrument, where)
     visits = [read_vertices(outline.region) for outline in outlines]
     if not visits:
         raise no_visits(instrument, where)
-    return plot_coverage(visits, title=f"{instrument}: {len(visits)} visit{'s' * (len(visits) != 1)}")
+    return plot_coverage(visits, title=f"{instrument}: {counted(len(visits), 'visit')}")
 
 
 def _visit(butler: Butler, instrument: str, visit: int) -> Figure:
+    from ..export.outlines import is_polygon, read_vertices
+    from ..report import plot_visit
+    from ..repository import fetch_detector_names, fetch_detector_regions, fetch_visits
+
     try:
         record = fetch_visits(butler, instrument, [visit]).get(visit)
     except OverflowError:

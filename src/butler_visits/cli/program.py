@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["VisitsCommand", "butler_visits", "offered_elsewhere"]
+__all__ = ["COMMANDS", "butler_visits", "offered_elsewhere"]
+
+from collections import defaultdict
 
 import click
 import yaml
-from lsst.daf.butler.cli.butler import ButlerCLI, LoaderCLI
+from lsst.daf.butler.cli.butler import ButlerCLI, LoaderCLI, PluginCommand
 from lsst.daf.butler.cli.opt import (
     log_file_option,
     log_label_option,
@@ -15,19 +17,32 @@ from lsst.daf.butler.cli.opt import (
     long_log_option,
 )
 from lsst.daf.butler.cli.progress import ClickProgressHandler
-from lsst.daf.butler.cli.utils import ButlerCommand
 
-
-class VisitsCommand(ButlerCommand):
-    """A command of ``butler-visits``; ``butler`` may have it too."""
-
-    extra_epilog = "Options of the program, such as --log-level, stand before the command's name."
+COMMANDS = (
+    "check",
+    "define-visits",
+    "describe",
+    "export",
+    "fit-camera",
+    "ingest",
+    "ingest-table",
+    "plot",
+    "report",
+    "show-camera",
+    "update-regions",
+    "write-camera",
+)
+"""The command ``fit-camera`` is the function ``fit_camera`` in the file of that name."""
 
 
 class ButlerVisitsCLI(LoaderCLI):
-    """Loads the commands of ``butler-visits``."""
+    """Finds the commands of ``butler-visits`` by their names."""
 
-    localCmdPkg = "butler_visits.cli.commands"
+    localCmdPkg = "butler_visits.cli"
+
+    def getLocalCommands(self) -> defaultdict[str, list[str | PluginCommand]]:
+        modules = {name: f"{self.localCmdPkg}.{self._cmdNameToFuncName(name)}" for name in COMMANDS}
+        return defaultdict(list, {name: [module] for name, module in modules.items()})
 
 
 @click.command(cls=ButlerVisitsCLI, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,21 +1,35 @@
-"""What ``report`` does."""
+"""The command ``report``."""
 
 from __future__ import annotations
-
-__all__ = ["run"]
 
 from collections.abc import Mapping, Sequence
 
 import click
+from lsst.daf.butler.cli.opt import options_file_option
 
-from ..report.page import require_plotly, visits_page
-from ..repository import resolve_instrument
-from .define_visits import make_config, set_log_level
 from .errors import errors_as_messages, expression_errors, open_repository
-from .output import check_file_name, write_page
+from .options import (
+    VisitsCommand,
+    collections_option,
+    config_file_option,
+    config_option,
+    instrument_argument,
+    repo_argument,
+    set_log_level,
+    visits_where_option,
+)
 
 
-def run(
+@click.command(short_help="Make a page to look at visits with.", cls=VisitsCommand)
+@repo_argument
+@instrument_argument
+@click.option("-o", "--output", metavar="FILE", required=True, help="The page to write; .html.")
+@visits_where_option
+@collections_option
+@config_file_option
+@config_option
+@options_file_option()
+def report(
     repo: str,
     instrument: str,
     output: str,
@@ -24,7 +38,16 @@ def run(
     config_file: str | None,
     config: Mapping[str, str],
 ) -> None:
-    """Write a page with the visits of a repository."""
+    """Write a page with a sky map of the visits, which any browser opens, also without a network.
+
+    It shows each visit with its detectors, counts them by night and filter, and tells which exposures have no visit and
+    why.
+    """
+    from ..report.page import require_plotly, visits_page
+    from ..repository import resolve_instrument
+    from .config import make_config
+    from .files import check_file_name, write_page
+
     check_file_name(output, [".html"])
     set_log_level()
     with errors_as_messages(repo):

@@ -1,25 +1,50 @@
-"""What ``update-regions`` does."""
+"""The command ``update-regions``."""
 
 from __future__ import annotations
-
-__all__ = ["run"]
 
 import time
 
 import click
+from lsst.daf.butler.cli.opt import options_file_option, where_option
 
-from ..define.visits import Action
-from ..fitted.geometries import find_geometries
-from ..fitted.update import update_visit_regions
-from ..repository import resolve_instrument
-from .define_visits import check_plan_name, make_config, set_log_level, write_plan
+from ..lists import counted
 from .errors import errors_as_messages, expression_errors, open_repository
+from .options import VisitsCommand, dry_run_option, instrument_argument, plan_option, repo_argument, set_log_level
 
 
-def run(
+@click.command(short_help="Take regions and pointings from an astrometric fit.", cls=VisitsCommand)
+@repo_argument
+@instrument_argument
+@click.argument("collections", metavar="COLLECTIONS")
+@click.option(
+    "--dataset-type",
+    default="visit_geometry",
+    show_default=True,
+    metavar="NAME",
+    help="The datasets that have the fitted geometry of a visit each.",
+)
+@where_option(
+    help="Expression that selects the fit's datasets by instrument and visit, like a SQL WHERE clause. The default is "
+    "all."
+)
+@dry_run_option
+@plan_option
+@options_file_option()
+def update_regions(
     repo: str, instrument: str, collections: str, dataset_type: str, where: str, dry_run: bool, output: str | None
 ) -> None:
-    """Update the regions and pointings of a repository's visits, and say what was done."""
+    """Replace the regions of visits and the pointings of their exposures by what an astrometric fit has found.
+
+    COLLECTIONS are the collections that have the fit's datasets, separated by commas; of each visit the first dataset
+    is taken. Running it twice is safe.
+    """
+    from ..define.visits import Action
+    from ..fitted.geometries import find_geometries
+    from ..fitted.update import update_visit_regions
+    from ..repository import resolve_instrument
+    from .config import make_config
+    from .files import check_plan_name, write_plan
+
     searched = [name.strip() for name in collections.split(",") if name.strip()]
     if not searched:
         raise click.BadParameter("give at least one collection.", param_hint="COLLECTIONS")
@@ -34,11 +59,7 @@ def run(
             datasets = find_geometries(butler, name, searched, dataset_type, where)
         start = time.monotonic()
         plan = update_visit_regions(
-            butler,
-            datasets,
-            dry_run=dry_run,
-            chunk_size=config.chunkSize,
-            update_obscore=config.updateObsCoreTable,
+            butler, datasets, dry_run=dry_run, chunk_size=config.chunkSize, update_obscore=config.updateObsCoreTable
         )
         seconds = time.monotonic() - start
         if output:
@@ -50,8 +71,7 @@ def run(
         click.echo(plan)
     else:
         updated = sum(visit.action is Action.UPDATE for visit in plan)
-        visits = "1 visit" if len(plan) == 1 else f"{len(plan)} visits"
         click.echo(
-            f"{visits}: {updated} updated, {len(plan) - updated} left as they are "
+            f"{counted(len(plan), 'visit')}: {updated} updated, {len(plan) - updated} left as they are "
             f"({seconds:.1f} s, {len(plan) / seconds:.0f} a second)."
         )

@@ -1,0 +1,85 @@
+"""What several commands have: arguments, options, and where the program's own options stand.
+
+``butler`` imports this at each start, to list its commands.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "VisitsCommand",
+    "collections_option",
+    "config_file_option",
+    "config_option",
+    "define_visits_option",
+    "dry_run_option",
+    "ingest_on_error_option",
+    "instrument_argument",
+    "new_repo_argument",
+    "on_error_option",
+    "plan_option",
+    "repo_argument",
+    "set_log_level",
+    "visits_where_option",
+]
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import click
+from lsst.daf.butler.cli import opt
+from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator
+
+
+class VisitsCommand(ButlerCommand):
+    """A command of ``butler-visits``; ``butler`` may have it too."""
+
+    extra_epilog = "Options of the program, such as --log-level, stand before the command's name."
+
+
+def set_log_level() -> None:
+    """Make our loggers follow --log-level, as the Butler's own do."""
+    if (logger := logging.getLogger("butler_visits")).level == logging.NOTSET:
+        logger.setLevel(logging.getLogger("lsst").getEffectiveLevel())
+
+
+repo_argument = opt.repo_argument(required=True, help="REPO is the path or URI of a data repository.")
+new_repo_argument = opt.repo_argument(
+    required=True, help="REPO is the path or URI of a data repository; it is created if it is not there."
+)
+instrument_argument = MWArgumentDecorator(
+    "instrument", help="INSTRUMENT is a registered instrument's name or full class name."
+)(required=True)
+config_file_option = opt.config_file_option(
+    help="Path of a config file of define-visits, loaded after the instrument's own."
+)
+config_option = opt.config_option(help="Override of a config field, after the config file.", metavar="FIELD=VALUE")
+collections_option = opt.collections_option(
+    help="Collections to search for the camera, in this order; then the instrument's own are."
+)
+visits_where_option = opt.where_option(
+    help="Expression that selects exposures, like a SQL WHERE clause; only their visits are taken. The default is all."
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print what would be done, and write nothing to the repository."
+)
+plan_option = click.option(
+    "--output",
+    metavar="FILE",
+    help="Write a table of the visits and what is done to them, .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable); "
+    "or a page with a sky map of them, .html.",
+)
+define_visits_option = click.option(
+    "--define-visits", is_flag=True, help="Define the visits of these exposures too, incrementally."
+)
+
+
+def on_error_option(help_text: str) -> Callable[[Any], Any]:
+    """Return the option that says what to do about what fails."""
+    choice = click.Choice(["raise", "skip"])
+    return click.option("--on-error", type=choice, default="raise", show_default=True, help=help_text)
+
+
+ingest_on_error_option = on_error_option(
+    "What to do about what cannot be ingested: stop, or report it, ingest all others and exit with status 1."
+)

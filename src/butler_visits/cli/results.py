@@ -1,0 +1,39 @@
+"""What has become of exposures, said in words."""
+
+from __future__ import annotations
+
+__all__ = ["echo_left_out", "echo_result"]
+
+import click
+from lsst.pipe.base import Struct
+
+from ..define.visit_plan import VisitPlan
+from ..lists import counted
+
+
+def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, seconds: float) -> None:
+    """Say what was done, and what was not."""
+    if result.n_visits:
+        updated = result.n_fully_updated + result.n_partially_updated
+        kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
+        rate = f"{seconds:.1f} s, {result.n_visits / seconds:.0f} a second"
+        click.echo(f"{counted(result.n_visits, 'visit')}: {kinds} ({rate}).")
+    echo_left_out(result, n_exposures, instrument, where)
+    for failure in result.failures:
+        click.echo(f"Failed: {failure}", err=True)
+    if result.failures:
+        raise click.ClickException(f"{counted(result.n_failed, 'visit')} could not be defined.")
+
+
+def echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str, where: str) -> None:
+    """Say which exposures have not become visits, and why."""
+    if n_exposures == 0:
+        which = f" that match {where!r}" if where else ""
+        click.echo(f"Nothing defined: {instrument} has no exposures{which}.")
+    if isinstance(result, Struct) and n_exposures and not result.n_visits and not result.failures:
+        click.echo("Nothing defined.")
+    if result.n_filtered:
+        click.echo(f"Left out {counted(result.n_filtered, 'exposure')} with a visit already.")
+    if types := result.off_sky_types:
+        listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
+        click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {listed}.")
