@@ -15,7 +15,10 @@ __all__ = [
     "RecordError",
     "VisitsError",
     "WorkerError",
+    "require",
 ]
+
+import importlib.util
 
 
 class VisitsError(Exception):
@@ -64,3 +67,9 @@ class IngestError(VisitsError, RuntimeError):
 
 class WorkerError(VisitsError, RuntimeError):
     """Visits that workers could not define, because they died or cannot be reached, or must not for a transaction."""
+
+
+def require(package: str, need: str) -> None:
+    """Raise `VisitsError` where a package is not installed that something needs."""
+    if importlib.util.find_spec(package) is None:
+        raise VisitsError(f"{need} {package}, which is not installed: pip install 'butler-visits[report]'.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "FAILURES",
+    "aligned",
     "batches",
     "batches_of_families",
     "counted",
@@ -14,7 +15,7 @@ __all__ = [
     "reason_of",
 ]
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -105,3 +106,15 @@ def listed(items: Iterable[object], most: int | None = None) -> str:
     items = list(items)
     more = f" and {len(items) - most} more" if most is not None and len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> list[str]:
+    """Write a table with its columns below each other, all flush left, or those that are given and others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if left is None or column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -23,11 +23,9 @@ _FOCAL_PLANE, _FIELD_ANGLE, _PIXELS = "FocalPlane", "FieldAngle", "Pixels"
 
 
 def read_afw_camera(content: bytes, source: str) -> Camera:
-    """Read a camera from an afw FITS file.
+    """Read a camera from an afw FITS file, whose format docs/design.md, Cameras, describes.
 
     Raises `CameraFileError` if the file is no camera or is damaged.
-
-    docs/design.md, Cameras, describes the format.
     """
     try:
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from .model import Camera, Transform
 def camera_from_afw(camera: Any, source: str) -> Camera:
     """Make a camera from an object with the public interface of ``lsst.afw.cameraGeom.Camera``.
 
-    ``camera``: the object. Raises `CameraFileError` if the object does not behave as that class does.
+    Raises `CameraFileError` if it does not behave as that class does.
     """
     try:
         systems = {system.getSysName(): system for system in camera.getTransformMap()}

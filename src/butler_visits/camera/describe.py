@@ -11,32 +11,25 @@ import numpy.typing as npt
 
 from ..errors import CameraFileError
 from ..geometry import ARCSEC, field_angle_to_sky, plane_hull
-from .model import Camera
+from ..lists import aligned
+from .model import Camera, box_corners
 
 
 @dataclass(frozen=True, eq=False)
 class CameraDescription:
-    """A camera in numbers; `str` of it is a text to be read.
-
-    ``sizes`` (D, 2): pixels of the detectors in x and y; ``centres`` (D, 2): where the middles of their boxes are on
-    the focal plane, mm; ``yaws`` (D,): directions of their pixels' x axes on the focal plane, degrees from its x axis
-    towards its y axis, in (-180, 180]; ``pixel_scales`` (D,): square roots of the areas on the sky of their middle
-    pixels, arcsec; ``field_size``: widths in x and y of the field that all detectors span, degrees; ``field_diameter``:
-    largest distance of two points of the field, degrees.
-    """
+    """A camera in numbers; `str` of it is a text to be read."""
 
     camera: Camera
-    sizes: npt.NDArray[np.int64]
-    centres: npt.NDArray[np.float64]
-    yaws: npt.NDArray[np.float64]
-    pixel_scales: npt.NDArray[np.float64]
-    field_size: tuple[float, float]
-    field_diameter: float
+    sizes: npt.NDArray[np.int64]  # (D, 2), pixels in x and y
+    centres: npt.NDArray[np.float64]  # (D, 2), mm: where the middles of the detectors' boxes are on the focal plane
+    yaws: npt.NDArray[np.float64]  # (D,), degrees in (-180, 180] from the focal plane's x axis to that of the pixels
+    pixel_scales: npt.NDArray[np.float64]  # (D,), arcsec: roots of the areas on the sky of the middle pixels
+    field_size: tuple[float, float]  # degrees that all detectors span in x and y
+    field_diameter: float  # degrees, of two points of the field at most
 
     def __str__(self) -> str:
         scales = [f"{scale:.4g}" for scale in (self.pixel_scales.min(), self.pixel_scales.max())]
         scale = scales[0] if scales[0] == scales[1] else " to ".join(scales)
-        count = len(self.sizes)
         width, height = self.field_size
         rows = [("id", "name", "pixels", "x (mm)", "y (mm)", "yaw (deg)")]
         for index, (size, centre) in enumerate(zip(self.sizes, self.centres, strict=True)):
@@ -45,23 +38,15 @@ class CameraDescription:
             name = self.camera.detector_names[index]
             identifier = str(self.camera.detector_ids[index])
             rows.append((identifier, name, f"{size[0]} x {size[1]}", f"{x:.3f}", f"{y:.3f}", f"{yaw:g}"))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(
-                text.ljust(width) if column == 1 else text.rjust(width)
-                for column, (text, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
         return "\n".join(
             [
                 f"Camera {self.camera.name}, from {self.camera.source}",
-                f"Detectors: {count}",
+                f"Detectors: {len(self.sizes)}",
                 f"Pixel scale: {scale} arcsec/pixel",
                 f"Field of view: {width:.4g} x {height:.4g} degrees, {self.field_diameter:.4g} degrees across",
                 f"Parity: {self.parity}",
                 "",
-                *table,
+                *aligned(rows, left=(1,)),
             ]
         )
 
@@ -74,10 +59,7 @@ class CameraDescription:
 
 
 def describe_camera(camera: Camera) -> CameraDescription:
-    """Measure a camera.
-
-    Raises `CameraFileError` if a detector has no pixels or no finite place in the field, or all together have no area.
-    """
+    """Measure a camera; a `CameraFileError` if a detector has no pixels or no finite place, or all have no area."""
     corners = camera.corners().reshape(-1, 2)
     boxes = camera.bounding_boxes
     middles = boxes.mean(axis=1)
@@ -109,22 +91,15 @@ def describe_camera(camera: Camera) -> CameraDescription:
 
 
 def focal_plane_corners(camera: Camera) -> npt.NDArray[np.float64]:
-    """Find where the detectors are on the focal plane.
-
-    Returns ``corners`` (D, 4, 2): millimetres: lower left, lower right, upper right and upper left corner in each
-    detector's pixels.
-    """
-    edges = camera.bounding_boxes + np.array([[-0.5], [0.5]])
-    (left, bottom), (right, top) = np.moveaxis(edges, 0, -1)
-    pixels = np.stack([left, bottom, right, bottom, right, top, left, top], axis=-1).reshape(-1, 4, 2)
+    """Find where the detectors' corners are on the focal plane, (D, 4, 2) mm, in the order of `Camera.corners`."""
+    pixels = box_corners(camera.bounding_boxes)
     return np.stack([transform(p) for transform, p in zip(camera.pixels_to_focal_plane, pixels, strict=True)])
 
 
 def sky_corners(camera: Camera, *, flip: bool = False) -> npt.NDArray[np.float64]:
-    """Find where the detectors are on the sky at rotation 0.
+    """Find where the detectors' corners are on the sky at rotation 0, in the order of `Camera.corners`.
 
-    Returns ``corners`` (D, 4, 2): degrees to the east and to the north of the boresight, on the tangent plane. Raises
-    `CameraFileError` if a detector has no pixels, or no finite place in the field.
+    They are (D, 4, 2) degrees to the east and to the north of the boresight, on the tangent plane.
     """
     corners = camera.corners()
     # On the equator at right ascension 0 the axes are the boresight, east and north.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Camera", "Transform"]
+__all__ = ["Camera", "Transform", "box_corners"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +15,15 @@ from ..errors import CameraFileError
 
 Transform = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 """Takes points of shape (K, 2) and returns their images, of the same shape."""
+
+
+def box_corners(boxes: npt.NDArray[np.int64], padding: int = 0) -> npt.NDArray[np.float64]:
+    """Return the corners (D, 4, 2) of boxes (D, 2, 2) of pixels that are grown by a padding on each side.
+
+    They are the lower left, lower right, upper right and upper left edges of the pixels, whose centres are integers.
+    """
+    (left, bottom), (right, top) = np.moveaxis(boxes + (padding + 0.5) * np.array([[-1], [1]]), 0, -1)
+    return np.stack([left, bottom, right, bottom, right, top, left, top], axis=-1).reshape(-1, 4, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,17 +116,14 @@ class Camera:
 
     def _pixel_corners(self, padding: int) -> npt.NDArray[np.float64]:
         """Return the corners of the grown detectors, pixels (D, 4, 2)."""
-        low = self.bounding_boxes[:, 0] - padding - 0.5
-        high = self.bounding_boxes[:, 1] + padding + 0.5
-        if (empty := (high <= low).any(axis=1)).any():
+        pixels = box_corners(self.bounding_boxes, padding)
+        if (empty := (pixels[:, 2] <= pixels[:, 0]).any(axis=1)).any():
             name = self.detector_names[int(np.argmax(empty))]
             raise CameraFileError(
                 f"Detector {name} of the camera in {self.source} has no pixels with a padding of {padding}; check its "
                 "bbox and the padding."
             )
-        x = np.stack([low[:, 0], high[:, 0], high[:, 0], low[:, 0]], axis=-1)
-        y = np.stack([low[:, 1], low[:, 1], high[:, 1], high[:, 1]], axis=-1)
-        return np.stack([x, y], axis=-1)
+        return pixels
 
     def _finite(self, field_angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return corners (D, 4, 2), if all are somewhere."""

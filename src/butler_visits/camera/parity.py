@@ -9,10 +9,9 @@ from .model import Camera
 
 
 def expected_flip(camera: Camera, raws_flipped: bool | None, instrument: str) -> bool:
-    """Tell whether an instrument's raws are mirrored and its camera does not say so.
+    """Tell whether an instrument's raws are mirrored and its camera does not say so; `None` is as the camera says.
 
-    `None` for the raws means that they are as the camera says. A camera that is mirrored, of raws that are not, is a
-    `CameraFileError`.
+    Raises `CameraFileError` if the camera is mirrored and the raws are not.
     """
     if raws_flipped is None:
         return False

@@ -17,10 +17,7 @@ from .model import Camera, Transform
 
 
 def read_yaml_camera(content: bytes | str, source: str) -> Camera:
-    """Read a camera from YAML text.
-
-    Raises `CameraFileError` if the text is no YAML camera.
-    """
+    """Read a camera from YAML text; a `CameraFileError` if it is none."""
     try:
         data = load_yaml(content)
     except ValueError as error:
@@ -29,7 +26,7 @@ def read_yaml_camera(content: bytes | str, source: str) -> Camera:
 
 
 def camera_from_mapping(data: Any, source: str) -> Camera:
-    """Make a camera from the content of a YAML camera file.
+    """Make a camera from the content of a YAML camera.
 
     Raises `CameraFileError` if a field is missing or has a value that it cannot have.
     """
@@ -61,20 +58,13 @@ def _pixels_to_focal_plane(ccd: Mapping[str, Any], what: str, source: str) -> Tr
     offset = _numbers(ccd, "offset", None, what, source)
     if offset.shape not in ((2,), (3,)):
         raise CameraFileError(f"{source}: offset of {what} must be two or three numbers in mm.")
-    yaw, pitch, roll = (
-        np.deg2rad(_numbers(ccd, angle, (), what, source, default=0.0)) for angle in ("yaw", "pitch", "roll")
-    )
+    angles = np.deg2rad([_numbers(ccd, name, (), what, source, default=0.0) for name in ("yaw", "pitch", "roll")])
+    (cos_y, cos_p, cos_r), (sin_y, sin_p, sin_r) = np.cos(angles), np.sin(angles)
     # The upper left 2 x 2 block of Rz(yaw) Ry(pitch) Rx(roll).
     rotation = np.array(
         [
-            [
-                np.cos(yaw) * np.cos(pitch),
-                np.cos(yaw) * np.sin(pitch) * np.sin(roll) - np.sin(yaw) * np.cos(roll),
-            ],
-            [
-                np.sin(yaw) * np.cos(pitch),
-                np.sin(yaw) * np.sin(pitch) * np.sin(roll) + np.cos(yaw) * np.cos(roll),
-            ],
+            [cos_y * cos_p, cos_y * sin_p * sin_r - sin_y * cos_r],
+            [sin_y * cos_p, sin_y * sin_p * sin_r + cos_y * cos_r],
         ]
     )
     jacobian = rotation * pixel_size

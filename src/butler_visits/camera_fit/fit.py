@@ -15,17 +15,7 @@ from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFitError
 from ..geometry import ARCSEC, directions, field_angle_to_sky, ra_dec
 from .samples import DetectorSamples, check_detectors, make_observations
-from .solver import (
-    BoolArray,
-    FloatArray,
-    Model,
-    Observations,
-    deviations,
-    frames_at,
-    linked,
-    project,
-    solve,
-)
+from .solver import BoolArray, FloatArray, Model, Observations, deviations, frames_at, linked, project, solve
 from .start import start
 
 _OUTLIER = 5.0
@@ -231,11 +221,7 @@ def _fitted(
         pointings={data.exposures[number]: Pointing(*angles[number]) for number in np.unique(data.exposure[used])},
         flipped=model.mirrored,
         rejected=tuple(
-            (
-                data.exposures[data.exposure[group]],
-                data.detectors[data.detector[group]],
-                residual(data.group == group),
-            )
+            (data.exposures[data.exposure[group]], data.detectors[data.detector[group]], residual(data.group == group))
             for group in np.flatnonzero(~used)
         ),
     )

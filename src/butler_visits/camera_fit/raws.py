@@ -25,7 +25,7 @@ _EXPOSURE_KEYS = ("EXPID", "EXPNUM", "OBSID", "OBS-ID", "EXP-ID", "DATE-OBS", "M
 
 
 def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
-    """Fit a camera to raws of one or more exposures, with a WCS for each detector.
+    """Fit a camera to raw files; a `RawFileError` or a `CameraFitError` if they do not tell one.
 
     Its centre is where the exposures point: as ``astro_metadata_translator`` understands their headers, or the
     reference point (``CRVAL1``, ``CRVAL2``) that all detectors of an exposure share.

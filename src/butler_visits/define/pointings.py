@@ -76,15 +76,11 @@ def record_pointings(exposures: Sequence[DimensionRecord]) -> Pointings:
 def fit_pointing(
     field_angle: npt.NDArray[np.float64], directions: npt.NDArray[np.float64], pixel_scale: float
 ) -> FittedPointing:
-    """Fit pointing, rotation and parity so that a camera's field lies on given directions.
+    """Fit pointing, rotation and parity so that a camera's points of the field (K, 2), radians, lie on directions.
 
-    ``field_angle`` (K, 2): where the camera has the points, radians on the tangent plane; ``directions`` (K, 3): where
-    they are on the sky, unit vectors; ``pixel_scale``: side of a pixel, radians: points further off than that count
-    less and less.
-
-    The field lies on the sky by a rotation, whose least-squares solution is known in closed form (W. Kabsch, Acta
-    Crystallographica A32, 922, 1976); it is found for either parity, the better one is taken, and a robust fit goes on
-    from there.
+    Points that are off by more than ``pixel_scale``, radians, count less and less. The field lies on the sky by a
+    rotation, whose least-squares solution is known in closed form (W. Kabsch, Acta Crystallographica A32, 922, 1976);
+    it is found for either parity, the better one is taken, and a robust fit goes on from there.
     """
     # It takes a third of a second to import, which those who need no raw need not wait for.
     from scipy.optimize import least_squares

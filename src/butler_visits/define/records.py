@@ -24,12 +24,7 @@ from .visits import VisitDefinitionData, VisitSystem
 
 
 def visit_record(visit: VisitDefinitionData, region: Region, universe: DimensionUniverse) -> DimensionRecord:
-    """Make the ``visit`` record.
-
-    Raises `DefinitionError` if the exposures have no common filter.
-
-    docs/design.md, Records, says how each field is made.
-    """
+    """Make the ``visit`` record, as docs/design.md, Records, says; `DefinitionError` if there is no common filter."""
     physical_filter = _common(visit, "physical_filter")
     if physical_filter is None:
         listed = ", ".join(f"{exposure.id} ({exposure.physical_filter})" for exposure in visit.exposures)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 __all__ = ["coverage_moc", "require_mocpy"]
 
-import importlib.util
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import hpgeom
 import numpy as np
 
-from ..errors import VisitsError
+from ..errors import require
 from ..geometry.cells import cover, order_for
 from ..lists import batches
 from .outlines import Outline, read_vertices
@@ -28,12 +27,8 @@ _FINEST = 29
 
 
 def require_mocpy() -> None:
-    """Check that MOCs can be made.
-
-    Raises `VisitsError` if mocpy is not installed.
-    """
-    if importlib.util.find_spec("mocpy") is None:
-        raise VisitsError("MOCs need mocpy, which is not installed: pip install 'butler-visits[report]'.")
+    """Check that MOCs can be made; `VisitsError` if mocpy is not installed."""
+    require("mocpy", "MOCs need")
 
 
 def coverage_moc(outlines: Iterable[Outline], *, order: int | None = None) -> MOC:

@@ -115,10 +115,7 @@ def is_polygon(region: Region | None) -> TypeGuard[ConvexPolygon]:
 
 
 def read_vertices(region: Region) -> npt.NDArray[np.float64]:
-    """Read the vertices of a polygon.
-
-    Returns ``vertices`` (V, 3): unit vectors, counterclockwise as seen from outside the sphere.
-    """
+    """Read the vertices (V, 3) of a polygon, counterclockwise as seen from outside the sphere."""
     vertices = decode_polygon(region.encode())
     assert vertices is not None, "outlines are polygons"
     return vertices

@@ -170,9 +170,8 @@ def read_geometries(
     """Read the fitted geometry of visits; many files at the same time.
 
     The files are read, and not the datasets through the Butler, which would import the Python type of their storage
-    class. Rubin's is not installed where Rubin's stack is not.
-
-    Raises `VisitsError` if one of them cannot be read or makes no sense; it names the visits, files and fields.
+    class. Rubin's is not installed where Rubin's stack is not. Raises `VisitsError`, which names the visits, files and
+    fields.
     """
     uris = butler.get_many_uris(datasets, allow_missing=True)
     files = {

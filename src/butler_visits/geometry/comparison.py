@@ -45,10 +45,9 @@ def unreadable(regions: Mapping[int, bytes]) -> set[int]:
 
 
 def outline_distances(a: Sequence[bytes], b: Sequence[bytes]) -> FloatArray:
-    """Measure how far encoded polygons are from each other, pair by pair.
+    """Measure the largest distance of a vertex of either polygon to the other's boundary, pair by pair: (N,) arcsec.
 
-    Returns ``distances`` (N,): largest distance of a vertex of either polygon to the other's boundary, arcsec; not a
-    number where one of the two is no polygon.
+    It is not a number where one of the two is no polygon.
     """
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, (one, other) in enumerate(zip(a, b, strict=True)):
@@ -62,13 +61,10 @@ def outline_distances(a: Sequence[bytes], b: Sequence[bytes]) -> FloatArray:
 
 
 def outside_distances(regions: Mapping[int, bytes], outline: bytes, tolerance: float) -> dict[int, float]:
-    """Measure how far detectors' regions reach out of their visit's.
+    """Measure how far detectors' regions reach out of their visit's, arcsec, where that is more than a tolerance.
 
-    ``tolerance``: how far they may reach out, arcsec; returns ``distances``: largest distance of a vertex outside to
-    the visit's boundary, arcsec, for each detector that reaches out by more than the tolerance; none if the visit's
-    region is no polygon.
-
-    A convex polygon is inside another if its vertices are, and these are if they are on the inner side of all edges.
+    Nothing is found if the visit's region is no polygon. A convex polygon is inside another if its vertices are, and
+    these are if they are on the inner side of all edges.
     """
     polygons = {detector: region for detector, region in regions.items() if region[:1] == _POLYGON}
     vertices = decode_polygon(outline)

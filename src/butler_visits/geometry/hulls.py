@@ -20,13 +20,11 @@ arcsec, so that nobody can see it.
 
 
 def plane_hull(points: npt.ArrayLike, tolerance: float = HULL_TOLERANCE) -> npt.NDArray[np.intp]:
-    """Find the convex hull of points in the plane.
+    """Find the convex hull of points (K, 2) in radians: indices (H,) of its vertices among them, counterclockwise.
 
-    ``points`` (K, 2): the points, in radians on the tangent plane; returns ``indices`` (H,): the hull's vertices among
-    ``points``, counterclockwise. Raises `ValueError` if fewer than three vertices are left: the points lie on a line.
-
-    Andrew's monotone chain (Information Processing Letters 9, 216, 1979), whose vertices are then thinned: with a
-    tolerance in the chain itself, points that lie nearly above each other would push out the farthest of them.
+    Raises `ValueError` if the points lie on a line. Andrew's monotone chain (Information Processing Letters 9, 216,
+    1979), whose vertices are then thinned: with a tolerance in the chain itself, points that lie nearly above each
+    other would push out the farthest of them.
     """
     xy = np.asarray(points, dtype=float)
     x, y = xy[:, 0].tolist(), xy[:, 1].tolist()
@@ -66,14 +64,11 @@ def plane_hull(points: npt.ArrayLike, tolerance: float = HULL_TOLERANCE) -> npt.
 
 
 def sky_hull(directions: FloatArray, tolerance: float) -> FloatArray:
-    """Find a convex polygon with few vertices that contains all points.
+    """Find a convex polygon (V, 3) with few vertices that contains all of some directions (K, 3).
 
-    ``directions`` (K, 3): unit vectors within less than a right angle of their mean; ``tolerance``: how far (radians)
-    the polygon may reach beyond the points' convex hull; returns ``vertices`` (V, 3): unit vectors, counterclockwise as
-    seen from outside the sphere. Raises `ValueError` if the points are too far apart, or on a great circle.
-
-    The hull is found on the plane that touches the sphere at the points' mean. Vertices that stand out little are left
-    out, and the polygon is then enlarged until these, too, are inside.
+    It reaches beyond their convex hull by no more than the tolerance, radians. It is found on the plane that touches
+    the sphere at their mean: vertices that stand out little are left out, and what is left is enlarged until they are
+    inside. Raises `ValueError` if the directions are not within a right angle of their mean, or on a great circle.
     """
     centre = directions.mean(axis=0)
     length = np.linalg.norm(centre)

@@ -13,9 +13,7 @@ _POLYGON = np.frombuffer(b"p", dtype=np.uint8)[0]
 
 
 def encode_polygons(vertices: FloatArray) -> list[bytes]:
-    """Encode polygons as `lsst.sphgeom.ConvexPolygon.encode` does.
-
-    ``vertices`` (N, V, 3): vertices of N polygons, counterclockwise as seen from outside the sphere.
+    """Encode polygons (N, V, 3), counterclockwise from outside, as `lsst.sphgeom.ConvexPolygon.encode` does.
 
     The format is one type byte and the vertices' coordinates as little-endian doubles.
     """
@@ -29,10 +27,9 @@ def encode_polygons(vertices: FloatArray) -> list[bytes]:
 
 
 def decode_polygon(encoded: bytes) -> FloatArray | None:
-    """Read the vertices of an encoded `lsst.sphgeom.ConvexPolygon`.
+    """Read the vertices (V, 3) of an encoded `lsst.sphgeom.ConvexPolygon`.
 
-    Returns ``vertices`` (V, 3): the vertices, or `None` if the region is of another kind, or damaged: vertices that are
-    not numbers.
+    `None` if the region is of another kind, or damaged: with vertices that are not numbers.
     """
     if encoded[0] != _POLYGON:
         return None
@@ -41,10 +38,7 @@ def decode_polygon(encoded: bytes) -> FloatArray | None:
 
 
 def boundary_distance(points: FloatArray, polygon: FloatArray) -> FloatArray:
-    """Measure how far points are from the boundary of a polygon, inside or outside.
-
-    ``points`` (..., K, 3): unit vectors; ``polygon`` (..., V, 3): vertices; returns ``distance`` (..., K): angle to the
-    nearest point of the nearest edge, radians.
+    """Measure how far points (..., K, 3) are from the boundary of a polygon (..., V, 3), inside or outside, radians.
 
     Everything is computed from differences of nearby vectors, because the sine of a distance, taken as the product of a
     point and an edge's normal, is lost in rounding where two vertices are closer than a milliarcsecond.
@@ -66,17 +60,12 @@ def boundary_distance(points: FloatArray, polygon: FloatArray) -> FloatArray:
 
 
 def outline_distance(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Measure the largest distance of a vertex of either polygon to the other's boundary.
-
-    Returns ``distance`` (...): angle in radians.
-    """
+    """Measure the largest distance of a vertex of either polygon to the other's boundary, radians."""
     return np.maximum(boundary_distance(a, b).max(axis=-1), boundary_distance(b, a).max(axis=-1))
 
 
 def polygon_area(vertices: FloatArray) -> float:
-    """Measure the area of a convex polygon.
-
-    ``vertices`` (V, 3): unit vectors, counterclockwise as seen from outside the sphere; returns ``area``: steradians.
+    """Measure the area of a convex polygon (V, 3), counterclockwise from outside, steradians.
 
     The sum over a fan of triangles, each with the formula of F. Eriksson (Mathematics Magazine 63, 184, 1990): tan(E /
     2) = a . (b x c) / (1 + a . b + b . c + c . a).

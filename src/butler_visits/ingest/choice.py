@@ -18,7 +18,7 @@ from ..instruments import known_instrument
 from ..instruments.described import class_name, instrument_record
 from ..instruments.description import InstrumentDescription, read_description
 from ..instruments.translator import make_translator
-from ..repository import resolve_instrument
+from ..repository import fetch_instruments, resolve_instrument
 from ..repository.instruments import register_instrument, stored_description
 from .records import guess_band
 
@@ -52,10 +52,7 @@ class InstrumentChoice:
         )
 
     def accept(self, uri: str, translator: type[MetadataTranslator]) -> Mapping[str, Any]:
-        """Say as what instrument's a file is taken.
-
-        Raises `IngestError` if it is another instrument's.
-        """
+        """Return the fields of the record of a file's instrument; `IngestError` if it is not the one that was named."""
         known = known_instrument(translator)
         if self.name not in (None, known.name):
             raise IngestError(f"{uri}: the file is of {known.name}, and not of {self.name}; leave it out.")
@@ -67,16 +64,14 @@ def choose_instrument(
 ) -> InstrumentChoice:
     """Find the instrument that a user names, and register it if it has a description that is given.
 
-    Raises `IngestError` if nobody knows it; `DescriptionError` if the description makes no sense;
+    Raises `IngestError` if nobody knows it, `DescriptionError` if the description makes no sense, and
     `lsst.daf.butler.registry.ConflictingDefinitionError` if the instrument is registered otherwise than it is
     described.
     """
     instrument = read_if_description(instrument)
     if instrument is None:
         # The descriptions that the repository has make their translators known.
-        with butler.query() as query:
-            names = [str(record.name) for record in query.dimension_records("instrument")]
-        for name in names:
+        for name in fetch_instruments(butler):
             if (description := stored_description(butler, name)) is not None:
                 make_translator(description)
         return InstrumentChoice()
@@ -99,13 +94,8 @@ def choose_instrument(
     return InstrumentChoice(name, None if description is None else make_translator(description))
 
 
-def read_if_description(
-    instrument: str | InstrumentDescription | None,
-) -> str | InstrumentDescription | None:
-    """Read a description, if a file is given.
-
-    Raises `DescriptionError` if the file makes no sense.
-    """
+def read_if_description(instrument: str | InstrumentDescription | None) -> str | InstrumentDescription | None:
+    """Read a description, if a file is given."""
     if isinstance(instrument, str) and instrument.lower().endswith(_DESCRIPTION_SUFFIXES):
         description = read_description(instrument)
         check_grouping(description.grouping, instrument)

@@ -86,10 +86,7 @@ class Column:
         return [None if missing else _plain(value) for value, missing in zip(values, mask, strict=True)]
 
     def factor(self, unit: u.UnitBase, what: str) -> float:
-        """Return what the column's numbers are multiplied with.
-
-        Raises `IngestError` if the column's unit measures something else.
-        """
+        """Return what numbers are multiplied with; `IngestError` if the column's unit measures something else."""
         own = getattr(self.data, "unit", None)
         if own is None or own == u.dimensionless_unscaled:
             return 1.0
@@ -178,10 +175,7 @@ def coordinates(column: Column, rows: range) -> list[tuple[float, float] | None]
 
 
 def nanoseconds(column: Column, rows: range, scale: str) -> list[int | IngestError | None]:
-    """Return times as TAI nanoseconds since 1970.
-
-    ``column``: times as astropy has them, ISO texts, or Julian dates, of which each may be modified or not.
-    """
+    """Return times as TAI nanoseconds since 1970: astropy's own, ISO texts, or Julian dates, modified or not."""
     data = column.data[rows.start : rows.stop]
     values = _time_texts(data) if isinstance(data, Time) else column.elements(rows)
     make = None if isinstance(data, Time) else _time_maker(column, values, scale)

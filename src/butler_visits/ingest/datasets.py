@@ -30,7 +30,7 @@ from ..errors import IngestError
 from ..instruments import load_instrument
 from ..instruments.formatter import RawFormatter
 from ..lists import id_batches
-from ..repository import StaleError, lock_exposures, register_run
+from ..repository import StaleError, datastore_roots, fetch_instruments, lock_exposures, register_run
 from ..repository.raws import DATASET_TYPE
 from .insert import ExposurePlan, insert_exposures
 from .records import ExposureValues
@@ -69,8 +69,7 @@ class RawWriter:
         self._transfer = transfer
         self.instrument = instrument
         self._name = instrument["name"]
-        with butler.query() as query:
-            record = next((one for one in query.dimension_records("instrument") if one.name == self._name), None)
+        record = fetch_instruments(butler).get(self._name)
         if record is None:
             element = butler.dimensions["instrument"]
             record = element.RecordClass(**{k: v for k, v in instrument.items() if k in element.schema.names})
@@ -80,14 +79,13 @@ class RawWriter:
         register_run(butler, self._run)
         if (kind := butler.collections.get_info(self._run).type) is not CollectionType.RUN:
             raise IngestError(f"Collection {self._run} is a {kind.name} collection; raws go into a RUN collection.")
-        self._roots = [root for root in butler.get_datastore_roots().values() if root is not None]
+        self._roots = datastore_roots(butler)
 
     def write(self, plan: ExposurePlan, files: Sequence[Raw]) -> list[int]:
-        """Write exposures and their raws in one transaction: all of them, or none.
+        """Write exposures and their raws in one transaction: all of them, or none. Returns each file's new datasets.
 
-        Raises `sqlalchemy.exc.IntegrityError` or `StaleError` if another process has written some of it since it was
-        planned, or the database refuses it; `IngestError` if a detector has the name of another one, or a file is not
-        there any more.
+        Raises `sqlalchemy.exc.IntegrityError` or `StaleError` if another process has written some of it, or the
+        database refuses it, and `IngestError` if a detector has the name of another one, or a file is gone.
         """
         butler = self._butler
         datasets: dict[str, list[FileDataset]] = defaultdict(list)

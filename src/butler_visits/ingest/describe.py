@@ -6,7 +6,7 @@ __all__ = ["DescribedProperty", "FileDescription", "describe_file"]
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import astropy.units as u
@@ -21,6 +21,7 @@ from ..errors import HeaderError, IngestError, RawFileError
 from ..instruments import known_instrument
 from ..instruments.description import InstrumentDescription
 from ..instruments.translator import DescribedTranslator, make_translator
+from ..lists import aligned
 from ..raws import RawFile, read_raw_files
 from .files import as_resource
 from .records import exposure_record, guess_band, observation_values
@@ -69,12 +70,12 @@ class FileDescription:
             first = one.name if one.value is not None or not one.origin else reasons.setdefault(one.origin, one.name)
             properties.append((one.name, _text(one.value), one.origin if first == one.name else f"as for {first}"))
         lines = [f"File {self.uri}", f"Translator {cls.name} ({kind})", ""]
-        lines += _table(("property", "value", "from"), properties)
-        lines += ["", *_table(("HDU", "detector", "name", "from"), self._detector_rows()), ""]
+        lines += aligned([("property", "value", "from"), *properties])
+        lines += ["", *aligned([("HDU", "detector", "name", "from"), *self._detector_rows()]), ""]
         if self.record is None:
             return "\n".join([*lines, "No exposure record can be made."])
         fields = [(name, _text(value)) for name, value in self.record.toDict().items()]
-        lines += _table(("exposure record", "value"), fields)
+        lines += aligned([("exposure record", "value"), *fields])
         if self.missing:
             lines += ["", f"Missing: {', '.join(self.missing)}."]
             if not is_on_sky(self.record) and self.record.can_see_sky is not False:
@@ -92,7 +93,7 @@ class FileDescription:
 def describe_file(uri: ResourcePathExpression, description: InstrumentDescription | None = None) -> FileDescription:
     """Find out what is understood from a raw file.
 
-    Raises `RawFileError` if the file cannot be read; `IngestError` if it has no image, is not from the described
+    Raises `RawFileError` if it cannot be read, and `IngestError` if it has no image, is not from the described
     instrument, or nobody knows the telescope.
     """
     # A path is shown as it was given, unless it could be taken for a URI.
@@ -172,10 +173,3 @@ def _text(value: Any) -> str:
     if isinstance(value, EarthLocation):
         return f"{value.lon.deg:.5f} {value.lat.deg:.5f} deg, {value.height.to_value(u.m):.0f} m"
     return "-" if value is None else str(value)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    table = [list(heads), *map(list, rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    for row in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -19,10 +19,7 @@ SUFFIXES = tuple(suffix + compressed for suffix in (".fits", ".fit", ".fts") for
 
 
 def find_raw_files(
-    places: Iterable[ResourcePathExpression],
-    *,
-    repository: Collection[ResourcePath] = (),
-    may_be_empty: bool = False,
+    places: Iterable[ResourcePathExpression], *, repository: Collection[ResourcePath] = (), may_be_empty: bool = False
 ) -> tuple[list[str], list[IngestError]]:
     """List files, and the FITS files in folders."""
     files: dict[str, None] = {}

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "ExposurePlan",
-    "conflict_error",
-    "insert_exposures",
-    "plan_and_write",
-    "plan_exposures",
-]
+__all__ = ["ExposurePlan", "conflict_error", "insert_exposures", "plan_and_write", "plan_exposures"]
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from lsst.daf.butler import Butler, DimensionRecord, Timespan
@@ -20,7 +14,14 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from ..define.visits import Difference
 from ..errors import IngestError
 from ..lists import id_batches
-from ..repository import GaveUpError, fetch_detector_names, fetch_exposures, try_again, until_written
+from ..repository import (
+    GaveUpError,
+    fetch_detector_names,
+    fetch_exposures,
+    fetch_instruments,
+    try_again,
+    until_written,
+)
 from .records import ExposureValues, compare_exposures, exposure_record
 from .translate import DetectorValues
 
@@ -47,11 +48,19 @@ class ExposurePlan:
     """What is given of exposures that are stored otherwise, or that cannot be stored."""
 
 
+def check_arguments(butler: Butler, on_error: str) -> None:
+    """Refuse what no ingest can do."""
+    if not butler.isWriteable():
+        raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+
+
 def plan_exposures(butler: Butler, instrument: Mapping[str, Any], exposures: Iterable[ExposureValues]) -> ExposurePlan:
     """Compare exposures with what is stored, and with each other; reads only."""
     name = instrument["name"]
     given = sorted(exposures, key=lambda one: one.id)
-    records = fetch_exposures(butler, name, {one.id for one in given}) if _is_registered(butler, name) else {}
+    records = fetch_exposures(butler, name, {one.id for one in given}) if name in fetch_instruments(butler) else {}
     plan = ExposurePlan(instrument, records)
     first: dict[int, ExposureValues] = {}
     names = _exposures_by_name(butler, name, {one.fields["obs_id"] for one in given if one.id not in records})
@@ -80,11 +89,6 @@ def plan_exposures(butler: Butler, instrument: Mapping[str, Any], exposures: Ite
     return plan
 
 
-def _is_registered(butler: Butler, instrument: str) -> bool:
-    with butler.query() as query:
-        return any(record.name == instrument for record in query.dimension_records("instrument"))
-
-
 def conflict_error(
     exposure: ExposureValues, instrument: str, differences: Sequence[Difference], first: ExposureValues | None
 ) -> ConflictingDefinitionError:
@@ -103,14 +107,12 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
     """Write the new exposures, and before them what they need; to be called in a transaction.
 
     Everybody writes the kinds of rows in one order, and each kind in the order of its keys, so that two writers cannot
-    wait for each other.
-
-    Raises `sqlalchemy.exc.IntegrityError` if another process has inserted one of the exposures since they were planned,
-    or the database refuses one; `IngestError` if a detector has the name of another one.
+    wait for each other. Raises `sqlalchemy.exc.IntegrityError` if another process was first or the database refuses an
+    exposure, and `IngestError` if a detector has the name of another one.
     """
     name = plan.instrument["name"]
     universe = butler.dimensions
-    if not _is_registered(butler, name):
+    if name not in fetch_instruments(butler):
         fields = {key: value for key, value in plan.instrument.items() if key in universe["instrument"].schema.names}
         butler.registry.insertDimensionData("instrument", fields, skip_existing=True)
     with butler.query() as query:
@@ -155,14 +157,7 @@ def _new_detectors(butler: Butler, instrument: str, detectors: Iterable[Detector
                 f"Detector {number} of {instrument} is called {detector.full_name!r}, which is the name of detector "
                 f"{other}; each needs a name of its own."
             )
-        yield {
-            "instrument": instrument,
-            "id": number,
-            "full_name": detector.full_name,
-            "name_in_raft": detector.name_in_raft,
-            "raft": detector.raft,
-            "purpose": detector.purpose,
-        }
+        yield {"instrument": instrument, **asdict(detector)}
 
 
 def _exposures_by_name(butler: Butler, instrument: str, names: Collection[str]) -> dict[str, int]:
@@ -200,9 +195,7 @@ def plan_and_write(
     """Plan exposures and write them, again if another process writes some of them meanwhile or the database fails.
 
     A connection can be lost after the database has stored all and before it could say so. Then what is planned again is
-    there already.
-
-    Raises `IngestError` if the database refuses exposures; `DatabaseError` if it fails again and again.
+    there already. Raises `IngestError` if the database refuses exposures.
     """
     try:
         return try_again(

@@ -19,11 +19,11 @@ from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import read_raw_files
 from ..raws.headers import THREADS
-from ..repository import try_again
+from ..repository import datastore_roots, try_again
 from .choice import band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
 from .files import find_raw_files
-from .insert import ExposurePlan, plan_and_write
+from .insert import ExposurePlan, check_arguments, plan_and_write
 from .records import observation_values
 from .result import IngestFailure, IngestResult
 from .transfer import gone_error
@@ -90,12 +90,9 @@ def ingest_raws(
     TypeError
         If the Butler is read-only.
     """
-    if not butler.isWriteable():
-        raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
+    check_arguments(butler, on_error)
     if transfer not in get_args(TransferMode):
         raise ValueError(f"transfer must be one of {', '.join(get_args(TransferMode))}, not {transfer!r}.")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
     if threads < 1 or batch_size < 1:
         raise ValueError("threads and batch_size must be at least 1.")
     ingest = _Ingest(butler, instrument, transfer, output_run, threads, on_error == "skip")
@@ -133,7 +130,7 @@ class _Ingest:
         """Ingest files."""
         # Files that are moved are gone when they are ingested.
         may_be_empty = self._transfer == "move"
-        files, errors = find_raw_files(places, repository=_roots(self._butler), may_be_empty=may_be_empty)
+        files, errors = find_raw_files(places, repository=datastore_roots(self._butler), may_be_empty=may_be_empty)
         for error in errors:
             self._fail(str(error), error)
         self._result.n_files = len(files)
@@ -252,7 +249,3 @@ def _duplicate_error(instrument: str, raw: Raw, detector: int, other: str) -> In
         f"{raw.uri}: it shows detector {detector} in exposure {raw.exposure.id} of {instrument}, and so does {other}; "
         "leave one of them out."
     )
-
-
-def _roots(butler: Butler) -> list[ResourcePath]:
-    return [root for root in butler.get_datastore_roots().values() if root is not None]

@@ -127,10 +127,7 @@ def digits_of(group: str) -> int:
 
 
 def make_timespan(source: str, begin: Any, end: Any, exposure_time: float | None) -> Timespan | None:
-    """Make the time of an exposure.
-
-    ``exposure_time``: seconds, which tell the end where that is missing or makes no sense.
-    """
+    """Make the time of an exposure, whose seconds tell the end where that is missing or makes no sense."""
     if begin is None:
         return None
     converter = TimeConverter()
@@ -145,10 +142,7 @@ def make_timespan(source: str, begin: Any, end: Any, exposure_time: float | None
 
 
 def exposure_record(values: ExposureValues, instrument: str, universe: DimensionUniverse) -> DimensionRecord:
-    """Make an ``exposure`` record.
-
-    Raises `IngestError` if a name is longer than the repository takes, or an id or a day is none.
-    """
+    """Make an ``exposure`` record; `IngestError` if a name is too long for it, or a number makes no sense."""
     element = universe["exposure"]
     if not 0 <= values.fields["id"] < 2**63:
         raise IngestError(f"{values.source}: the exposure's id is {values.fields['id']}; expected 0 to 2^63 - 1.")

@@ -24,10 +24,7 @@ _DAY = 86_400_000_000_000
 
 
 class RowReader:
-    """Makes exposures of a table's rows.
-
-    ``day_offset``: seconds after midnight TAI at which an observing day begins.
-    """
+    """Makes exposures of a table's rows; observing days begin ``day_offset`` seconds after midnight TAI."""
 
     def __init__(
         self,

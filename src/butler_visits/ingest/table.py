@@ -17,9 +17,10 @@ from lsst.resources import ResourcePathExpression
 from ..errors import IngestError
 from ..instruments.description import InstrumentDescription
 from ..lists import batches, isolate, listed, reason_of
+from ..repository import fetch_instruments
 from .choice import band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
-from .insert import ExposurePlan, insert_exposures, plan_and_write
+from .insert import ExposurePlan, check_arguments, insert_exposures, plan_and_write
 from .records import ExposureValues
 from .result import IngestFailure, IngestResult
 from .rows import RowReader
@@ -119,10 +120,7 @@ def ingest_table(
     TypeError
         If the Butler is read-only.
     """
-    if not butler.isWriteable():
-        raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+    check_arguments(butler, on_error)
     if time_scale is not None and time_scale not in _SCALES:
         raise IngestError(f"The time scale must be one of {', '.join(_SCALES)}, not {time_scale!r}.")
     label = label or ("The table" if isinstance(table, Table) else str(table))
@@ -206,9 +204,8 @@ def _time_scale(label: str, table: Table) -> str:
 
 def _exposure_max(butler: Butler, fields: Mapping[str, Any]) -> int:
     """Return the largest id that exposures of an instrument can have."""
-    with butler.query() as query:
-        stored = {record.name: record.exposure_max for record in query.dimension_records("instrument")}
-    largest = stored.get(fields["name"], fields["exposure_max"])
+    record = fetch_instruments(butler).get(fields["name"])
+    largest = fields["exposure_max"] if record is None else record.exposure_max
     return LARGEST_INTEGER if largest is None else min(int(largest), LARGEST_INTEGER)
 
 

@@ -28,10 +28,7 @@ _FORMATS = {
 
 
 def read_table(uri: ResourcePathExpression) -> Table:
-    """Read a table.
-
-    Raises `IngestError` if it cannot be read.
-    """
+    """Read a table; `IngestError` if it cannot be read."""
     path = ResourcePath(uri, forceAbsolute=False)
     name = path.basename().lower().removesuffix(".gz")
     kind = next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)

@@ -20,10 +20,9 @@ def ingest_files(butler: Butler, datasets: Sequence[FileDataset], mode: str) -> 
 
     The Butler removes what it has put there when a transaction fails. By then PostgreSQL has let go of the locks, which
     it does at once where it refuses something or a connection is lost. Another process may have stored the datasets
-    meanwhile, and would lose their files. A file that no dataset has harms nobody; the next attempt replaces it.
-
-    Raises `IngestError` if a file is not there any more, or cannot be transferred in this way; `StaleError` if another
-    process does the same at this moment.
+    meanwhile, and would lose their files. A file that no dataset has harms nobody; the next attempt replaces it. Raises
+    `IngestError` if a file is gone or cannot be transferred so, and `StaleError` if another process does the same at
+    this moment.
     """
     places = None if mode == "direct" else file_places(butler, datasets, RawFormatter)
     if places is None:

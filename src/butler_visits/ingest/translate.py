@@ -56,13 +56,7 @@ PROPERTIES = (
 DETECTOR_PROPERTIES = frozenset(name for name in PROPERTIES if name.startswith("detector_"))
 EXPOSURE_PROPERTIES = frozenset(PROPERTIES) - DETECTOR_PROPERTIES - {"instrument"}
 
-_REQUIRED = (
-    "exposure_id",
-    "observation_id",
-    "datetime_begin",
-    "observing_day",
-    "physical_filter",
-)
+_REQUIRED = ("exposure_id", "observation_id", "datetime_begin", "observing_day", "physical_filter")
 """Properties without which there is no exposure record, in the order in which they are asked for."""
 
 
@@ -96,10 +90,7 @@ class TranslatedFile:
 
 
 def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = None) -> TranslatedFile:
-    """Understand the headers of a raw file.
-
-    Raises `IngestError` if no translator knows the telescope, or the headers lack what an exposure must have.
-    """
+    """Understand a raw file; `IngestError` if no translator knows it, or its headers lack what an exposure needs."""
     images = list(file.images)
     if not images:
         raise IngestError(f"{file.uri}: there is no image in it; expected a raw image with two axes in some HDU.")
@@ -138,10 +129,7 @@ def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = 
 
 
 def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> None:
-    """Refuse a file that is not of a described instrument.
-
-    Raises `IngestError` if no image's header has what the description says of the instrument's files.
-    """
+    """Raise `IngestError` if no image's header has what a description says of the instrument's files."""
     description = getattr(translator, "description", None)
     headers = [file.merged_header(index) for index in file.images]
     if description is None or any(translator.can_translate(header) for header in headers):
@@ -156,10 +144,9 @@ def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> Non
 
 @contextmanager
 def known_sites() -> Iterator[None]:
-    """Let translators look up observatories without the network.
+    """Let translators ask astropy for observatories without the network, which is an error that they do not expect.
 
-    Some translators ask astropy where an observatory is, and have coordinates of their own for one that it does not
-    know. Without the network it cannot tell, which is an error that they do not expect.
+    They have coordinates of their own for one that it does not know.
     """
     try:
         EarthLocation.get_site_names()

@@ -93,10 +93,7 @@ def _is_installed(name: str) -> bool:
 
 
 def raws_flipped(instrument: Instrument) -> bool | None:
-    """Tell whether an instrument's raw images are mirrored: as the table of known instruments says, or not at all.
-
-    `None` where the camera says it: of instruments that have no class of their own.
-    """
+    """Tell whether an instrument's raw images are mirrored; `None` if its camera says it, as described ones' do."""
     known = _known(instrument.getName()).get("raws_flipped")
     if known is None:
         return None if getattr(instrument, "camera_has_parity", False) else False
@@ -113,10 +110,7 @@ class KnownInstrument(NamedTuple):
 
 
 def known_instrument(translator: type[MetadataTranslator]) -> KnownInstrument:
-    """Find out under what name and class an instrument with a translator is registered.
-
-    Raises `ValueError` if the translator is not one instrument's.
-    """
+    """Find out under what name and class an instrument is registered, whose headers this translator translates."""
     if not translator.name:
         raise ValueError(f"Translator {translator.__name__} is not one instrument's.")
     return KnownInstrument(translator.name, f"{__name__}.described.{translator.name}")

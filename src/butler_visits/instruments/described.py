@@ -27,15 +27,7 @@ class DescribedInstrument(StandInInstrument):
     """The camera says whether raws are mirrored; the description's camera is stored so."""
 
     def register(self, registry: Any, *, update: bool = False) -> None:
-        """Insert the instrument's own record; filters and detectors are in its description.
-
-        Parameters
-        ----------
-        registry : `lsst.daf.butler.registry.Registry`
-            The repository's registry.
-        update : `bool`, optional
-            Whether a record that differs is updated.
-        """
+        # Docstring inherited. Filters and detectors are in the instrument's description.
         registry.syncDimensionData(
             "instrument", instrument_record(self.getName(), class_name(self.getName())), update=update
         )

@@ -123,11 +123,7 @@ class InstrumentDescription(Model):
         if not isinstance(ccds, Mapping) or not all(isinstance(ccd, Mapping) for ccd in ccds.values()):
             return data
         detectors = [
-            {
-                "id": ccd["id"],
-                "name": str(name),
-                "purpose": _PURPOSES.get(ccd.get("detectorType", 0), "SCIENCE"),
-            }
+            {"id": ccd["id"], "name": str(name), "purpose": _PURPOSES.get(ccd.get("detectorType", 0), "SCIENCE")}
             for name, ccd in ccds.items()
             if "id" in ccd
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The base class's types do not allow for what a header lacks, which its users do.
-# mypy: disable-error-code="override"
+# mypy: disable-error-code="assignment, override"
 
 __all__ = ["DescribedTranslator", "make_translator"]
 
@@ -41,6 +41,7 @@ class DescribedTranslator(HeaderValues):
     What the description asks for and the header lacks is a `HeaderError`, so use it with ``pedantic=True``.
     """
 
+    _const_map = dict.fromkeys(("temperature", "pressure", "relative_humidity"))
     _sky_observation_types = ("science", "object", "skyflat")
     _non_sky_observation_types = ("bias", "dark", "flat", "arc")
 
@@ -81,15 +82,6 @@ class DescribedTranslator(HeaderValues):
         coordinates = [self._number("location", source.model_copy(update={"key": (key,)})) for key in keys]
         return EarthLocation.from_geocentric(*coordinates, unit=u.m)
 
-    def to_temperature(self) -> None:
-        return None
-
-    def to_pressure(self) -> None:
-        return None
-
-    def to_relative_humidity(self) -> None:
-        return None
-
     # The exposure
 
     @cache_translation
@@ -98,8 +90,7 @@ class DescribedTranslator(HeaderValues):
             return self._integer("exposure_id")
         return int(self.to_datetime_begin().utc.strftime("%Y%m%d%H%M%S"))
 
-    def to_visit_id(self) -> int | None:
-        return self.to_exposure_id()
+    to_visit_id = to_exposure_id
 
     def to_observation_id(self) -> str | None:
         return str(self.to_exposure_id()) if self._source("observation_id") is None else self._text("observation_id")
@@ -254,11 +245,7 @@ class DescribedTranslator(HeaderValues):
         detector = self._detector()
         return None if detector is None else detector.name
 
-    def to_detector_unique_name(self) -> str | None:
-        return self.to_detector_name()
-
-    def to_detector_serial(self) -> str | None:
-        return self.to_detector_name()
+    to_detector_unique_name = to_detector_serial = to_detector_name
 
     def to_detector_group(self) -> str | None:
         detector = self._detector()

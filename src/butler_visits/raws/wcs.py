@@ -66,19 +66,12 @@ class RawWcs:
         """Side of a pixel, radians."""
 
     def grid(self) -> FloatArray:
-        """Return a grid of pixels over the detector.
-
-        Returns ``pixels`` (K, 2): the detector's pixels, from 0.
-        """
+        """Return a grid of pixels (K, 2) over the detector, counted from 0."""
         x, y = (np.linspace(low - 0.5, high + 0.5, _GRID) for low, high in zip(*self.box, strict=True))
         return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
 
     def directions(self, pixels: npt.ArrayLike) -> FloatArray:
-        """Compute where pixels are on the sky.
-
-        ``pixels`` (K, 2): the detector's pixels (x, y), from 0, their centres integers; returns ``directions`` (K, 3):
-        unit vectors in ICRS; not a number where the WCS has no value.
-        """
+        """Turn pixels (K, 2), from 0, into directions (K, 3) in ICRS, NaN where the WCS has no value."""
         image = np.asarray(pixels, dtype=float) * self.image.scale + self.image.offset
         world = self._wcs.all_pix2world(image, 0)
         lon, lat = np.deg2rad(world[:, self._wcs.wcs.lng]), np.deg2rad(world[:, self._wcs.wcs.lat])

@@ -3,11 +3,4 @@
 from .camera_plot import PICTURE_ENDINGS, plot_camera, require_matplotlib
 from .sky_plot import plot_coverage, plot_visit, require_skyproj
 
-__all__ = [
-    "PICTURE_ENDINGS",
-    "plot_camera",
-    "plot_coverage",
-    "plot_visit",
-    "require_matplotlib",
-    "require_skyproj",
-]
+__all__ = ["PICTURE_ENDINGS", "plot_camera", "plot_coverage", "plot_visit", "require_matplotlib", "require_skyproj"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["PICTURE_ENDINGS", "plot_camera", "require_matplotlib"]
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from ..camera.describe import focal_plane_corners, sky_corners
 from ..camera.model import Camera
-from ..errors import VisitsError
+from ..errors import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,20 +30,14 @@ _FILL, _EDGE = "#dbe7f3", "#2b5c8a"
 
 
 def require_matplotlib() -> None:
-    """Check that pictures can be drawn.
-
-    Raises `VisitsError` if matplotlib is not installed.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise VisitsError("Pictures need matplotlib, which is not installed: pip install 'butler-visits[report]'.")
+    """Check that pictures can be drawn; `VisitsError` if matplotlib is not installed."""
+    require("matplotlib", "Pictures need")
 
 
 def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
-    """Draw a camera's focal plane, and beside it the field as it is seen on the sky at rotation 0.
+    """Draw a camera's focal plane in mm, and the field as it is seen on the sky at rotation 0, east to the left.
 
-    Returns ``figure``: the figure; its ``savefig`` writes a file. Its two axes are the focal plane in millimetres and
-    the sky, north up and east to the left. Raises `CameraFileError` if a detector has no pixels, or no finite place in
-    the field; `VisitsError` if matplotlib is not installed.
+    Raises `CameraFileError` if a detector has no pixels, or no finite place in the field.
     """
     require_matplotlib()
     # A figure without pyplot takes no window system and leaves nothing open.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["plot_coverage", "plot_visit", "require_skyproj"]
 
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import VisitsError
+from ..errors import require
 from ..geometry import FloatArray, lon_lat
 from ..geometry.cells import depth, order_for
 
@@ -44,12 +43,8 @@ _PLAIN: Mapping[str, Any] = MappingProxyType({"parse_math": False, "usetex": Fal
 
 
 def require_skyproj() -> None:
-    """Check that the sky can be drawn.
-
-    Raises `VisitsError` if skyproj is not installed.
-    """
-    if importlib.util.find_spec("skyproj") is None:
-        raise VisitsError("Pictures need skyproj, which is not installed: pip install 'butler-visits[report]'.")
+    """Check that the sky can be drawn; `VisitsError` if skyproj is not installed."""
+    require("skyproj", "Pictures need")
 
 
 def plot_coverage(visits: Sequence[FloatArray], *, title: str = "") -> Figure:

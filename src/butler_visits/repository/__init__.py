@@ -2,6 +2,7 @@
 
 from .database import in_transaction, lock_exposures
 from .reading import (
+    datastore_roots,
     expand_collections,
     fetch_bands,
     fetch_detector_names,
@@ -10,6 +11,7 @@ from .reading import (
     fetch_detectors_of_visits,
     fetch_exposures,
     fetch_instrument,
+    fetch_instruments,
     fetch_visits,
     resolve_instrument,
     select_exposures,
@@ -23,6 +25,7 @@ __all__ = [
     "GaveUpError",
     "StaleError",
     "StoredVisit",
+    "datastore_roots",
     "expand_collections",
     "fetch_bands",
     "fetch_detector_names",
@@ -32,6 +35,7 @@ __all__ = [
     "fetch_exposures",
     "fetch_exposures_of_visits",
     "fetch_instrument",
+    "fetch_instruments",
     "fetch_visits",
     "fetch_visits_of_exposures",
     "in_transaction",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraFinder"]
+__all__ = ["CameraFinder", "find_certified"]
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +43,12 @@ class _Certified:
     timespan: Timespan
 
 
+def find_certified(butler: Butler, dataset_type: str, instrument: str, collections: Sequence[str]) -> list[_Certified]:
+    """List the cameras of an instrument that are certified, in no order; collections are not chained."""
+    found = read_certified(butler, dataset_type, instrument, collections) if collections else []
+    return [_Certified(dataset_id, dataset_type, collection, when) for dataset_id, collection, when in found]
+
+
 class CameraFinder:
     """Finds the camera of each exposure; a camera is read once."""
 
@@ -55,24 +61,16 @@ class CameraFinder:
         self._unchained: set[str] = set()
 
     def find(
-        self,
-        exposures: Sequence[DimensionRecord],
-        instrument: Instrument,
-        collections: Sequence[str] | None = None,
+        self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None = None
     ) -> list[Camera]:
-        """Find the camera of each exposure.
+        """Find the camera of each exposure, valid when it begins, in the order of docs/design.md, Cameras.
 
-        Raises `CameraLookupError` if there is none for an exposure; `CameraFileError` if a camera cannot be read;
-        `lsst.daf.butler.MissingCollectionError` if one of the given collections does not exist.
-
-        docs/design.md, Cameras, gives the order. An exposure takes the camera that is valid when it begins.
+        Raises `CameraLookupError` if there is none, `CameraFileError` if one cannot be read, and
+        `lsst.daf.butler.MissingCollectionError` if one of the given collections is not there.
         """
         given = expand_collections(self._butler, collections)
         searched = self._flatten(self._butler.collections.defaults if given is None else given)
-        for name in (
-            instrument.makeCalibrationCollectionName(),
-            instrument.makeUnboundedCalibrationRunName(),
-        ):
+        for name in (instrument.makeCalibrationCollectionName(), instrument.makeUnboundedCalibrationRunName()):
             try:
                 searched.extend(self._flatten([name]))
             except MissingCollectionError:
@@ -106,14 +104,9 @@ class CameraFinder:
     def _certified(self, instrument: str, collections: Sequence[str]) -> list[_Certified]:
         """List all cameras of the instrument, the first to be taken first."""
         certified: list[_Certified] = []
-        for dataset_type in CAMERA_DATASET_TYPES if collections else ():
-            found = [
-                _Certified(dataset_id, dataset_type, collection, timespan)
-                for dataset_id, collection, timespan in read_certified(
-                    self._butler, dataset_type, instrument, collections
-                )
-            ]
-            certified.extend(sorted(found, key=lambda c: collections.index(c.collection)))
+        for dataset_type in CAMERA_DATASET_TYPES:
+            found = find_certified(self._butler, dataset_type, instrument, collections)
+            certified += sorted(found, key=lambda one: collections.index(one.collection))
         return certified
 
     def _choose(

@@ -58,17 +58,8 @@ def register_instrument(butler: Butler, description: InstrumentDescription, *, u
             exposure_max=description.exposure_max,
             detector_max=description.detector_max,
         ),
-        detectors=(
-            {
-                "id": one.id,
-                "full_name": one.name,
-                "raft": one.raft,
-                "name_in_raft": one.name_in_raft,
-                "purpose": one.purpose,
-            }
-            for one in description.detectors
-        ),
-        filters=({"name": one.name, "band": one.band} for one in description.filters),
+        detectors=({"full_name": one.name, **one.model_dump(exclude={"name"})} for one in description.detectors),
+        filters=(one.model_dump() for one in description.filters),
         update=update,
     )
     if description.camera_content is not None:
@@ -86,8 +77,8 @@ def register(
 ) -> None:
     """Register an instrument, detectors and filters; those that are there and equal are left alone.
 
-    Raises `lsst.daf.butler.registry.ConflictingDefinitionError` if a record is there and differs; the message names the
-    fields; `DescriptionError` if a name is longer than the repository takes.
+    Raises `lsst.daf.butler.registry.ConflictingDefinitionError` if a record differs, and `DescriptionError` if a name
+    is longer than the repository takes.
     """
     name = instrument["name"]
     with butler.transaction():
@@ -167,7 +158,7 @@ def _store_description(butler: Butler, description: InstrumentDescription) -> No
 
 
 def stored_description(butler: Butler, instrument: str) -> InstrumentDescription | None:
-    """Read the description of a registered instrument.
+    """Read the description of a registered instrument, if it has one.
 
     Raises `DescriptionError` if it is of a version of this package that knows other settings.
     """

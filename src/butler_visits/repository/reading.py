@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "datastore_roots",
     "expand_collections",
     "fetch_bands",
     "fetch_detector_names",
@@ -11,6 +12,7 @@ __all__ = [
     "fetch_detectors_of_visits",
     "fetch_exposures",
     "fetch_instrument",
+    "fetch_instruments",
     "fetch_visits",
     "readable",
     "resolve_instrument",
@@ -26,6 +28,7 @@ from typing import Any
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pipe.base import Instrument
+from lsst.resources import ResourcePath
 from lsst.sphgeom import Region
 
 from ..errors import RecordError, VisitsError
@@ -34,12 +37,8 @@ from ..lists import id_batches
 
 
 def resolve_instrument(butler: Butler, name: str) -> str:
-    """Find the name of a registered instrument.
-
-    Raises `VisitsError` if there is none.
-    """
-    with butler.query() as query:
-        records = list(query.dimension_records("instrument"))
+    """Find the name of a registered instrument by that or its class; `VisitsError` if there is none."""
+    records = fetch_instruments(butler).values()
     # A class can be known under several names; if it can be imported, it says what its instrument is called.
     cls = import_instrument_class(name) if "." in name else None
     for record in records:
@@ -48,6 +47,17 @@ def resolve_instrument(butler: Butler, name: str) -> str:
             return str(record.name)
     known = ", ".join(sorted(record.name for record in records)) or "none"
     raise VisitsError(f"No instrument {name!r} is registered in this repository; registered: {known}.")
+
+
+def datastore_roots(butler: Butler) -> list[ResourcePath]:
+    """List the places where a repository has its files."""
+    return [root for root in butler.get_datastore_roots().values() if root is not None]
+
+
+def fetch_instruments(butler: Butler) -> dict[str, DimensionRecord]:
+    """Read the records of all instruments, by name."""
+    with butler.query() as query:
+        return {record.name: record for record in query.dimension_records("instrument")}
 
 
 def fetch_instrument(butler: Butler, name: str) -> Instrument:
@@ -78,10 +88,7 @@ def expand_collections(butler: Butler, collections: Any) -> list[str] | None:
 
 
 def select_exposures(butler: Butler, instrument: str, where: str) -> list[DimensionRecord]:
-    """Read the exposures that an expression selects.
-
-    Raises `lsst.daf.butler.InvalidQueryError` or `OverflowError` if the expression is wrong.
-    """
+    """Read the exposures that an expression selects; `InvalidQueryError` or `OverflowError` if it is wrong."""
     with butler.query() as query:
         return list(query.dimension_records("exposure").where(where, instrument=instrument))
 
@@ -128,10 +135,7 @@ def _records(
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Say which records hold a region that the Butler cannot make of what is stored.
-
-    Raises `RecordError` if one of them cannot be read.
-    """
+    """Raise `RecordError` where a record holds a region that the Butler cannot make of what is stored."""
     try:
         yield
     except RuntimeError as error:

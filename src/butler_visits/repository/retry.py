@@ -15,8 +15,9 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import DatabaseError
-from ..lists import first_line
+from ..lists import first_line, listed
 from .database import database_name, in_transaction
+from .reading import datastore_roots
 from .writing import StaleError
 
 _T = TypeVar("_T")
@@ -63,10 +64,7 @@ _REFUSED_AGAIN = 3
 
 
 class GaveUpError(Exception):
-    """Something that could not be written, although it was planned anew several times.
-
-    The last error is its ``reason``, and its text what the database said.
-    """
+    """Something that could not be written, although it was planned anew: for the last ``reason``, in its words."""
 
     def __init__(self, reason: IntegrityError | StaleError, attempts: int) -> None:
         super().__init__(" ".join(str(getattr(reason, "orig", reason)).split()).rstrip("."))
@@ -75,10 +73,10 @@ class GaveUpError(Exception):
 
 
 def until_written(plan: Callable[[], _P], write: Callable[[_P], _T], left: Callable[[_P], Any]) -> tuple[_P, _T]:
-    """Plan something and write it, anew as long as others write some of it in between.
+    """Plan something and write it, anew as long as others write some of it in between; `GaveUpError` after a while.
 
     ``left`` says what a plan has to write: as long as that changes, others have done their share. Returns the plan and
-    what ``write`` returned; raises `GaveUpError`.
+    what ``write`` returned.
     """
     attempts, before = 0, None
     while True:
@@ -97,9 +95,8 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
     """Call a function, again and with growing waits where the database says that it may go better another time.
 
     That is where a connection was lost, where the server shuts down or starts, where two transactions were in each
-    other's way, or where SQLite has waited long enough for others.
-
-    Raises `DatabaseError` if it has not gone better the last time.
+    other's way, or where SQLite has waited long enough for others. Raises `DatabaseError` if it has not gone better in
+    the end.
     """
     for wait in _WAITS:
         try:
@@ -125,8 +122,7 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
 def _database(butler: Butler | None) -> str:
     if butler is None:
         return "The repository's database"
-    roots = [str(root) for root in butler.get_datastore_roots().values() if root is not None]
-    return f"Repository {', '.join(roots)}: its database ({database_name(butler)})"
+    return f"Repository {listed(datastore_roots(butler))}: its database ({database_name(butler)})"
 
 
 def _is_temporary(error: Exception) -> bool:

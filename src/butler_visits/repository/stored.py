@@ -35,10 +35,7 @@ class StoredVisit(NamedTuple):
 
 
 def read_visits(butler: Butler, instrument: str, where: str = "") -> list[StoredVisit]:
-    """Read the visits of an instrument.
-
-    Raises `lsst.daf.butler.InvalidQueryError` or `OverflowError` if the expression is wrong.
-    """
+    """Read the visits of an instrument, or those of the exposures that an expression selects."""
     if where:
         exposures = [record.id for record in select_exposures(butler, instrument, where)]
         of_exposures = fetch_visits_of_exposures(butler, instrument, exposures)

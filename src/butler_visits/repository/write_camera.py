@@ -6,7 +6,7 @@ __all__ = ["StoredCamera", "latest_camera", "write_camera"]
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -17,7 +17,6 @@ from lsst.daf.butler import (
     DatasetRef,
     DatasetType,
     MissingCollectionError,
-    MissingDatasetTypeError,
     Timespan,
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
@@ -28,7 +27,7 @@ from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFileError, CameraLookupError, VisitsError
 from ..lists import listed
 from ..yaml_files import load_yaml
-from .cameras import CAMERA_DATASET_TYPES, CameraFinder
+from .cameras import CAMERA_DATASET_TYPES, CameraFinder, find_certified
 from .reading import fetch_detectors, fetch_instrument, resolve_instrument
 from .writing import register_run
 
@@ -129,10 +128,9 @@ def write_camera(
             ref = _find_same(butler, name, collection, timespan, text)
             if ref is None:
                 raise
-    if any(valid.overlaps(timespan) for _, valid in _certified(butler, "camera", name, [collection])):
+    if any(one.timespan.overlaps(timespan) for one in find_certified(butler, "camera", name, [collection])):
         _LOG.warning(
-            "Collection %s has a camera dataset of these times too, and visits are defined with that one.",
-            collection,
+            "Collection %s has a camera dataset of these times too, and visits are defined with that one.", collection
         )
     return StoredCamera(camera, ref, collection, timespan, is_new)
 
@@ -163,44 +161,24 @@ def _as_text(content: Mapping[str, Any]) -> str:
 
 def _find_same(butler: Butler, instrument: str, collection: str, timespan: Timespan, text: str) -> DatasetRef | None:
     """Find the dataset with this content that is certified for these times; another one in its place is an error."""
-    for ref, valid in _certified(butler, _DATASET_TYPE, instrument, [collection]):
-        if valid == timespan and _as_text(butler.get(ref)) == text:
+    for one in find_certified(butler, _DATASET_TYPE, instrument, [collection]):
+        if (ref := butler.get_dataset(one.dataset_id)) is None:
+            continue
+        if one.timespan == timespan and _as_text(butler.get(ref)) == text:
             return ref
-        if valid.overlaps(timespan):
+        if one.timespan.overlaps(timespan):
             raise ConflictingDefinitionError(
-                f"A camera of {instrument} is certified in {collection} for {valid} TAI, which overlaps {timespan}; "
-                "give other times, or first clear these with "
+                f"A camera of {instrument} is certified in {collection} for {one.timespan} TAI, which overlaps "
+                f"{timespan}; give other times, or first clear these with "
                 f"butler.registry.decertify({collection!r}, {_DATASET_TYPE!r}, timespan)."
             )
     return None
 
 
-def _certified(
-    butler: Butler, dataset_type: str, instrument: str, collections: Sequence[str]
-) -> list[tuple[DatasetRef, Timespan]]:
-    """List the datasets of an instrument and when each is valid."""
-    try:
-        with butler.query() as query:
-            rows = list(
-                query.join_dataset_search(dataset_type, collections)
-                .general(["instrument"], dataset_fields={dataset_type: {"dataset_id", "timespan"}}, find_first=False)
-                .where(instrument=instrument)
-            )
-    except MissingDatasetTypeError:
-        return []
-    found = []
-    for row in rows:
-        ref = butler.get_dataset(row[f"{dataset_type}.dataset_id"])
-        if ref is not None:
-            found.append((ref, row[f"{dataset_type}.timespan"] or Timespan(None, None)))
-    return found
-
-
 def latest_camera(butler: Butler, instrument_name: str) -> Camera:
     """Find the camera that an exposure of now would get or, if none is valid now, of the nearest time that has one.
 
-    Raises `CameraLookupError` if there is none; `CameraFileError` if it cannot be read; `VisitsError` if there is no
-    such instrument.
+    Raises `CameraLookupError` if there is none, and `CameraFileError` if it cannot be read.
     """
     name = resolve_instrument(butler, instrument_name)
     instrument = fetch_instrument(butler, name)
@@ -214,9 +192,9 @@ def latest_camera(butler: Butler, instrument_name: str) -> Camera:
     now = TimeConverter().astropy_to_nsec(Time.now())
     # Of each camera's times, the nearest to now.
     moments = [
-        min(max(now, valid.nsec[0]), valid.nsec[1] - 1)
+        min(max(now, one.timespan.nsec[0]), one.timespan.nsec[1] - 1)
         for dataset_type in CAMERA_DATASET_TYPES
-        for _, valid in _certified(butler, dataset_type, name, searched)
+        for one in find_certified(butler, dataset_type, name, butler.collections.query(searched, flatten_chains=True))
     ]
     moment = min(moments, key=lambda moment: abs(moment - now), default=now)
     exposure = butler.dimensions["exposure"].RecordClass(

@@ -25,10 +25,7 @@ class StaleError(Exception):
 
 @dataclasses.dataclass
 class Changes:
-    """Records of visits that are written together: all of them, or none.
-
-    Everybody writes in the order of ids, so that two writers cannot wait for each other.
-    """
+    """Records of visits that are written together: all of them, or none."""
 
     instrument: str
     inserted: dict[str, list[DimensionRecord]] = dataclasses.field(default_factory=lambda: defaultdict(list))
@@ -66,8 +63,8 @@ def sync_visit_systems(butler: Butler, instrument: str, records: Iterable[Dimens
 def write_changes(butler: Butler, changes: Changes) -> None:
     """Write records in one transaction.
 
-    Raises `sqlalchemy.exc.IntegrityError` if another process has inserted one of the new records, and `StaleError` if
-    another process has changed one that must still be stored.
+    Raises `sqlalchemy.exc.IntegrityError` if another process has inserted one of them, and `StaleError` if another
+    process has changed one that must still be stored.
     """
     universe = butler.dimensions
     # In a transaction of the caller's, only what is written here may be undone if it is refused.

@@ -17,12 +17,10 @@ from .exact import ExactFootprint
 
 
 class Footprint:
-    """The corners of a camera's detectors and the hulls of them, found once for all visits.
-
-    ``padding``: pixels by which each detector is grown on each side. Raises `CameraFileError` if a detector has no
-    area.
+    """The corners of a camera's detectors, grown by some pixels, and the hulls of them, found once for all visits.
 
     Great circles are straight lines on the tangent plane, so a hull's vertices are the same corners in every visit.
+    Raises `CameraFileError` if a detector has no area.
     """
 
     def __init__(self, camera: Camera, padding: int, *, flip: bool) -> None:

@@ -120,8 +120,7 @@ def fit_camera_to_raws(
 ) -> FittedPointing:
     """Fit the pointing with which a camera reproduces the WCSs of an exposure's raws.
 
-    ``max_residual``: largest distance, pixels, that is no error. Raises `RawFileError` if the camera lacks a detector,
-    or does not reproduce the raws.
+    Raises `RawFileError` if it lacks a detector, or is somewhere more than ``max_residual`` pixels off.
     """
     index = {detector: i for i, detector in enumerate(camera.detector_ids.tolist())}
     field_angle, directions = [], []

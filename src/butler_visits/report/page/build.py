@@ -7,7 +7,6 @@ __all__ = ["render_page", "require_plotly"]
 import base64
 import datetime
 import html
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from lsst.daf.butler import Timespan
 
-from ...errors import VisitsError
+from ...errors import require
 from ...geometry import FloatArray, lon_lat
 from ...lists import batches
 from .coverage import cover
@@ -57,12 +56,8 @@ _SAFE_INTEGER = 2**53
 
 
 def require_plotly() -> None:
-    """Check that pages can be made.
-
-    Raises `VisitsError` if plotly is not installed.
-    """
-    if importlib.util.find_spec("plotly") is None:
-        raise VisitsError("The page needs plotly, which is not installed: pip install 'butler-visits[report]'.")
+    """Check that pages can be made; `VisitsError` if plotly is not installed."""
+    require("plotly", "The page needs")
 
 
 def render_page(page: Page) -> str:

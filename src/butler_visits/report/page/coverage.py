@@ -42,11 +42,7 @@ class Coverage(NamedTuple):
 
 
 def cover(outlines: Sequence[FloatArray | None], *, max_cells: int, max_members: int) -> Coverage:
-    """Find the cells whose centres lie in visits, on the finest grid that is not too large.
-
-    ``outlines``: the vertices of N visits, unit vectors of shape (V, 3), counterclockwise as seen from outside the
-    sphere.
-    """
+    """Find the cells whose centres lie in outlines (V, 3), on the finest grid that is not too large."""
     index = np.flatnonzero([outline is not None for outline in outlines])
     visits = cells = np.zeros(0, dtype=np.int64)
     order = _ORDERS[0]

@@ -143,11 +143,9 @@ def _frame(vertices: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _fit(
     counts: Sequence[int], reference: FloatArray, vertices: FloatArray
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Find the rotations that turn a layout onto others, and tell for which it lies on them then.
+    """Find the rotations (N, 3, 3) that turn a layout (P, 3) onto others (N, P, 3), and whether (N,) it lies on them.
 
-    ``reference`` (P, 3): the layout's vertices; ``vertices`` (N, P, 3): the others'; returns ``rotations`` (N, 3, 3):
-    the rotations, by least squares (W. Kabsch, Acta Crystallographica A32, 922, 1976); returns ``fits`` (N,): whether
-    all detectors lie on each other.
+    By least squares (W. Kabsch, Acta Crystallographica A32, 922, 1976).
     """
     starts = np.cumsum([0, *counts[:-1]])
     if len(counts) > 2:

@@ -94,10 +94,7 @@ def end_of(timespan: Timespan | None) -> np.datetime64 | None:
 
 
 def _time(nanoseconds: int) -> np.datetime64 | None:
-    """Return a time that the Butler stores as nanoseconds since 1970, TAI, to the millisecond.
-
-    astropy's times take a thousand times longer, and TAI has no leap seconds.
-    """
+    """Return a time that the Butler stores as TAI nanoseconds since 1970; astropy's take a thousand times longer."""
     if nanoseconds in _ALWAYS.nsec:
         return None
     return np.datetime64(round(nanoseconds / 1_000_000), "ms")
