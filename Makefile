@@ -6,18 +6,21 @@ TESTS ?=
 
 BIN := $(VENV)/bin
 # Python compiles what is imported; pip would compile everything, which takes half a minute.
+# All that start later take it ready made, be it tests, of which many start processes, or the programs themselves.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
-.PHONY: help demo test bench lint types docs clean
+.PHONY: help demo test test-slow bench lint types docs clean
 
 help:
-	@echo "make demo   build a simulated repository and define its visits; go from raw files to visits"
-	@echo "make test   run the tests"
-	@echo "make bench  measure the speed, in some twenty-five minutes"
-	@echo "make lint   check the style (ruff)"
-	@echo "make types  check the types (mypy)"
-	@echo "make docs   build the documentation as a site, in build/docs"
-	@echo "make clean  remove what these commands made"
+	@echo "make demo       build a simulated repository and define its visits; go from raw files to visits"
+	@echo "make test       run the tests but for the slow ones"
+	@echo "make test-slow  run those: processes that are killed, many writers, browser, the pages' commands, Dask"
+	@echo "make bench      measure the speed, in some twenty-five minutes"
+	@echo "make lint       check the style (ruff) and that imports point down (import-linter)"
+	@echo "make types      check the types (mypy)"
+	@echo "make docs       build the documentation as a site, in build/docs"
+	@echo "make clean      remove what these commands made"
 	@echo "PYTHON=python3.13 chooses another Python, VENV=.venv-3.13 another virtual environment,"
 	@echo "TESTS='not postgresql' the tests (pytest -k)."
 
@@ -25,7 +28,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto -k "$(TESTS)"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" -k "$(TESTS)"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow -k "$(TESTS)"
 
 bench: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests $(BIN)/python benchmarks/bench.py
@@ -33,6 +39,7 @@ bench: $(VENV)/.installed-test
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy

@@ -10,22 +10,24 @@ from pathlib import Path
 
 import pytest
 from astro_metadata_translator import MetadataTranslator
-from lsst.daf.butler import Butler, DatasetType
+from lsst.daf.butler import Butler
 
-from obscore import (
-    DETECTORS,
-    EXPOSURES,
-    NO_REGIONS,
-    REGISTRY,
-    obscore_regions,
-)
+from leftovers import end_leftovers
+from obscore import make_obscore_repository
 from postgres import Cluster, find_programs
 from simulated_survey import camera, make_repository
 from stored_visits import GOLDEN
-from visit_tables import add_exposures, data_ids
+from visit_tables import add_exposures, data_ids, exposure, make_task
 
 DATABASES = ("sqlite", "postgresql")
+DATABASES_OF = {"both_databases": DATABASES, "sqlite_only": DATABASES[:1], "postgresql_only": DATABASES[1:]}
 BUCKET = "survey"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """End what a run that was killed has left behind; xdist's workers leave that to the process that starts them."""
+    if not hasattr(config, "workerinput"):
+        end_leftovers()
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +64,9 @@ def postgres() -> Iterator[Cluster]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that make surveys with either database, or with the one that they are marked for."""
     if "database" in metafunc.fixturenames:
-        only = [name for name in DATABASES if metafunc.definition.get_closest_marker(f"{name}_only")]
-        metafunc.parametrize("database", only or DATABASES, indirect=True)
+        # A test's own mark goes before its file's.
+        marks = (DATABASES_OF[mark.name] for mark in metafunc.definition.iter_markers() if mark.name in DATABASES_OF)
+        metafunc.parametrize("database", next(marks, DATABASES), indirect=True)
 
 
 @pytest.fixture
@@ -175,18 +178,14 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def obscore_butler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Butler:
+def obscore_butler(tmp_path: Path) -> Butler:
     """Return a repository with an ObsCore table and raws in it."""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "registry.yaml").write_text(REGISTRY)
-    with monkeypatch.context() as context:
-        context.setenv("DAF_BUTLER_CONFIG_PATH", str(tmp_path / "config"))
-        butler = make_repository(tmp_path / "repository", camera=camera(rafts=1))
-    ids = add_exposures(butler, EXPOSURES)
-    raw = DatasetType("raw", ["instrument", "exposure", "detector"], "StructuredDataDict", universe=butler.dimensions)
-    butler.registry.registerDatasetType(raw)
-    butler.collections.register("raws")
-    rows = [{**data_id, "detector": detector} for data_id in data_ids(ids) for detector in DETECTORS]
-    butler.registry.insertDatasets(raw, rows, run="raws")
-    assert obscore_regions(butler) == NO_REGIONS
+    return make_obscore_repository(tmp_path)
+
+
+@pytest.fixture
+def survey(make_survey: Callable[..., Butler]) -> Butler:
+    """Return a repository with three visits of one exposure each."""
+    butler = make_survey()
+    make_task(butler).run(data_ids(add_exposures(butler, map(exposure, (1, 2, 3)))))
     return butler

@@ -42,6 +42,8 @@ from visit_tables import (
     tables,
 )
 
+pytestmark = pytest.mark.sqlite_only  # What the database does is marked.
+
 GROUP = "by-group-metadata"
 COUNTER = "one-to-one-and-by-counter"
 SNAPS = [exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
@@ -71,6 +73,7 @@ def failure(*arguments: object) -> str:
 # Values that are no numbers
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("field", ["zenith_angle", "azimuth", "exposure_time"])
 def test_not_a_number_is_null(butler: Butler, field: str, value: float) -> None:
@@ -203,6 +206,7 @@ def assert_only_one_refused(
         assert len(regions) == N_DETECTORS * len(others)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("position", [0, 2, 4])
 def test_visit_name_that_is_taken(butler: Butler, position: int) -> None:
     """Names of visits are unique: a group with the name of an exposure whose visit is there cannot have one."""
@@ -217,6 +221,7 @@ def test_visit_name_that_is_taken(butler: Butler, position: int) -> None:
     assert_only_one_refused(butler, GROUP, data_ids(ids), message, others)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("position", [0, 2, 4])
 def test_exposure_that_is_not_registered(butler: Butler, position: int) -> None:
     described = [exposure(n) for n in range(1, 6)]
@@ -226,6 +231,7 @@ def test_exposure_that_is_not_registered(butler: Butler, position: int) -> None:
     assert_only_one_refused(butler, "one-to-one", given, rf"\b{made_up['id']}\b", set(ids))
 
 
+@pytest.mark.both_databases
 def test_several_visits_are_refused(butler: Butler) -> None:
     """Those that can be written are, however many cannot."""
     described = [exposure(n) for n in range(1, 9)]
@@ -234,6 +240,7 @@ def test_several_visits_are_refused(butler: Butler) -> None:
     assert_only_one_refused(butler, "one-to-one", given, rf"\b{described[0]['id']}\b", set(ids))
 
 
+@pytest.mark.both_databases
 def test_refused_visits_are_skipped(butler: Butler) -> None:
     """With on_error="skip" they are counted as failed, and the others as what they are."""
     described = [exposure(n) for n in range(1, 9)]

@@ -37,6 +37,8 @@ from visit_tables import (
     tables,
 )
 
+pytestmark = pytest.mark.sqlite_only  # What the database does is marked.
+
 SINGLE = [exposure(1)]
 SNAPS = [exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
 
@@ -201,6 +203,7 @@ def test_nothing_to_do(butler: Butler) -> None:
     assert result.n_fully_updated == result.n_partially_updated == 0
 
 
+@pytest.mark.both_databases
 def test_read_only_butler(butler: Butler, given: list[dict[str, Any]]) -> None:
     read_only = Butler.from_config(root(butler), writeable=False)
     with pytest.raises(TypeError, match="read-only"):
@@ -256,6 +259,7 @@ def test_off_sky_exposure_of_a_group(butler: Butler, given: list[dict[str, Any]]
 # Chunks
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("grouping", GROUPINGS)
 def test_chunks(make_survey: Callable[..., Butler], grouping: str, size: int) -> None:
@@ -329,6 +333,7 @@ def test_day_and_names(butler: Butler, given: list[dict[str, Any]]) -> None:
     assert visit.timespan.nsec == (SNAPS[0]["timespan"].nsec[0], SNAPS[1]["timespan"].nsec[1])
 
 
+@pytest.mark.both_databases
 def test_in_a_transaction(butler: Butler, given: list[dict[str, Any]]) -> None:
     """In a transaction of the caller's, too, visits are whole or not there, whatever the database refuses."""
     first, second, third = (data_id["exposure"] for data_id in given)

@@ -254,6 +254,7 @@ def test_prefilter(butler: Butler, given: list[dict[str, Any]]) -> None:
     assert counts(task.run(given, prefilter=True)) == {"n_filtered": 3}
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("option", ["update_records", "incremental"])
 @pytest.mark.parametrize("exposures", [[], [SINGLE["id"]]])
 def test_prefilter_cannot_update(butler: Butler, option: str, exposures: list[int]) -> None:
@@ -319,6 +320,7 @@ def moved(region: Region, arcsec: float) -> ConvexPolygon:
     return ConvexPolygon([UnitVector3d(*v) for v in np.transpose([x - angle * y, y + angle * x, z]).tolist()])
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("arcsec", "tolerance", "equal"),
     [
@@ -347,6 +349,7 @@ def test_region_tolerance(
             task.run(given[:1])
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("region", [None, Circle(UnitVector3d(1, 0, 0), Angle(0.01))], ids=["null", "circle"])
 def test_region_of_another_kind(butler: Butler, given: list[dict[str, Any]], region: Region | None) -> None:
     task = make_task(butler)

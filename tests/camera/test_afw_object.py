@@ -22,6 +22,8 @@ from simulated_survey import INSTRUMENT
 from simulated_survey import camera as survey_camera
 from visit_tables import add_exposures, counts, data_ids, exposure, make_task, root, stored, tables
 
+pytestmark = pytest.mark.sqlite_only  # Cameras are the same from either database.
+
 # The public interface of lsst.afw.cameraGeom, as far as it matters; as strict as that is about what it takes.
 
 

@@ -13,6 +13,8 @@ from command_line import define_visits, run_program
 from simulated_survey import CAMERA_RUN, INSTRUMENT, camera
 from visit_tables import add_exposures, exposure, make_read_only, root, stored
 
+pytestmark = pytest.mark.sqlite_only  # Messages are the same, but for those that are marked.
+
 
 @pytest.fixture
 def butler(make_survey: Callable[..., Butler]) -> Butler:
@@ -69,6 +71,7 @@ def test_broken_database(butler: Butler, content: bytes | None) -> None:
     assert str(root(butler)) in failure(root(butler), INSTRUMENT)
 
 
+@pytest.mark.both_databases
 def test_read_only_repository(butler: Butler) -> None:
     make_read_only(butler)
     message = failure(root(butler), INSTRUMENT)
@@ -93,6 +96,7 @@ def test_unknown_instrument(butler: Butler, instrument: str) -> None:
     assert INSTRUMENT in message
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("where", "said"),
     [
@@ -147,6 +151,7 @@ def test_bad_config_file(butler: Butler, tmp_path: Path, content: str | None, sa
 # The exposures and visits
 
 
+@pytest.mark.both_databases
 def test_conflict(butler: Butler) -> None:
     assert define_visits(root(butler), INSTRUMENT).exit_code == 0
     changed = exposure(1, target_name="M 31")

@@ -26,6 +26,8 @@ from command_line import define_visits
 from simulated_survey import INSTRUMENT
 from visit_tables import add_exposures, data_ids, exposure, make_task, records, root, stored, tables
 
+pytestmark = pytest.mark.sqlite_only  # Groups are made in memory; queries and what the database refuses are marked.
+
 COUNTER = "one-to-one-and-by-counter"
 GROUP = "by-group-metadata"
 SNAPS = [exposure(2, seq_start=2, seq_end=4), exposure(3, seq_start=2, seq_end=4), exposure(4, seq_start=2, seq_end=4)]
@@ -202,6 +204,7 @@ def count_selects(table: str = "") -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", listen)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("n_groups", [1, 30])
 @pytest.mark.parametrize("grouping", [GROUP, COUNTER])
 def test_missing_exposures_are_one_query(butler: Butler, grouping: str, n_groups: int) -> None:
@@ -214,6 +217,7 @@ def test_missing_exposures_are_one_query(butler: Butler, grouping: str, n_groups
     assert len(selects) == 1, selects
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(("grouping", "incremental"), [("one-to-one", False), (GROUP, True), (COUNTER, True)])
 def test_no_query_for_each_visit(make_survey: Callable[..., Butler], grouping: str, incremental: bool) -> None:
     """A chunk of ten times as many visits is read with as many statements, when it is written and when it is there."""
@@ -275,6 +279,7 @@ def test_odd_visits(butler: Butler, monkeypatch: pytest.MonkeyPatch, case: str) 
     assert not stored(butler, "visit")
 
 
+@pytest.mark.both_databases
 def test_largest_visit_id(butler: Butler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OddVisitsTask, "change", staticmethod(lambda visit: set_id(visit, 2**63 - 1)), raising=False)
     given = data_ids(add_exposures(butler, SNAPS))
@@ -285,6 +290,7 @@ def test_largest_visit_id(butler: Butler, monkeypatch: pytest.MonkeyPatch) -> No
     assert tables(butler) == before
 
 
+@pytest.mark.both_databases
 def test_exposure_id_without_room_for_the_digit(butler: Butler) -> None:
     """The first snap's own visit has the digit 9 before its id, which must still be an integer of a database."""
     snaps = [{**SNAPS[0], "id": 3 * 10**17}, {**SNAPS[1], "id": 3 * 10**17 + 1}]
@@ -294,6 +300,7 @@ def test_exposure_id_without_room_for_the_digit(butler: Butler) -> None:
     assert not stored(butler, "visit")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("number", ["99999999999999999999999", "-99999999999999999999999"])
 def test_where_with_a_number_too_large(butler: Butler, number: str) -> None:
     add_exposures(butler, SNAPS)

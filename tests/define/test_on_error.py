@@ -32,6 +32,8 @@ from butler_visits.lists import isolate
 from simulated_survey import CALIB_COLLECTION, CAMERA_RUN, INSTRUMENT, camera
 from visit_tables import DAY, Tables, add_exposures, data_ids, exposure, make_task, records, stored, tables
 
+pytestmark = pytest.mark.sqlite_only  # What the database does is marked.
+
 GROUP = "by-group-metadata"
 GOOD = [*(exposure(number) for number in range(1, 31)), *(exposure(n, seq_start=31, seq_end=32) for n in (31, 32))]
 
@@ -288,6 +290,7 @@ def test_all_fail(make_survey: Callable[..., Butler]) -> None:
     assert not stored(butler, "visit")
 
 
+@pytest.mark.both_databases
 def test_conflict(make_survey: Callable[..., Butler]) -> None:
     butler = make_survey()
     given = prepare(butler, Case([], [], ""))
@@ -305,6 +308,7 @@ def test_conflict(make_survey: Callable[..., Butler]) -> None:
         task.run(given)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("planned", [False, True], ids=["run", "plan and apply"])
 def test_refused_by_the_database(make_survey: Callable[..., Butler], planned: bool) -> None:
     """A visit that is there under another id, so that its name is taken; only the database knows."""

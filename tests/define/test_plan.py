@@ -33,6 +33,8 @@ from visit_tables import (
     tables,
 )
 
+pytestmark = pytest.mark.sqlite_only  # Plans are made in memory; what the database does is marked.
+
 GROUP = "by-group-metadata"
 SNAPS = [exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
 EXPOSURES = [exposure(1), *SNAPS, exposure(4), exposure(5)]
@@ -193,6 +195,7 @@ def test_apply_with_a_snap_of_the_next_day(make_survey: Callable[..., Butler]) -
     assert tables(butler) == before
 
 
+@pytest.mark.both_databases
 def test_read_only_butler(butler: Butler) -> None:
     before = tables(butler)
     assert before["visit_system"] == []
@@ -388,6 +391,7 @@ def by_number(butler: Butler) -> dict[int, Any]:
     return {visit.seq_num: visit for visit in stored(butler, "visit")}
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("first", "options"),
     [((1,), {}), (ALL, {}), ((2, 3), {"incremental": True}), ((2, 3), {"check_detector_regions": True})],
@@ -406,6 +410,7 @@ def test_others_defined_the_same(
     assert tables(butler) == tables(alone)
 
 
+@pytest.mark.both_databases
 def test_applied_twice(butler: Butler) -> None:
     task = make_task(butler, GROUP)
     plan = task.plan(GIVEN)
@@ -415,6 +420,7 @@ def test_applied_twice(butler: Butler) -> None:
     assert tables(butler) == before
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("how", ["raise", "skip", "skip_conflicting", "update_records"])
 def test_others_defined_something_else(butler: Butler, how: str) -> None:
     """One of the snaps only, so that the other writer's visit differs."""
@@ -434,6 +440,7 @@ def test_others_defined_something_else(butler: Butler, how: str) -> None:
     assert (visits[2] == theirs) is (how != "update_records")
 
 
+@pytest.mark.both_databases
 def test_others_changed_what_was_to_be_completed(butler: Butler) -> None:
     """A plan that adds detector regions only does not add them to a visit that is another by now."""
     task = make_task(butler, GROUP)
@@ -449,6 +456,7 @@ def test_others_changed_what_was_to_be_completed(butler: Butler) -> None:
     assert tables(butler) == before
 
 
+@pytest.mark.both_databases
 def test_others_added_an_exposure(make_survey: Callable[..., Butler]) -> None:
     """A snap that came while the plan waited stays in the visit."""
     butler, alone = make_survey(), make_survey()
@@ -465,6 +473,7 @@ def test_others_added_an_exposure(make_survey: Callable[..., Butler]) -> None:
     assert tables(butler) == tables(alone)
 
 
+@pytest.mark.both_databases
 def test_others_corrected_an_exposure(butler: Butler) -> None:
     """An update that waited does not bring back values that have been corrected since."""
     task = make_task(butler, GROUP)

@@ -27,6 +27,8 @@ from butler_visits.repository import fetch_instrument
 from simulated_survey import camera as survey_camera
 from simulated_survey import insert_exposures, night
 
+pytestmark = pytest.mark.sqlite_only  # Regions are computed in memory.
+
 ARCSEC = math.pi / 180 / 3600
 TOLERANCE = 1e-9 * ARCSEC
 

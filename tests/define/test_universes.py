@@ -161,6 +161,7 @@ def check_tables(butler: Butler, exposures: Sequence[Exposure], grouping: str) -
         assert all(outlines[visit.id].contains(region.getCentroid()) for region in of_visit)
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(("universe", "grouping"), CASES)
 def test_records(universe: int, grouping: str, make_survey: MakeSurvey) -> None:
     butler = make_survey(universe)
@@ -179,6 +180,13 @@ def test_records(universe: int, grouping: str, make_survey: MakeSurvey) -> None:
     assert second.n_visits == second.n_skipped == first.n_visits
     assert second.n_new == second.n_fully_updated == second.n_partially_updated == 0
     assert read_tables(butler) == defined
+
+
+# Those where what is stored of a visit, or of an exposure's group, has changed.
+@pytest.mark.postgresql_only
+@pytest.mark.parametrize(("universe", "grouping"), [case for case in CASES if case[0] in (1, 2, 6, 8)])
+def test_records_in_postgresql(universe: int, grouping: str, make_survey: MakeSurvey) -> None:
+    test_records(universe, grouping, make_survey)
 
 
 @pytest.mark.parametrize("universe", [5, 8])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from lsst.daf.butler import Butler
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler, DatasetType
 from lsst.sphgeom import ConvexPolygon, LonLat
 
-from visit_tables import exposure, stored
+from simulated_survey import camera, make_repository
+from visit_tables import add_exposures, data_ids, exposure, stored
 
 REGISTRY = """
 registry:
@@ -26,6 +30,23 @@ registry:
 EXPOSURES = [exposure(1), exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
 DETECTORS = (0, 8)
 NO_REGIONS: dict[tuple[int, int], str | None] = {(one["id"], d): None for one in EXPOSURES for d in DETECTORS}
+
+
+def make_obscore_repository(folder: Path) -> Butler:
+    """Make a repository with an ObsCore table, and raws in it."""
+    (folder / "config").mkdir()
+    (folder / "config" / "registry.yaml").write_text(REGISTRY)
+    with pytest.MonkeyPatch.context() as context:
+        context.setenv("DAF_BUTLER_CONFIG_PATH", str(folder / "config"))
+        butler = make_repository(folder / "repository", camera=camera(rafts=1))
+    ids = add_exposures(butler, EXPOSURES)
+    raw = DatasetType("raw", ["instrument", "exposure", "detector"], "StructuredDataDict", universe=butler.dimensions)
+    butler.registry.registerDatasetType(raw)
+    butler.collections.register("raws")
+    rows = [{**data_id, "detector": detector} for data_id in data_ids(ids) for detector in DETECTORS]
+    butler.registry.insertDatasets(raw, rows, run="raws")
+    assert obscore_regions(butler) == NO_REGIONS
+    return butler
 
 
 def obscore_regions(butler: Butler) -> dict[tuple[int, int], str | None]:

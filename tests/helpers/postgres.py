@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import psycopg
 
+from leftovers import forget, remember
+
 _USER: Final = "butler"
 _EMPTY: Final = "empty"
 """A database with what the Butler needs of a server, and nothing else."""
@@ -75,6 +77,7 @@ class Cluster:
         self.programs = programs
         self._port = port
         self._databases = 0
+        self._pid: int | None = None
         # PostgreSQL refuses to run as root. Folders of pytest are closed to others, so this one is beside them.
         self._as_user: dict[str, Any] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=_folder_in_memory() if in_memory else None))
@@ -113,10 +116,14 @@ class Cluster:
     def start(self) -> None:
         """Start the server."""
         self._run("pg_ctl", "start", "-w", "-D", self.folder / "data", "-l", self.folder / "log")
+        self._pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        remember(self._pid, self.folder)
 
     def stop(self) -> None:
         """Stop the server as a crash does."""
         self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self.folder / "data")
+        if self._pid is not None:
+            forget(self._pid)
 
     def is_running(self) -> bool:
         """Tell whether the server runs."""

@@ -28,6 +28,8 @@ from instrument_classes import add_instrument, remove_camera, set_class
 from simulated_survey import CALIB_COLLECTION, INSTRUMENT, camera
 from visit_tables import add_exposures, exposure, make_read_only, root
 
+pytestmark = pytest.mark.sqlite_only  # Cameras are the same from either database.
+
 needs_matplotlib = pytest.mark.skipif(
     find_spec("matplotlib") is None, reason="matplotlib (the extra report) is not installed"
 )

@@ -37,6 +37,10 @@ from butler_visits.repository.cameras import CameraFinder
 from simulated_survey import camera as survey_camera
 from simulated_survey import insert_exposures, night
 
+pytestmark = (
+    pytest.mark.sqlite_only
+)  # What is stored is read with the same queries; those of several cameras are marked.
+
 SIMCAM = {"instrument": "SimCam"}
 
 
@@ -74,6 +78,7 @@ def test_conventional_collection(make_survey: Callable[..., Butler], caplog: pyt
     ]
 
 
+@pytest.mark.both_databases
 def test_given_collections_go_first_and_in_order(make_survey: Callable[..., Butler]) -> None:
     butler = make_survey()
     exposures = _exposures(butler, 3)
@@ -90,6 +95,7 @@ def test_given_collections_go_first_and_in_order(make_survey: Callable[..., Butl
     assert set(_names(defaults, exposures)) == {"b"}
 
 
+@pytest.mark.both_databases
 def test_each_exposure_gets_the_camera_of_its_time(make_survey: Callable[..., Butler]) -> None:
     """Two cameras, certified for the two halves of a night; the visits of each half have that half's detectors."""
     butler = make_survey()
@@ -175,6 +181,7 @@ def test_no_camera_of_that_time(make_survey: Callable[..., Butler]) -> None:
         _names(butler, exposures)
 
 
+@pytest.mark.both_databases
 def test_exposures_without_a_time_take_unbounded_cameras_only(make_survey: Callable[..., Butler]) -> None:
     butler = make_survey()
     insert_exposures(butler, [night(1)[0] | {"timespan": None}])
@@ -193,6 +200,7 @@ def _only_until_2001(butler: Butler) -> None:
     _put(butler, "old", "run/old", "SimCam/calib", Timespan(None, Time("2001-01-01", scale="tai")))
 
 
+@pytest.mark.both_databases
 def test_missing_collection(make_survey: Callable[..., Butler]) -> None:
     butler = make_survey()
     with pytest.raises(MissingCollectionError, match="nowhere"):

@@ -24,6 +24,8 @@ from command_line import lines, message, run_program, visits_command
 from simulated_survey import CALIB_COLLECTION, INSTRUMENT, camera
 from visit_tables import add_exposures, data_ids, exposure, make_read_only, make_task, records, root, tables
 
+pytestmark = pytest.mark.sqlite_only  # Files and options are the same for either; what the database does is marked.
+
 MIDDLE = Time("2026-04-01", scale="tai")
 RUNS = f"{INSTRUMENT}/calib/camera_geometry/*"
 
@@ -112,6 +114,7 @@ def test_repository_that_never_had_a_camera(tmp_path: Path) -> None:
     assert dataset_type.storageClass_name == "StructuredDataDict"
 
 
+@pytest.mark.both_databases
 def test_each_time_has_its_camera(butler: Butler, tmp_path: Path) -> None:
     """One camera before a time and another one after it, written on the command line."""
     begins = {seq_num: exposure(seq_num)["timespan"].begin for seq_num in (1, 2)}
@@ -138,6 +141,7 @@ def test_times_are_tai(butler: Butler, file: Path, text: str) -> None:
     assert certified(butler) == [("Small", Timespan(MIDDLE, None))]
 
 
+@pytest.mark.both_databases
 def test_the_same_again(butler: Butler, file: Path) -> None:
     assert lines(run(butler, file)) == [
         "Stored camera Small (9 detectors) in SimCam/calib, valid for all times.",
@@ -162,6 +166,7 @@ def test_the_same_put_by_hand(make_survey: Callable[..., Butler]) -> None:
     assert not datasets(butler)
 
 
+@pytest.mark.both_databases
 def test_the_same_for_other_times(butler: Butler) -> None:
     """A camera that comes back is one dataset."""
     first = write_camera(butler, INSTRUMENT, named(), end=MIDDLE)
@@ -171,6 +176,7 @@ def test_the_same_for_other_times(butler: Butler) -> None:
     assert certified(butler) == [("Small", Timespan(None, MIDDLE)), ("Small", Timespan(MIDDLE, None))]
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("name", ["Small", "Other"])
 def test_times_that_overlap(butler: Butler, tmp_path: Path, name: str) -> None:
     write_camera(butler, INSTRUMENT, named(), begin=MIDDLE)
@@ -188,6 +194,7 @@ def test_times_that_overlap(butler: Butler, tmp_path: Path, name: str) -> None:
     assert certified(butler) == [(name, Timespan(None, None))]
 
 
+@pytest.mark.both_databases
 def test_other_instruments_are_others(butler: Butler) -> None:
     butler.registry.insertDimensionData(
         "instrument",
@@ -198,6 +205,7 @@ def test_other_instruments_are_others(butler: Butler) -> None:
     assert write_camera(butler, "a.Two", named("Other")).collection == "Two/calib"
 
 
+@pytest.mark.both_databases
 def test_nothing_half_written(butler: Butler, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the power is out")
@@ -212,6 +220,7 @@ def test_nothing_half_written(butler: Butler, monkeypatch: pytest.MonkeyPatch) -
     assert write_camera(butler, INSTRUMENT, named()).is_new
 
 
+@pytest.mark.both_databases
 def test_two_at_once(butler: Butler, file: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = list(
@@ -222,6 +231,7 @@ def test_two_at_once(butler: Butler, file: Path) -> None:
     assert certified(butler) == [("Small", Timespan(None, None))]
 
 
+@pytest.mark.both_databases
 def test_own_collection(butler: Butler) -> None:
     write_camera(butler, INSTRUMENT, named(), collection="mine")
     assert not certified(butler)
@@ -230,6 +240,7 @@ def test_own_collection(butler: Butler) -> None:
     assert found.name == "Small"
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", [CollectionType.RUN, CollectionType.TAGGED, CollectionType.CHAINED])
 def test_collection_of_another_type(butler: Butler, kind: CollectionType) -> None:
     butler.collections.register("mine", kind)
