@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +23,26 @@ import butler_visits
 from butler_visits import (
     ComputeVisitRegionsFromSingleRawWcsTask,
     ComputeVisitRegionsTask,
+    ConfigError,
     DefineVisitsConfig,
     DefineVisitsTask,
     VisitDefinitionData,
 )
+from butler_visits.config import make_config
+from command_line import run_program
 from simulated_survey import CAMERA_RUN, INSTRUMENT
-from visit_tables import N_DETECTORS, add_exposures, counts, data_ids, delete_rows, exposure, make_task, stored, tables
+from visit_tables import (
+    N_DETECTORS,
+    add_exposures,
+    counts,
+    data_ids,
+    delete_rows,
+    exposure,
+    make_task,
+    root,
+    stored,
+    tables,
+)
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -257,6 +273,66 @@ def test_log(butler: Butler, given: list[dict[str, Any]], caplog: pytest.LogCapt
         "Left out 4 exposures with a visit already.",
         failed,
     ]
+
+
+# The function behind the command
+
+
+def test_define_visits(butler: Butler, tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text('config.groupExposures.name = "by-group-metadata"\n')
+    result = butler_visits.define_visits(str(root(butler)), str(tmp_path / "config.py"), None, INSTRUMENT)
+    assert counts(result) == {"n_visits": 3, "n_new": 3}
+    again = butler_visits.defineVisits(
+        str(root(butler)), str(tmp_path / "config.py"), "SimCam/calib", INSTRUMENT, where="exposure.seq_num < 3"
+    )
+    assert counts(again) == {"n_visits": 2, "n_skipped": 2}
+    assert {visit.name for visit in stored(butler, "visit")} == {one["group"] for one in NIGHT}
+
+
+SAVED = """import lsst.obs.base.defineVisits
+assert type(config) is lsst.obs.base.defineVisits.DefineVisitsConfig, f"config is of type \
+{type(config).__module__}.{type(config).__name__} instead of lsst.obs.base.defineVisits.DefineVisitsConfig"
+
+import lsst.obs.base
+# Parameters for the raw-wcs algorithm.
+config.groupExposures['one-to-one'].visitSystemId=0
+config.groupExposures['by-group-metadata'].visitSystemName='by-group-metadata'
+config.groupExposures.name='by-group-metadata'
+config.computeVisitRegions['single-raw-wcs'].padding=100
+config.computeVisitRegions.name='single-raw-wcs'
+config.ignoreNonScienceExposures=True
+""".replace("\\\n", "")
+
+
+def test_config_that_the_original_saved(butler: Butler, tmp_path: Path) -> None:
+    file = tmp_path / "saved.py"
+    file.write_text(SAVED)
+    modules = set(sys.modules)
+    config = make_config(butler, INSTRUMENT, str(file))
+    assert config.groupExposures.name == "by-group-metadata"
+    assert config.computeVisitRegions["single-raw-wcs"].padding == 100
+    assert not {name for name in set(sys.modules) - modules if name.startswith("lsst.obs")}
+    # What else a file says is taken at its word.
+    file.write_text(SAVED + "import lsst.meas.nothing\n")
+    with pytest.raises(ConfigError, match=r"saved\.py: ModuleNotFoundError: .*lsst\.meas"):
+        make_config(butler, INSTRUMENT, str(file))
+
+
+def test_config_that_was_saved_here(butler: Butler, tmp_path: Path) -> None:
+    config = DefineVisitsConfig()
+    config.groupExposures.name = "by-group-metadata"
+    config.save(str(tmp_path / "own.py"))
+    assert make_config(butler, INSTRUMENT, str(tmp_path / "own.py")) == config
+
+
+def test_summary_is_printed_and_in_the_log_file(butler: Butler, tmp_path: Path) -> None:
+    """On the terminal it stands once."""
+    file = tmp_path / "log.txt"
+    done = run_program("butler-visits", "--log-file", file, "define-visits", root(butler), INSTRUMENT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 visits: 4 new") == 1
+    assert "4 visits" not in done.stderr
+    assert "4 visits: 4 new, 0 updated, 0 left as they are." in file.read_text()
 
 
 # Threads

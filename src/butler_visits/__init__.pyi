@@ -38,6 +38,7 @@ from .errors import (
     CameraFileError,
     CameraFitError,
     CameraLookupError,
+    ConfigError,
     DatabaseError,
     DefinitionError,
     IngestError,
@@ -55,6 +56,7 @@ from .report import plot_coverage, plot_visit
 from .report.page import Page, plan_page, render_page, visits_page
 from .repository.instruments import register_instrument
 from .repository.write_camera import write_camera
+from .script import define_visits, defineVisits
 from .task import DefineVisitsTask
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "ComputeVisitRegionsFromSingleRawWcsConfig",
     "ComputeVisitRegionsFromSingleRawWcsTask",
     "ComputeVisitRegionsTask",
+    "ConfigError",
     "DatabaseError",
     "DefineVisitsConfig",
     "DefineVisitsTask",
@@ -104,6 +107,8 @@ __all__ = [
     "WorkerError",
     "check_visits",
     "coverage_moc",
+    "defineVisits",
+    "define_visits",
     "ds9_regions",
     "find_geometries",
     "ingest_raws",

@@ -6,11 +6,13 @@ __all__ = [
     "CameraFileError",
     "CameraFitError",
     "CameraLookupError",
+    "ConfigError",
     "DatabaseError",
     "DefinitionError",
     "DescriptionError",
     "HeaderError",
     "IngestError",
+    "OverrideError",
     "RawFileError",
     "RecordError",
     "VisitsError",
@@ -23,6 +25,14 @@ import importlib.util
 
 class VisitsError(Exception):
     """Base of the errors that a change of the input, the options or the repository cures."""
+
+
+class ConfigError(VisitsError, ValueError):
+    """A config file, an override or an instrument's own overrides that make no sense."""
+
+
+class OverrideError(ConfigError):
+    """An override of a config field that makes no sense."""
 
 
 class DefinitionError(VisitsError, RuntimeError):

@@ -61,9 +61,9 @@ def check(
     are findings (with --repair, findings that are left), and 2 if the visits could not be checked.
     """
     from ..check import check_visits, repair_visits
+    from ..config import make_config
     from ..repository import resolve_instrument
     from ..task import DefineVisitsTask
-    from .config import make_config
 
     set_log_level()
     try:

@@ -91,9 +91,9 @@ def define_visits(
 
     Visits that are there already and equal are left alone, so running it twice is safe.
     """
+    from ..config import make_config
     from ..repository import resolve_instrument, select_exposures
     from ..task import DefineVisitsTask
-    from .config import make_config
     from .files import check_plan_name, write_plan
     from .results import echo_left_out, echo_result
     from .workers import workers

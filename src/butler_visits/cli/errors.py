@@ -12,7 +12,7 @@ from lsst.daf.butler import Butler, ButlerUserError, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from ..errors import VisitsError
+from ..errors import OverrideError, VisitsError
 
 
 @contextmanager
@@ -20,6 +20,8 @@ def errors_as_messages(repo: str) -> Iterator[None]:
     """Turn errors that a user can mend into click's, which prints them and exits with status 1."""
     try:
         yield
+    except OverrideError as error:
+        raise click.BadParameter(str(error), param_hint="-c") from error
     except (VisitsError, ButlerUserError, RegistryError) as error:
         raise click.ClickException(str(error)) from error
     except (SQLAlchemyError, OSError) as error:

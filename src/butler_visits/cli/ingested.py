@@ -12,11 +12,11 @@ import click
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
+from ..config import make_config
 from ..ingest import IngestResult
 from ..lists import counted
 from ..repository import fetch_exposures
 from ..task import DefineVisitsTask
-from .config import make_config
 from .errors import open_repository
 from .results import echo_result
 

@@ -41,6 +41,15 @@ def set_log_level() -> None:
     """Make our loggers follow --log-level, as the Butler's own do."""
     if (logger := logging.getLogger("butler_visits")).level == logging.NOTSET:
         logger.setLevel(logging.getLogger("lsst").getEffectiveLevel())
+    for handler in logging.getLogger().handlers:
+        # A file has the summary; on the terminal the command prints it.
+        if type(handler) is logging.StreamHandler and _is_news not in handler.filters:
+            handler.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether a log record says what the command does not print itself."""
+    return not getattr(record, "is_summary", False)
 
 
 repo_argument = opt.repo_argument(required=True, help="REPO is the path or URI of a data repository.")

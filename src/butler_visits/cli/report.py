@@ -43,9 +43,9 @@ def report(
     It shows each visit with its detectors, counts them by night and filter, and tells which exposures have no visit and
     why.
     """
+    from ..config import make_config
     from ..report.page import require_plotly, visits_page
     from ..repository import resolve_instrument
-    from .config import make_config
     from .files import check_file_name, write_page
 
     check_file_name(output, [".html"])

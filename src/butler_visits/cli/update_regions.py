@@ -38,11 +38,11 @@ def update_regions(
     COLLECTIONS are the collections that have the fit's datasets, separated by commas; of each visit the first dataset
     is taken. Running it twice is safe.
     """
+    from ..config import make_config
     from ..define.visits import Action
     from ..fitted.geometries import find_geometries
     from ..fitted.update import update_visit_regions
     from ..repository import resolve_instrument
-    from .config import make_config
     from .files import check_plan_name, write_plan
 
     searched = [name.strip() for name in collections.split(",") if name.strip()]
