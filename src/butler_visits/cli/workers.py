@@ -5,15 +5,21 @@ from __future__ import annotations
 __all__ = ["workers"]
 
 import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from lsst.daf.butler.cli.cliLog import CliLog
 
-from ..workers.pool import WorkerPool
+_PRELOADED = ["butler_visits.task", "lsst.daf.butler.direct_butler"]
+"""What takes a second or two to import, and is imported once for all processes."""
 
 _DASK_LOGGERS = ("distributed", "tornado", "asyncio")
 """Where the threads of Dask's client report what happens to them."""
@@ -26,17 +32,53 @@ def workers(processes: int, dask: str | None) -> Iterator[Executor | None]:
         with _dask_workers(dask) as executor:
             yield executor
     elif processes > 1:
-        level = logging.getLogger("butler_visits").level
-        with WorkerPool(processes, initializer=_log_alike, initargs=(CliLog.configState, level)) as pool:
-            yield pool
+        with _processes(processes) as executor:
+            yield executor
     else:
         yield None
 
 
-def _log_alike(state: list[tuple[Any, ...]], level: int) -> None:
-    """Let a worker log as the program does that started it."""
+@contextmanager
+def _processes(number: int) -> Iterator[Executor]:
+    # Forks of this process would share its database connections. Those of a server that has only imported what they
+    # need start as fast.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    level = logging.getLogger("butler_visits").level
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(number, context, _begin, (CliLog.configState, level))
+    try:
+        yield pool
+    except BaseException:
+        # A pool would wait for what its processes are at. That it shall forget the rest must be said first, and once:
+        # in Python 3.11 its thread fails over calls that are cancelled already when it finds its processes dead.
+        queue: Any = pool._call_queue  # type: ignore[attr-defined]
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.kill()
+                process.join()
+        if sys.version_info < (3, 11, 5):
+            # Else it never ends writing calls that nobody reads (cpython issue 94777).
+            queue._reader.close()
+        raise
+    pool.shutdown()
+
+
+def _begin(state: list[tuple[Any, ...]], level: int) -> None:
+    """Let a worker log as the program does that started it, and end with it."""
+    # Ctrl-C reaches all processes of a terminal; the one that started the others decides what becomes of them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_program, daemon=True).start()
     CliLog.replayConfigState(state)
     logging.getLogger("butler_visits").setLevel(level)
+
+
+def _end_with_program() -> None:
+    """End this process when the program that started it is gone, however it ended; a pool's would wait for ever."""
+    if (program := multiprocessing.parent_process()) is not None:
+        program.join()
+        os._exit(1)
 
 
 @contextmanager

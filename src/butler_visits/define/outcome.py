@@ -12,7 +12,6 @@ from typing import Any, Self
 from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.pipe.base import Struct
 
-from ..errors import WorkerError
 from .exposures import Selection
 from .visits import Action, Failure, Options, PlannedVisit
 
@@ -57,9 +56,6 @@ class Outcome:
     failures: list[Failure] = dataclasses.field(default_factory=list)
     """Exposures whose visit could not be defined."""
 
-    undone: list[str] = dataclasses.field(default_factory=list)
-    """A line for each chunk that is given up because all its workers died, unless failures are to be skipped."""
-
     @classmethod
     def of(cls, planned: Sequence[PlannedVisit], failures: Iterable[Failure], options: Options) -> Self:
         """Sum up what became of visits."""
@@ -93,17 +89,10 @@ class Outcome:
             setattr(self, field.name, operator.iadd(getattr(self, field.name), getattr(other, field.name)))
 
     def check(self) -> None:
-        """Raise an error if there are visits that are not done, unless failures are to be skipped.
-
-        Raises `WorkerError` if chunks are given up; conflicts are in the message too;
-        `lsst.daf.butler.registry.ConflictingDefinitionError` if there are conflicts only.
-        """
-        # Workers finish in any order.
-        conflicts = [conflict_message(sorted(self.conflicts))] if self.conflicts else []
-        if self.undone:
-            raise WorkerError("\n".join([*sorted(self.undone), *conflicts, "All other visits are done."]))
-        if conflicts:
-            raise DatabaseConflictError(*conflicts)
+        """Raise `DatabaseConflictError` if there are conflicts that are not skipped."""
+        if self.conflicts:
+            # Workers finish in any order.
+            raise DatabaseConflictError(conflict_message(sorted(self.conflicts)))
 
     def to_struct(self, selection: Selection) -> RunResult:
         """Make what a run returns."""

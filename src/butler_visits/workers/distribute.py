@@ -7,6 +7,7 @@ __all__ = ["distribute", "distributed_chunk_size"]
 import pickle
 import sys
 import threading
+import traceback
 import uuid
 import weakref
 from collections.abc import Generator, Iterable, Sequence
@@ -18,10 +19,9 @@ from lsst.daf.butler import Butler
 
 from ..define.outcome import Outcome
 from ..define.visits import Failure, Options, VisitDefinitionData
-from ..errors import WorkerError
+from ..errors import VisitsError, WorkerError
 from ..lists import reason_of
 from ..repository import try_again
-from .pool import portable_error
 
 _Chunk = Sequence[VisitDefinitionData]
 
@@ -35,12 +35,6 @@ class ChunkTask(Protocol):
         """Define visits that are written together."""
 
 
-_ATTEMPTS = 3
-"""How often a chunk is handed out before it is given up, because each time the worker died."""
-
-_DASK_ATTEMPTS = 2
-"""The same for Dask, which itself tries several workers each time (distributed.scheduler.allowed-failures)."""
-
 _WINDOW = 128
 """Chunks that are handed out at once, so that memory does not grow with their number. Databases take fewer writers."""
 
@@ -50,10 +44,12 @@ _CHUNKS = 64
 _SMALLEST = 25
 """Visits below which the queries of each chunk would be felt."""
 
-_LISTED_EXPOSURES = 10
-
 _PATIENCE = 5.0
 """Seconds after which it is asked whether Dask's scheduler is still there."""
+
+_AGAIN = "What is defined is whole; run it again for the rest."
+
+_MEMORY = "If workers lack memory, take fewer at a time, or a smaller chunkSize in the config."
 
 
 class _OpenTask:
@@ -104,46 +100,31 @@ def distributed_chunk_size(n_visits: int, limit: int) -> int:
 def distribute(task: ChunkTask, chunks: Iterable[_Chunk], options: Options, executor: Executor) -> Generator[Outcome]:
     """Let workers define visits.
 
-    Raises `WorkerError` if the executor fails, or Dask's scheduler is lost; `Exception`: what happened to a worker.
+    Raises `WorkerError` if workers die, the executor fails or Dask's scheduler is lost; else what a worker raised.
     """
     pickled = pickle.dumps(task)
     source = iter(chunks)
     scheduler = _Scheduler(executor)
-    running: dict[Future[Outcome | BaseException], tuple[_Chunk, int]] = {}
-    # A death can be blamed on chunks that were only near, so these are done one by one when all others are done.
-    suspects: list[tuple[_Chunk, int]] = []
+    running: dict[Future[Outcome | BaseException], _Chunk] = {}
     try:
         while True:
             for chunk in islice(source, _WINDOW - len(running)):
-                running[_submit(executor, scheduler, pickled, chunk, options)] = chunk, 1
-            if not running and suspects:
-                chunk, attempt = suspects.pop()
-                running[_submit(executor, scheduler, pickled, chunk, options)] = chunk, attempt
+                running[_submit(executor, scheduler, pickled, chunk, options)] = chunk
             if not running:
                 break
             if not (done := wait(running, _PATIENCE, FIRST_COMPLETED).done):
                 scheduler.check()
             for future in done:
-                chunk, attempt = running.pop(future)
-                try:
-                    outcome = _result(future, executor, scheduler)
-                except _dead_worker_errors() as error:
-                    if attempt < (_ATTEMPTS if isinstance(error, BrokenExecutor) else _DASK_ATTEMPTS):
-                        suspects.append((chunk, attempt + 1))
-                        continue
-                    outcome = Outcome(n_given=len(chunk))
-                    if options.skip_errors:
-                        outcome.failures = [Failure(_exposures([visit]), _died(error)) for visit in chunk]
-                    else:
-                        outcome.undone = [f"{_listed(chunk)}: {_died(error)}"]
-                # Outside of the try, for an algorithm can raise what an executor raises.
+                outcome = _result(future, running.pop(future), options, executor, scheduler)
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
-    except Exception:
+    except Exception as error:
         # Nothing should be written behind the caller's back; of Dask's workers nobody knows when they are done. What is
-        # cancelled never begins, and is not waited for: once the scheduler is gone, Dask does not tell of it.
-        wait([future for future in running if not future.cancel()])
+        # cancelled never begins, and is not waited for: once the scheduler is gone, Dask does not tell of it. A broken
+        # executor ends all calls itself; in Python 3.11 it fails over those that are cancelled meanwhile.
+        broken = isinstance(error.__cause__, BrokenExecutor)
+        wait([future for future in running if broken or not future.cancel()])
         raise
     finally:
         for future in running:
@@ -154,16 +135,12 @@ def _submit(
     executor: Executor, scheduler: _Scheduler, task: bytes, chunk: _Chunk, options: Options
 ) -> Future[Outcome | BaseException]:
     scheduler.check()
+    pickled = pickle.dumps(chunk)
     try:
-        return executor.submit(_define, task, pickle.dumps(chunk), options, uuid.uuid4().hex)
-    except BrokenExecutor as error:
-        raise WorkerError(
-            f"A worker died, and {type(executor).__name__} takes no more work since. What is defined is whole; run it "
-            "again for the rest. A butler_visits.WorkerPool survives the death of a worker."
-        ) from error
-    except Exception:
+        return executor.submit(_define, task, pickled, options, uuid.uuid4().hex)
+    except Exception as error:
         scheduler.check()
-        raise
+        raise _worker_error(error, executor) from error
 
 
 def _define(task: bytes, chunk: bytes, options: Options, key: str) -> Outcome | BaseException:
@@ -175,7 +152,7 @@ def _define(task: bytes, chunk: bytes, options: Options, key: str) -> Outcome | 
         return _opened(task).define_chunk(pickle.loads(chunk), options)
     except BaseException as error:
         # What is raised by a future is the executor's own. What would end the worker is to end the caller instead.
-        return portable_error(error)
+        return _portable(error)
 
 
 def _opened(task: bytes) -> ChunkTask:
@@ -187,40 +164,41 @@ def _opened(task: bytes) -> ChunkTask:
     return _THREAD.opened.task
 
 
+def _portable(error: BaseException) -> BaseException:
+    """Make an error that says in another process what happened in this one; not every class can be sent there."""
+    error.add_note(f"It happened in a worker:\n{traceback.format_exc()}")
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        notes = error.__notes__
+        error = (VisitsError if isinstance(error, VisitsError) else RuntimeError)(reason_of(error))
+        error.__notes__ = notes
+    return error
+
+
 def _result(
-    future: Future[Outcome | BaseException], executor: Executor, scheduler: _Scheduler
+    future: Future[Outcome | BaseException], chunk: _Chunk, options: Options, executor: Executor, scheduler: _Scheduler
 ) -> Outcome | BaseException:
     try:
         return future.result()
-    except _dead_worker_errors():
-        raise
     except Exception as error:
         scheduler.check()
-        reason = " ".join(reason_of(error).split()).rstrip(".: ")
-        raise WorkerError(
-            f"{type(executor).__name__} failed: {reason}. Workers, and Dask's scheduler, need the same "
-            "packages as this machine. What is defined is whole; run it again for the rest."
-        ) from error
+        distributed = sys.modules.get("distributed")
+        if distributed is None or not isinstance(error, distributed.KilledWorker):
+            raise _worker_error(error, executor) from error
+        died = f"The workers died that were to define visits {chunk[0].id} to {chunk[-1].id} ({error})."
+        if not options.skip_errors:
+            raise WorkerError(f"{died} {_AGAIN} {_MEMORY}") from error
+        failures = [Failure(tuple(exposure.id for exposure in visit.exposures), f"{died} {_MEMORY}") for visit in chunk]
+        return Outcome(n_given=len(chunk), failures=failures)
 
 
-def _dead_worker_errors() -> tuple[type[Exception], ...]:
-    """Return what a future of a dead worker raises; Dask's own error only where Dask is used."""
-    distributed = sys.modules.get("distributed")
-    return (BrokenExecutor,) if distributed is None else (BrokenExecutor, distributed.KilledWorker)
-
-
-def _died(error: Exception) -> str:
-    return (
-        f"the workers died that were to define them ({error}). If they lack memory, a smaller chunkSize in the config "
-        "helps."
+def _worker_error(error: Exception, executor: Executor) -> WorkerError:
+    """Say what happened to an executor."""
+    name = type(executor).__name__
+    if isinstance(error, BrokenExecutor):
+        return WorkerError(f"A worker of {name} died ({str(error).rstrip('.')}). {_AGAIN} {_MEMORY}")
+    reason = " ".join(reason_of(error).split()).rstrip(".: ")
+    return WorkerError(
+        f"{name} failed: {reason}. Workers, and Dask's scheduler, need the same packages as this machine. {_AGAIN}"
     )
-
-
-def _exposures(visits: _Chunk) -> tuple[int, ...]:
-    return tuple(sorted({exposure.id for visit in visits for exposure in visit.exposures}))
-
-
-def _listed(visits: _Chunk) -> str:
-    ids = _exposures(visits)
-    others = f" and {len(ids) - _LISTED_EXPOSURES} more" if len(ids) > _LISTED_EXPOSURES else ""
-    return f"Exposures {', '.join(map(str, ids[:_LISTED_EXPOSURES]))}{others}"
