@@ -334,7 +334,9 @@ class DefineVisitsTask(Task):
 
     def _say(self, result: RunResult, n_completed: int) -> None:
         """Log what was done."""
-        self.log.info(
+        # The adapter around it would drop the mark.
+        log = self.log.logger
+        log.info(
             "%s: %d new, %d updated, %d left as they are.",
             counted(result.n_visits, "visit"),
             result.n_new,
@@ -343,11 +345,11 @@ class DefineVisitsTask(Task):
             extra=SUMMARY,
         )
         if result.n_filtered:
-            self.log.info("Left out %s with a visit already.", counted(result.n_filtered, "exposure"), extra=SUMMARY)
+            log.info("Left out %s with a visit already.", counted(result.n_filtered, "exposure"), extra=SUMMARY)
         if n_completed:
-            self.log.info("Added detector regions that %s lacked.", counted(n_completed, "visit"), extra=SUMMARY)
+            log.info("Added detector regions that %s lacked.", counted(n_completed, "visit"), extra=SUMMARY)
         for failure in result.failures:
-            self.log.info("Failed: %s", failure, extra=SUMMARY)
+            log.info("Failed: %s", failure, extra=SUMMARY)
 
     def _one_by_one(
         self, write: Callable[[Sequence[_Item], Options], list[PlannedVisit]], items: Sequence[_Item], options: Options
