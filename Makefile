@@ -6,9 +6,9 @@ TESTS ?=
 
 BIN := $(VENV)/bin
 # Python compiles what is imported; pip would compile everything, which takes half a minute.
-# All that start later take it ready made, be it tests, of which many start processes, or the programs themselves.
-export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
+# It keeps that, whatever the environment says: tests start hundreds of processes, each of which imports much.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-slow bench lint types docs clean
 

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from lsst.daf.butler import Butler
 
 import butler_visits
 from command_line import without_rate
+
+pytestmark = pytest.mark.slow
 
 PROJECT = Path(__file__).parents[1]
 

@@ -224,6 +224,7 @@ def write_files(some: Iterable[Example], butler: Butler) -> None:
             Path(file["name"]).write_text(filled_in(example.text, butler))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_command(butler: Butler, command: Command) -> None:
     assert re.match(r"(PYTHONPATH=\. )?butler(-visits)? ", command.text), "nobody says where this is run"

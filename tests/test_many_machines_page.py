@@ -23,7 +23,7 @@ from visit_tables import root, stored
 PAGE: Final = Path(__file__).parents[1] / "docs" / "many-machines.md"
 N_VISITS: Final = len([one for one in night(30) if one["observation_type"] == "science"])
 
-pytestmark = pytest.mark.sqlite_only  # What workers store in either database is tested elsewhere.
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]  # What workers store in either database is tested elsewhere.
 
 
 @pytest.fixture

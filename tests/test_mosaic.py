@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 from mosaic import (
     HEIGHT,
     WIDTH,
+    Kind,
     Layout,
     mosaic_camera,
     pixel_grid,
@@ -39,12 +40,12 @@ def error(found: np.ndarray, truth: np.ndarray) -> float:
 @pytest.mark.parametrize("kind", ["TPV", "SIP"])
 @pytest.mark.parametrize(("parity", "flip"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("pointing", [POINTING, (4.0, np.deg2rad(89.9), -2.0)])
-def test_headers_give_the_truth(kind, parity, flip, pointing):
+def test_headers_give_the_truth(kind: Kind, parity: bool, flip: bool, pointing: tuple[float, float, float]) -> None:
     camera = mosaic_camera(parity)
     pixels = pixel_grid(7, padding=250)
     for name in camera["CCDs"]:
-        header = wcs_header(camera, name, *pointing, kind, flip)
-        assert error(directions(header, pixels), truth_directions(camera, name, pixels, *pointing, flip)) < 1e-6
+        header = wcs_header(camera, name, *pointing, kind, flip=flip)
+        assert error(directions(header, pixels), truth_directions(camera, name, pixels, *pointing, flip=flip)) < 1e-6
         east_left = np.linalg.det(WCS(header).wcs.cd) < 0
         assert east_left == (parity == flip)
 
@@ -54,7 +55,7 @@ def sections(header: fits.Header, key: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["TPV", "SIP"])
-def test_amplifiers_give_the_truth(kind, tmp_path):
+def test_amplifiers_give_the_truth(kind: Kind, tmp_path: Path) -> None:
     camera = mosaic_camera()
     write_raw(tmp_path / "raw.fits", camera, ["M5"], *POINTING, kind, layout="amplifiers")
     seen = 0
@@ -74,7 +75,7 @@ def test_amplifiers_give_the_truth(kind, tmp_path):
 @pytest.mark.parametrize(
     ("layout", "names", "first"), [("one-image", ["S2"], 0), ("multi", ["N1", "M4"], 1), ("amplifiers", ["M1"], 1)]
 )
-def test_files(layout: Layout, names, first, compressed, tmp_path):
+def test_files(layout: Layout, names: list[str], first: int, compressed: bool, tmp_path: Path) -> None:
     camera = mosaic_camera()
     path = tmp_path / "raw.fits"
     write_raw(path, camera, names, *POINTING, "TPV", exposure_id=77, layout=layout, compressed=compressed, FILTER="g")
@@ -93,7 +94,7 @@ def test_files(layout: Layout, names, first, compressed, tmp_path):
         assert all(hdu.data.shape == shape and not hdu.data.any() for hdu in images)
 
 
-def test_big_raws(tmp_path: Path):
+def test_big_raws(tmp_path: Path) -> None:
     paths = write_big_raws(tmp_path, mosaic_camera(), 12, *POINTING)
     assert all(path.stat().st_size > 30e6 for path in paths)
     assert sum(path.stat().st_blocks * 512 for path in paths) < 1e6

@@ -17,6 +17,8 @@ from postgres import Cluster, find_programs
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night, register_instrument
 from visit_tables import stored
 
+pytestmark = pytest.mark.slow
+
 PAGE: Final = Path(__file__).parents[1] / "docs" / "postgresql.md"
 
 

@@ -101,6 +101,7 @@ class ParentConfig(Config):
 
 class ParentTask(Task):
     ConfigClass = ParentConfig
+    visits: DefineVisitsTask
     _DefaultName = "parent"
 
     def __init__(self, butler: Butler, **kwargs: Any) -> None:

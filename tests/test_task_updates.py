@@ -21,6 +21,7 @@ from visit_tables import (
     delete_rows,
     exposure,
     make_task,
+    only,
     stored,
     tables,
 )
@@ -66,7 +67,7 @@ def correct(butler: Butler, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("options", [{}, {"incremental": True}, {"check_detector_regions": True}])
 @pytest.mark.parametrize("grouping", GROUPINGS)
-def test_twice(butler: Butler, given: list[dict[str, Any]], grouping: str, options: dict[str, bool]) -> None:
+def test_twice(butler: Butler, given: list[dict[str, Any]], grouping: str, options: dict[str, Any]) -> None:
     task = make_task(butler, grouping)
     first = task.run(given)
     before = tables(butler)
@@ -259,7 +260,7 @@ def test_prefilter(butler: Butler, given: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("exposures", [[], [SINGLE["id"]]])
 def test_prefilter_cannot_update(butler: Butler, option: str, exposures: list[int]) -> None:
     with pytest.raises(TypeError, match=f"prefilter.*{option}"):
-        make_task(butler).run(data_ids(exposures), prefilter=True, **{option: True})
+        make_task(butler).run(data_ids(exposures), prefilter=True, **only(option))
     assert not stored(butler, "visit")
 
 
@@ -283,7 +284,7 @@ def test_prefilter_cannot_update(butler: Butler, option: str, exposures: list[in
 )
 @pytest.mark.parametrize("lost", [1, N_DETECTORS])
 def test_missing_detector_regions(
-    butler: Butler, given: list[dict[str, Any]], lost: int, options: dict[str, bool], expected: dict[str, int]
+    butler: Butler, given: list[dict[str, Any]], lost: int, options: dict[str, Any], expected: dict[str, int]
 ) -> None:
     task = make_task(butler)
     task.run(given)
@@ -315,6 +316,7 @@ def replace(butler: Butler, record: DimensionRecord, region: Region | None) -> N
 def moved(region: Region, arcsec: float) -> ConvexPolygon:
     """Turn a polygon about the poles."""
     angle = arcsec * ARCSEC
+    assert isinstance(region, ConvexPolygon)
     x, y, z = np.array([list(vertex) for vertex in region.getVertices()]).T
     # As precise as can be for an angle that is as small as the rounding of its cosine.
     return ConvexPolygon([UnitVector3d(*v) for v in np.transpose([x - angle * y, y + angle * x, z]).tolist()])

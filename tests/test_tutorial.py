@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import pytest
 from lsst.daf.butler.cli.butler import main as butler_main
 
 from butler_visits.cli import main as visits_main
 from command_line import comparable
+
+pytestmark = pytest.mark.slow
 
 PROJECT: Final = Path(__file__).parents[1]
 TUTORIAL: Final = PROJECT / "docs" / "tutorial.md"
@@ -30,7 +33,7 @@ PRELOAD: Final = [
     "butler_visits.repository.write_camera",
     "pytest",
 ]
-PROGRAMS: Final[dict[str, Callable[[], None]]] = {"butler": butler_main, "butler-visits": visits_main}
+PROGRAMS: Final[dict[str, Callable[[], object]]] = {"butler": butler_main, "butler-visits": visits_main}
 
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME: Final = re.compile(r"`([\w.]+)`[^`]*:\s*$")

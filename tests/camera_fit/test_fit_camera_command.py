@@ -12,7 +12,7 @@ from astropy.io import fits
 from butler_visits.camera.yaml_camera import read_yaml_camera
 from butler_visits.define.pointings import fit_pointing
 from command_line import visits_command
-from mosaic import mosaic_camera, pixel_grid, truth_directions, write_raw
+from mosaic import Kind, Layout, mosaic_camera, pixel_grid, truth_directions, write_raw
 
 SCALE = np.deg2rad(0.264 / 3600)
 """Radians of a pixel of the mosaic."""
@@ -33,7 +33,7 @@ def errors_in_pixels(path: Path, truth: dict[str, object], ra: float, dec: float
 
 @pytest.mark.parametrize("kind", ["TPV", "SIP"])
 @pytest.mark.parametrize("layout", ["multi", "one-image"])
-def test_mosaic(tmp_path: Path, kind: str, layout: str) -> None:
+def test_mosaic(tmp_path: Path, kind: Kind, layout: Layout) -> None:
     truth = mosaic_camera()
     raws = []
     for number, (ra, dec, rotation) in enumerate(POINTINGS):

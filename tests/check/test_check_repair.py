@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler
@@ -184,11 +185,11 @@ def test_interrupted(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPatch) -
     add_exposures(butler, EXPOSURES)
     written: list[object] = []
 
-    def interrupted(*args: object, **options: object) -> set[int]:
+    def interrupted(*args: Any, **options: Any) -> None:
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(args)
-        return write_visits(*args, **options)  # type: ignore[arg-type]
+        write_visits(*args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr("butler_visits.check.repair.write_visits", interrupted)

@@ -47,7 +47,7 @@ def given(count: int | None = None) -> list[dict[str, Any]]:
     return data_ids(one["id"] for one in EXPOSURES[:count])
 
 
-def plan_of(butler: Butler, grouping: str = "one-to-one", **options: bool) -> VisitPlan:
+def plan_of(butler: Butler, grouping: str = "one-to-one", **options: Any) -> VisitPlan:
     return make_task(butler, grouping).plan(given(), **options)
 
 
@@ -66,7 +66,8 @@ def failure(*arguments: object, status: int) -> str:
 @pytest.mark.parametrize("options", [[], ["--update-records"], ["--incremental"], ["--skip-conflicting"]])
 def test_dry_run(defined: Butler, options: list[str]) -> None:
     before = tables(defined)
-    plan = plan_of(defined, **{option.strip("-").replace("-", "_"): True for option in options})
+    chosen: dict[str, Any] = {option.strip("-").replace("-", "_"): True for option in options}
+    plan = plan_of(defined, **chosen)
     expected = [*str(plan).splitlines(), LEFT_OUT]
     assert lines(define_visits(root(defined), INSTRUMENT, "--dry-run", *options)) == expected
     assert tables(defined) == before

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 from lsst.daf.butler import Butler
@@ -15,6 +15,7 @@ from lsst.pex.config import registerConfigurable
 from lsst.sphgeom import Region
 
 from butler_visits import (
+    ComputeVisitRegionsFromSingleRawWcsConfig,
     ComputeVisitRegionsFromSingleRawWcsTask,
     ComputeVisitRegionsTask,
     DefineVisitsConfig,
@@ -76,7 +77,7 @@ def test_two_processes(make_survey: Callable[..., Butler], incremental: bool) ->
     assert tables(Butler.from_config(root(butler))) == tables(alone)
 
 
-class OvertakenConfig(ComputeVisitRegionsFromSingleRawWcsTask.ConfigClass):
+class OvertakenConfig(ComputeVisitRegionsFromSingleRawWcsConfig):
     """Config of `OvertakenTask`."""
 
 
@@ -99,7 +100,7 @@ class OvertakenTask(ComputeVisitRegionsFromSingleRawWcsTask):
         if self.early:
             self.let_other_write()
         return [
-            VisitRegions(regions.region, regions.detector_ids, lambda regions=regions: self.detectors_later(regions))
+            VisitRegions(regions.region, regions.detector_ids, partial(self.detectors_later, regions))
             for regions in super().compute_all(visits, collections=collections)
         ]
 
@@ -199,7 +200,7 @@ def test_overtaken_with_a_new_exposure(make_survey: Callable[..., Butler], early
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_overtaken_again_and_again(make_survey: Callable[..., Butler], on_error: str) -> None:
+def test_overtaken_again_and_again(make_survey: Callable[..., Butler], on_error: Literal["raise", "skip"]) -> None:
     """Even a writer that others overtake at each attempt, however many there are, finishes in the end."""
     butler, alone = make_survey(), make_survey()
     exposures = [exposure(number) for number in range(1, 31)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,7 +124,8 @@ def test_visit_systems_from_names() -> None:
         VisitSystem.ONE_TO_ONE,
         VisitSystem.BY_SEQ_START_END,
     }
-    for nothing in (None, [], (), iter([])):
+    nothings: list[Iterable[str] | None] = [None, [], (), iter([])]
+    for nothing in nothings:
         assert VisitSystem.from_names(nothing) == VisitSystem.all()
     with pytest.raises(KeyError, match="nonsense"):
         VisitSystem.from_names(["one-to-one", "nonsense"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,31 +14,46 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
+from killing import COMMIT, call_at, die
 from simulated_survey import insert_exposures, night
 from visit_tables import N_DETECTORS, data_ids, make_task, root, stored, tables, wait_for_servers
 
 EXPOSURES = [one for one in night(100) if one["observation_type"] == "science"]
 GROUPING = "one-to-one-and-by-counter"
 KILLS = 24
+CHUNK = 5
+TABLES = (
+    "visit",
+    "visit_skypix_overlap",
+    "visit_definition",
+    "visit_system_membership",
+    "visit_detector_region",
+    "visit_detector_region_skypix_overlap",
+)
+"""What a chunk is written into, in this order."""
+
+pytestmark = pytest.mark.usefixtures("importing_children")
 
 
-def define(repository: Path, events: Connection) -> None:
-    """Define visits in a child process, and tell when that starts and when it is done."""
+def define(repository: Path, events: Connection, dies_at: str | None) -> None:
+    """Define visits in a child process, and tell when that starts and when it is done, unless it dies."""
     butler = Butler.from_config(repository, writeable=True)
-    task = make_task(butler, GROUPING, chunkSize=5)
+    if dies_at is not None:
+        call_at(butler, dies_at, die, last=TABLES[-1])
+    task = make_task(butler, GROUPING, chunkSize=CHUNK)
     given = data_ids(one["id"] for one in EXPOSURES)
     events.send("start")
     task.run(given)
     events.send("done")
 
 
-def start(repository: Path) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+def start(repository: Path, dies_at: str | None = None) -> tuple[multiprocessing.process.BaseProcess, Connection]:
     """Start a child and wait until it calls run."""
     # Children are forks of a server that has imported everything, so they start at once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["butler_visits.task", "lsst.daf.butler.direct_butler", "simulated_survey"])
     events, child_end = context.Pipe(duplex=False)
-    child = context.Process(target=define, args=(repository, child_end))
+    child = context.Process(target=define, args=(repository, child_end, dies_at))
     child.start()
     child_end.close()
     assert events.poll(60)
@@ -66,7 +82,28 @@ def assert_whole(butler: Butler) -> int:
     return len(visits)
 
 
-@pytest.mark.usefixtures("importing_children")
+def test_killed_at_a_statement(make_survey: Callable[..., Butler]) -> None:
+    """Wherever a second chunk is when the process dies, the first is there and nothing of the second."""
+    butler, alone = make_survey(), make_survey()
+    for one in (butler, alone):
+        insert_exposures(one, EXPOSURES)
+    given = data_ids(one["id"] for one in EXPOSURES)
+    n_visits = make_task(alone, GROUPING).run(given).n_new
+    before = 0
+    for point in (*TABLES, COMMIT):
+        child, _ = start(root(butler), point)
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL, point
+        wait_for_servers(butler)
+        # A chunk is at least as many visits as exposures.
+        whole = assert_whole(Butler.from_config(root(butler)))
+        assert before + CHUNK <= whole <= before + 2 * CHUNK, point
+        before = whole
+    assert make_task(butler, GROUPING).run(given).n_new == n_visits - before > 0
+    assert tables(butler) == tables(alone)
+
+
+@pytest.mark.slow
 def test_killed(make_survey: Callable[..., Butler], database: str) -> None:
     # PostgreSQL's server sees to it there, so that it needs fewer.
     kills = KILLS if database == "sqlite" else KILLS // 3

@@ -38,7 +38,7 @@ class Job(NamedTuple):
     """Exposures that it registers first."""
 
     given: Sequence[int]
-    options: Mapping[str, bool]
+    options: Mapping[str, Any]
 
 
 def do_jobs(repository: Path, jobs: Connection) -> None:
@@ -175,28 +175,29 @@ def assert_whole(butler: Butler, alone: Butler, rounds: int) -> list[int]:
     return n_new
 
 
-ROUNDS = 50
 ONE_OFF = 5
 """One of so many rounds is without options."""
 
 
-def test_rounds(make_survey: Callable[..., Butler]) -> None:
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_rounds(make_survey: Callable[..., Butler], rounds: int) -> None:
     butler = make_survey()
     rng = random.Random(1)
     n_new = []
     with writers(butler) as all_writers:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             jobs = (make_jobs if number % ONE_OFF else make_one_off_jobs)(butler, number, rng)
             for writer, job in zip(all_writers, jobs, strict=True):
                 writer.send(job)
             n_new.append(sum(success(writer.answer()) for writer in all_writers))
     # Whoever was first with a visit, and nobody else, counts it.
-    assert n_new == assert_whole(butler, make_survey(), ROUNDS)
+    assert n_new == assert_whole(butler, make_survey(), rounds)
 
 
 KILLS = 8
 
 
+@pytest.mark.slow
 def test_killed(make_survey: Callable[..., Butler]) -> None:
     """A process that is killed disturbs nobody, and another can do its job again."""
     butler = make_survey()
@@ -227,6 +228,7 @@ ROUNDS_WITH_CUTS = 12
 CUTS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql_only
 @pytest.mark.parametrize("level", ["read committed", "serializable"])
 def test_connections_cut(make_survey: Callable[..., Butler], postgres: Cluster, level: str) -> None:

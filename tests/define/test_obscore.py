@@ -16,7 +16,7 @@ from obscore import (
     obscore_regions,
     visit_regions,
 )
-from visit_tables import add_exposures, data_ids, make_task
+from visit_tables import add_exposures, data_ids, make_task, only
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_updated(butler: Butler, option: str) -> None:
     task.run(data_ids([SINGLE, FIRST]))
     before = obscore_regions(butler)
     add_exposures(butler, [{**EXPOSURES[0], "tracking_dec": -31.0}], replace=True)
-    task.run(data_ids([SINGLE]), **{option: True})
+    task.run(data_ids([SINGLE]), **only(option))
     after = obscore_regions(butler)
     assert {key for key in after if after[key] != before[key]} == {(SINGLE, detector) for detector in DETECTORS}
     assert after == {**NO_REGIONS, **visit_regions(butler, {SINGLE: SINGLE, FIRST: FIRST})}

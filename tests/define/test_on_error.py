@@ -52,6 +52,7 @@ class TroubledTask(ComputeVisitRegionsFromSingleRawWcsTask):
     """Fails for the visits of one target, or for all."""
 
     ConfigClass = TroubledConfig
+    config: TroubledConfig
 
     def compute(
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None

@@ -73,7 +73,7 @@ class Case(NamedTuple):
 
     actions: dict[str, int]
     result: dict[str, int]
-    options: dict[str, bool] = {}
+    options: dict[str, Any] = {}
     before: tuple[int, ...] = ()
     """Numbers of the exposures whose visits are defined before."""
 
@@ -88,7 +88,7 @@ class Case(NamedTuple):
 
 
 ALL = (1, 2, 3, 4, 5)
-RENAMED = {"target_name": "M 31"}
+RENAMED: dict[str, Any] = {"target_name": "M 31"}
 RENAMING = "target_name is stored as 'field 1' and is now 'M 31'"
 CASES = {
     "new": Case({"new": 4}, {"n_new": 4}),
@@ -397,7 +397,7 @@ def by_number(butler: Butler) -> dict[int, Any]:
     [((1,), {}), (ALL, {}), ((2, 3), {"incremental": True}), ((2, 3), {"check_detector_regions": True})],
 )
 def test_others_defined_the_same(
-    butler: Butler, make_survey: Callable[..., Butler], first: Iterable[int], options: dict[str, bool]
+    butler: Butler, make_survey: Callable[..., Butler], first: Iterable[int], options: dict[str, Any]
 ) -> None:
     alone = make_survey()
     add_exposures(alone, EXPOSURES)

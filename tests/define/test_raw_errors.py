@@ -77,8 +77,16 @@ def cut(size: int) -> Callable[[Path], None]:
     return change
 
 
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def write(content: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(content) and None
+    def change(path: Path) -> None:
+        path.write_bytes(content)
+
+    return change
 
 
 def rewrite(names: list[str], **options: Any) -> Callable[[Path], None]:
@@ -169,7 +177,7 @@ CASES = {
     "SIMPLE only": Case(write(b"SIMPLE  =                    T".ljust(80)), "FILE, HDU 0: .*(truncated|damaged)"),
     "binary header": Case(write(b"SIMPLE  =                    T".ljust(80) + b"\xff" * 5680), "FILE, HDU 0: "),
     "gone": Case(Path.unlink, "There is no file FILE; restore it"),
-    "folder": Case(lambda path: (path.unlink(), path.mkdir()), "FILE"),
+    "folder": Case(replace_by_folder, "FILE"),
 }
 
 

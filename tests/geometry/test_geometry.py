@@ -27,6 +27,12 @@ angles = st.floats(-2 * math.pi, 2 * math.pi)
 field_angles = st.tuples(st.floats(-0.05, 0.05), st.floats(-0.05, 0.05))
 
 
+def decoded(encoded: bytes) -> ConvexPolygon:
+    polygon = ConvexPolygon.decode(encoded)
+    assert isinstance(polygon, ConvexPolygon)
+    return polygon
+
+
 def _directions(points: list[tuple[float, float]], ra: float, dec: float) -> np.ndarray:
     return field_angle_to_sky(np.array(points), ra, dec, 0.3)
 
@@ -109,11 +115,13 @@ def test_lifted_hull_is_convex_for_sphgeom(
     except ValueError:
         assume(False)
     vertices = field_angle_to_sky(np.array(points)[hull], ra, dec, rotation, flip=True)
-    polygon = ConvexPolygon.decode(encode_polygons(vertices[None])[0])
+    polygon = decoded(encode_polygons(vertices[None])[0])
     # Its own hull, found with exact arithmetic, has the same vertices in the same order.
     again = ConvexPolygon([UnitVector3d(*v) for v in vertices.tolist()])
     assert len(again.getVertices()) == len(polygon.getVertices())
-    assert float(outline_distance(decode_polygon(again.encode()), vertices)) < 1e-15
+    found = decode_polygon(again.encode())
+    assert found is not None
+    assert float(outline_distance(found, vertices)) < 1e-15
 
 
 @given(ra_values, dec_values, st.integers(3, 9))
@@ -121,10 +129,12 @@ def test_polygon_bytes_are_sphgeoms(ra: float, dec: float, count: int) -> None:
     theta = np.arange(count) * 2 * np.pi / count
     vertices = field_angle_to_sky(0.01 * np.transpose([np.cos(theta), np.sin(theta)]), ra, dec, 0.0, flip=True)
     (encoded,) = encode_polygons(vertices[None])
-    polygon = ConvexPolygon.decode(encoded)
+    polygon = decoded(encoded)
     assert polygon.encode() == encoded
     assert np.array([list(v) for v in polygon.getVertices()]).tolist() == vertices.tolist()
-    assert np.array_equal(decode_polygon(encoded), vertices)
+    found = decode_polygon(encoded)
+    assert found is not None
+    assert np.array_equal(found, vertices)
     assert polygon.contains(UnitVector3d(*vertices.sum(axis=0)))
 
 
@@ -196,7 +206,7 @@ def test_polygons_at_the_pole_and_across_zero(ra: float) -> None:
     square = [(-0.02, -0.02), (0.02, -0.02), (0.02, 0.02), (-0.02, 0.02)]
     for dec in (-90.0, 89.5, 90.0, 0.0):
         vertices = field_angle_to_sky(square, math.radians(ra), math.radians(dec), 0.4, flip=True)
-        polygon = ConvexPolygon.decode(encode_polygons(vertices[None])[0])
+        polygon = decoded(encode_polygons(vertices[None])[0])
         assert polygon.contains(UnitVector3d(LonLat.fromDegrees(ra, dec)))
         assert not polygon.contains(UnitVector3d(LonLat.fromDegrees(ra, dec - 3 if dec > 0 else dec + 3)))
 

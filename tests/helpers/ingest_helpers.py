@@ -88,7 +88,9 @@ def stored(butler: Butler, run: str = RUN) -> dict[str, Any]:
         refs = []
     uris = butler.get_many_uris(refs)
     found["raw"] = sorted(
-        (ref.dataId["exposure"], ref.dataId["detector"], str(ref.id), uris[ref].primaryURI.exists()) for ref in refs
+        (ref.dataId["exposure"], ref.dataId["detector"], str(ref.id), uri is not None and uri.exists())
+        for ref in refs
+        for uri in [uris[ref].primaryURI]
     )
     return found
 

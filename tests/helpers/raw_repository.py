@@ -274,6 +274,7 @@ def assert_valid(region: Region) -> None:
     depth = np.einsum("ei,eki->ek", inward, points[None] - points[:, None])
     assert depth.min() > -1e-15
     assert ConvexPolygon.decode(region.encode()) == region
+    assert isinstance(region, ConvexPolygon)
     again = ConvexPolygon(region.getVertices())
     assert len(again.getVertices()) == len(points)
 

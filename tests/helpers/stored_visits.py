@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.pipe.base import Struct
-from lsst.sphgeom import ConvexPolygon
+from lsst.sphgeom import ConvexPolygon, Region
 from sqlalchemy import text
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
@@ -90,7 +90,7 @@ def _row(found: dict[str, Any], expected: dict[str, Any], relative: float) -> It
             yield f"{name}: {a!r}, expected {b!r}"
 
 
-def outline_distance(a: ConvexPolygon, b: ConvexPolygon) -> float:
+def outline_distance(a: Region, b: Region) -> float:
     """Return the largest distance of a vertex of either polygon to the other's boundary, arcsec.
 
     Great circles are straight on the tangent plane, and distances there are those on the sky or larger.
@@ -105,7 +105,8 @@ def outline_distance(a: ConvexPolygon, b: ConvexPolygon) -> float:
     return float(np.degrees(max(_to_boundary(p, q), _to_boundary(q, p))) * 3600)
 
 
-def _vertices(polygon: ConvexPolygon) -> npt.NDArray[np.float64]:
+def _vertices(polygon: Region) -> npt.NDArray[np.float64]:
+    assert isinstance(polygon, ConvexPolygon)
     return np.array([[v.x(), v.y(), v.z()] for v in polygon.getVertices()])
 
 

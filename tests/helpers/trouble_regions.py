@@ -65,6 +65,7 @@ class WorkerTroubleTask(ComputeVisitRegionsFromSingleRawWcsTask):
     """Fails, takes its time, or kills the process that it runs in."""
 
     ConfigClass = WorkerTroubleConfig
+    config: WorkerTroubleConfig
 
     def compute_all(
         self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None

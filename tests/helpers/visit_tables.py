@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord, Timespan
+from lsst.daf.butler.direct_butler import DirectButler
 from lsst.sphgeom import Region
 from sqlalchemy import Connection, Engine, text
 
 from butler_visits import DefineVisitsConfig, DefineVisitsTask
+from butler_visits.repository.database import database_of
 from simulated_survey import INSTRUMENT, NS_PER_S, night
 
 DAY: Final = 20260401
@@ -88,6 +90,11 @@ def make_task(butler: Butler, grouping: str = "one-to-one", **fields: Any) -> De
     return DefineVisitsTask(config, butler=butler)
 
 
+def only(option: str) -> dict[str, Any]:
+    """Return one option of the task, switched on."""
+    return {option: True}
+
+
 def stored(butler: Butler, element: str) -> list[DimensionRecord]:
     with butler.query() as query:
         return list(query.dimension_records(element).where(instrument=INSTRUMENT))
@@ -111,12 +118,15 @@ def counts(result: Any) -> dict[str, int]:
 
 
 def root(butler: Butler) -> Path:
-    return Path(butler._config.configDir.ospath)
+    assert isinstance(butler, DirectButler)
+    folder = butler._config.configDir
+    assert folder is not None
+    return Path(folder.ospath)
 
 
 def engine(butler: Butler) -> Engine:
     """Return SQLAlchemy's engine of a repository."""
-    return butler._registry._db._engine
+    return database_of(butler)._engine
 
 
 def connect(butler: Butler) -> AbstractContextManager[Connection]:

@@ -71,7 +71,11 @@ def test_with_rubins_software(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     butler = make_repository(tmp_path / "repository")
     (file,) = write_raws(tmp_path / "raw", science(1), detectors=(2,))
     ingest_raws(butler, [file], instrument=DESCRIPTION)
-    modules = {"installed_package": {"PixelCam": PixelCam}, "lsst.afw": {}, "lsst.afw.image": {"Exposure": Exposure}}
+    modules: dict[str, dict[str, Any]] = {
+        "installed_package": {"PixelCam": PixelCam},
+        "lsst.afw": {},
+        "lsst.afw.image": {"Exposure": Exposure},
+    }
     for name, content in modules.items():
         module = types.ModuleType(name)
         vars(module).update(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import shutil
+import signal
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,18 +18,23 @@ from butler_visits.ingest import ingest_raws
 from butler_visits.repository.instruments import register_instrument
 from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, files_in, science, stored
+from killing import COMMIT, call_at, die
 from simulated_raws import write_raws
 
 N_FILES = 36
 BATCH = 4
 KILLS = 8
+TABLES = ("exposure", "dataset", "dataset_location", "file_datastore_records")
+"""What a batch is written into, in this order."""
 
 pytestmark = pytest.mark.usefixtures("importing_children")
 
 
-def ingest(repository: Path, raws: Path, transfer: Any, events: Connection) -> None:
-    """Ingest in a child process, and tell when that starts and when it is done."""
+def ingest(repository: Path, raws: Path, transfer: Any, dies_at: str | None, events: Connection) -> None:
+    """Ingest in a child process, and tell when that starts and when it is done, unless it dies."""
     butler = Butler.from_config(repository, writeable=True)
+    if dies_at is not None:
+        call_at(butler, dies_at, die, last=TABLES[-1])
     events.send("start")
     ingest_raws(butler, [raws], transfer=transfer, batch_size=BATCH, threads=2)
     events.send("done")
@@ -49,6 +55,30 @@ def start(*arguments: Any) -> tuple[multiprocessing.process.BaseProcess, Connect
 
 
 @pytest.mark.parametrize("transfer", ["direct", "copy", "move"])
+def test_killed_at_a_statement(tmp_path: Path, transfer: Any) -> None:
+    """Wherever a second batch is when the process dies, the first is there, and the rest can be ingested again."""
+    for name in ("disturbed", "alone"):
+        write_raws(tmp_path / name / "raws", science(N_FILES))
+        register_instrument(make_repository(tmp_path / name / "repository"), DESCRIPTION)
+    repository, raws = tmp_path / "disturbed" / "repository", tmp_path / "disturbed" / "raws"
+    for number, point in enumerate((*TABLES, COMMIT), start=1):
+        child, _ = start(repository, raws, transfer, point)
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL, point
+        found = stored(Butler.from_config(repository))
+        assert len(found["raw"]) == len(found["exposure"]) == number * BATCH, point
+        assert all(there for *_, there in found["raw"])
+    butler = Butler.from_config(repository, writeable=True)
+    result = ingest_raws(butler, [raws], transfer=transfer)
+    assert (result.n_ingested, result.n_failed) == (N_FILES - len(found["raw"]), 0)
+    alone = Butler.from_config(tmp_path / "alone" / "repository", writeable=True)
+    ingest_raws(alone, [tmp_path / "alone" / "raws"], transfer=transfer)
+    assert stored(butler) == stored(alone)
+    assert len(files_in(raws)) == (0 if transfer == "move" else N_FILES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transfer", ["direct", "copy", "move"])
 def test_killed(tmp_path: Path, transfer: Any) -> None:
     write_raws(tmp_path / "template", science(N_FILES))
     register_instrument(make_repository(tmp_path / "empty"), DESCRIPTION)
@@ -60,7 +90,7 @@ def test_killed(tmp_path: Path, transfer: Any) -> None:
         return folder / "repository", folder / "raw"
 
     repository, raws = prepare("undisturbed")
-    child, events = start(repository, raws, transfer)
+    child, events = start(repository, raws, transfer, None)
     begin = time.perf_counter()
     assert events.poll(60)
     assert events.recv() == "done"
@@ -73,7 +103,7 @@ def test_killed(tmp_path: Path, transfer: Any) -> None:
     done = []
     for kill in range(KILLS):
         repository, raws = prepare(f"killed{kill}")
-        child, _ = start(repository, raws, transfer)
+        child, _ = start(repository, raws, transfer, None)
         time.sleep(duration * (kill + rng.random()) / KILLS)
         child.kill()
         child.join()

@@ -24,7 +24,7 @@ from butler_visits.instruments import described, import_instrument_class, known_
 from butler_visits.instruments.described import described_class, instrument_record
 from butler_visits.instruments.description import InstrumentDescription, read_description
 from butler_visits.instruments.translator import make_translator
-from butler_visits.raws import find_detector, read_raw_files
+from butler_visits.raws import RawFile, find_detector, read_raw_files
 from butler_visits.repository import resolve_instrument
 from butler_visits.repository.instruments import register, register_instrument, stored_description
 from butler_visits.repository.write_camera import write_camera
@@ -265,9 +265,10 @@ def test_known_instruments() -> None:
     for name in ("DECam", "HSC", "MegaPrime", "SDSS", "SuprimeCam"):
         known = known_instrument(MetadataTranslator.translators[name])
         assert known == (name, f"butler_visits.instruments.described.{name}")
-        assert doImportType(known.class_name).getName() == name
+        instrument_class = doImportType(known.class_name)
+        assert issubclass(instrument_class, Instrument) and instrument_class.getName() == name
     with pytest.raises(ValueError, match="not one instrument's"):
-        known_instrument(MetadataTranslator)
+        known_instrument(MetadataTranslator)  # type: ignore[type-abstract]
     assert last_detector("DECam") == 62
     assert last_detector("HSC") is None
 
@@ -279,13 +280,14 @@ def test_class_of_rubin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert resolve_instrument(butler, "lsst.obs.decam.DarkEnergyCamera") == "DECam"
     assert type(Instrument.from_string("DECam", butler.registry)).__module__ == "butler_visits.instruments.described"
     package = ModuleType("lsst.obs.decam")
-    package.DarkEnergyCamera = type("DarkEnergyCamera", (described_class("DECam"),), {})
+    dark_energy_camera = type("DarkEnergyCamera", (described_class("DECam"),), {})
+    vars(package)["DarkEnergyCamera"] = dark_energy_camera
     for name in ("lsst.obs", "lsst.obs.decam"):
         monkeypatch.setitem(sys.modules, name, package)
     monkeypatch.setattr("lsst.obs", package, raising=False)
     import_instrument_class.cache_clear()
     try:
-        assert type(Instrument.from_string("DECam", butler.registry)) is package.DarkEnergyCamera
+        assert type(Instrument.from_string("DECam", butler.registry)) is dark_energy_camera
     finally:
         import_instrument_class.cache_clear()
 
@@ -295,6 +297,7 @@ def test_hdu_of_a_detector(tmp_path: Path) -> None:
     description = read_description(QUADCAM)
     translator = make_translator(description)
     (file,) = read_raw_files([write_quadcam(tmp_path / "q.fits", wcs=True)])
+    assert isinstance(file, RawFile)
     assert [one.id for one in translate_file(file, translator).detectors] == [0, 1, 2, 3]
     for detector in description.detectors:
         assert find_detector(file, detector.id, detector.name).header["CHIP"] == detector.id + 1

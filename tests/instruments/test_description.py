@@ -42,7 +42,7 @@ def test_defaults() -> None:
     assert description.raws_flipped is None
     assert description.properties == Properties()
     with pytest.raises(Exception, match="frozen"):
-        description.name = "Other"  # type: ignore[misc]
+        description.name = "Other"
 
 
 def test_detectors_of_the_camera() -> None:

@@ -19,7 +19,7 @@ from astropy.io import fits
 from lsst.daf.butler import Butler
 
 from butler_visits import RawFileError
-from mosaic import HEIGHT, WIDTH, Layout, wcs_header, write_raw
+from mosaic import HEIGHT, WIDTH, Kind, Layout, wcs_header, write_raw
 from raw_repository import (
     CAMERA,
     IDS,
@@ -250,7 +250,7 @@ def test_gzip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["TPV", "SIP"])
 @pytest.mark.parametrize("first", range(4))
-def test_amplifiers(tmp_path: Path, kind: str, first: int) -> None:
+def test_amplifiers(tmp_path: Path, kind: Kind, first: int) -> None:
     """Four amplifiers of which three are mirrored, with prescans; the WCS is taken from any of them."""
     whole = tmp_path / "whole.fits"
     write_raw(whole, CAMERA, ["M5"], *POINTING[:3], kind, layout="amplifiers")

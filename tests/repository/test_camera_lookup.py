@@ -22,7 +22,7 @@ from lsst.daf.butler import (
 )
 from lsst.daf.butler.tests.testFormatters import DoNothingFormatter
 from lsst.pipe.base import Instrument
-from lsst.sphgeom import LonLat, Region, UnitVector3d
+from lsst.sphgeom import ConvexPolygon, LonLat, Region, UnitVector3d
 
 from butler_visits import (
     Camera,
@@ -41,7 +41,7 @@ pytestmark = (
     pytest.mark.sqlite_only
 )  # What is stored is read with the same queries; those of several cameras are marked.
 
-SIMCAM = {"instrument": "SimCam"}
+SIMCAM: dict[str, Any] = {"instrument": "SimCam"}
 
 
 def _exposures(butler: Butler, count: int = 20) -> list[DimensionRecord]:
@@ -124,6 +124,7 @@ def test_each_exposure_gets_the_camera_of_its_time(make_survey: Callable[..., Bu
 def _distance(region: Region, exposure: DimensionRecord) -> float:
     """Return how far a region's centre is from an exposure's boresight, degrees."""
     boresight = LonLat.fromDegrees(exposure.tracking_ra, exposure.tracking_dec)
+    assert isinstance(region, ConvexPolygon)
     centre = region.getCentroid()
     return float(np.rad2deg(2 * np.arcsin((centre - UnitVector3d(boresight)).getNorm() / 2)))
 

@@ -12,7 +12,7 @@ from lsst.daf.butler import Butler
 from browser import content
 from command_line import define_visits, message, visits_command
 from simulated_survey import INSTRUMENT
-from visit_tables import add_exposures, data_ids, exposure, make_task, root, spoil, stored, tables
+from visit_tables import add_exposures, data_ids, exposure, make_task, only, root, spoil, stored, tables
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -36,7 +36,7 @@ def survey(make_survey: Callable[..., Butler]) -> Butler:
 def test_no_numbers_are_replaced(survey: Butler, option: str) -> None:
     whole = tables(survey)
     spoil(survey, "visit", NO_NUMBERS, id=SECOND)
-    result = make_task(survey).run(GIVEN, **{option: True})
+    result = make_task(survey).run(GIVEN, **only(option))
     assert result.n_fully_updated == (3 if option == "update_records" else 1)
     assert tables(survey) == whole
 

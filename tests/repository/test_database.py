@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import reduce
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler
@@ -41,7 +42,7 @@ BUTLER = f"lsst-daf-butler {version('lsst-daf-butler')}"
 @pytest.mark.sqlite_only
 @pytest.mark.parametrize("path", PRIVATE)
 def test_the_butler_still_has(path: str, make_survey: Callable[..., Butler]) -> None:
-    butler = make_survey()
+    butler: Any = make_survey()
     names = path.split(".")
     for end, name in enumerate(names):
         part = reduce(getattr, names[:end], butler)

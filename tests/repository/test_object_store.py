@@ -12,6 +12,8 @@ from command_line import run_program, without_rate
 from simulated_survey import INSTRUMENT, camera, insert_exposures, make_repository, night, register_instrument
 from visit_tables import make_task, stored, tables
 
+pytestmark = pytest.mark.slow
+
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed here")
 moto_server = pytest.importorskip("moto.server", reason="moto is not installed here")
 

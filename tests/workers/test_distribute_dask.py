@@ -20,6 +20,8 @@ from command_line import PROGRAMS, define_visits, lines
 from simulated_survey import INSTRUMENT
 from visit_tables import N_DETECTORS, add_exposures, data_ids, exposure, make_task, root, stored, tables
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed", reason="Dask is not installed here")
 dask = pytest.importorskip("dask")
 pytest.importorskip("trouble_regions")
