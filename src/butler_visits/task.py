@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from functools import wraps
+from functools import partial, wraps
 from types import EllipsisType
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar, Unpack, cast
 
@@ -21,6 +21,7 @@ from lsst.utils.timer import timeMethod
 
 from . import repository
 from .config import DefineVisitsConfig
+from .define.clashes import PlannedNames, leave_moved
 from .define.exposures import Selection, Selector, as_list
 from .define.groups import GroupExposuresTask
 from .define.outcome import Outcome, RunResult
@@ -260,8 +261,9 @@ class DefineVisitsTask(Task):
         given = _given(dataIds, dataIds_or_records)
         selection = repository.try_again(self.butler, lambda: self._selector.select(given, asked))
         planned: list[PlannedVisit] = []
+        names = PlannedNames()
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
-            planned += self._attempt(lambda visits: self._plan(visits, asked), chunk, asked, selection.failures)
+            planned += self._attempt(lambda visits: self._plan(visits, asked, names), chunk, asked, selection.failures)
         return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
 
     @_timed
@@ -309,6 +311,7 @@ class DefineVisitsTask(Task):
             collections=repository.expand_collections(self.butler, collections),
             prefilter=prefilter,
             skip_errors=on_error == "skip",
+            grouping=self.config.groupExposures.name,
             **others,
         )
 
@@ -327,6 +330,9 @@ class DefineVisitsTask(Task):
             for outcome in outcomes:
                 total.add(outcome)
                 bar.update(outcome.n_given)
+        # Workers finish in any order.
+        for warning in sorted(total.warnings):
+            self.log.warning("%s", warning)
         total.check()
         result = total.to_struct(selection)
         self._say(result, total.n_completed)
@@ -388,14 +394,17 @@ class DefineVisitsTask(Task):
             failures.append(Failure(tuple(sorted(_exposure_ids(item))), reason_of(error)))
         return planned
 
-    def _plan(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[PlannedVisit]:
+    def _plan(
+        self, visits: Sequence[VisitDefinitionData], options: Options, names: PlannedNames | None = None
+    ) -> list[PlannedVisit]:
         """Compare visits with what is stored."""
         tolerance = self.config.regionTolerance
-        planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
+        planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance, names)
         if options.incremental and any(visit.exposures_of_others for visit in planned):
             # Exposures have come, and with another process into their visits, since these were grouped.
             visits = self._selector.complete(visits, options.collections)
-            planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
+            planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance, names)
+        leave_moved(planned, partial(self._selector.visits_now, collections=options.collections))
         return planned
 
     def _define(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[PlannedVisit]:

@@ -159,13 +159,23 @@ def test_camera_without_a_counter(butler: Butler, caplog: pytest.LogCaptureFixtu
     assert systems_of(butler) == {one["id"]: {0} for one in no_counter}
 
 
-def test_null_counter(butler: Butler, caplog: pytest.LogCaptureFixture) -> None:
-    """An exposure without its number in the sequence may be the first, so there is no visit of several exposures."""
-    ids = add_exposures(butler, [*SNAPS[:2], {**SNAPS[2], "seq_num": None}])
-    make_task(butler, COUNTER).run(data_ids(ids))
-    assert len(warnings_of(caplog)) == 1
-    assert systems_of(butler) == {one: {0} for one in ids}
-    assert {visit.id: visit.seq_num for visit in stored(butler, "visit")} == dict(zip(ids, [2, 3, None], strict=True))
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)], ids=str)
+@pytest.mark.parametrize("seq_num", [None, 0, 1, 9])
+def test_number_outside_of_its_sequence(
+    butler: Butler, caplog: pytest.LogCaptureFixture, seq_num: int | None, order: tuple[int, ...]
+) -> None:
+    """It is a visit of its own, whatever the order in which exposures arrive, and in whatever runs."""
+    given = [*SNAPS[:2], {**SNAPS[2], "seq_num": seq_num}]
+    for index in order:
+        make_task(butler, COUNTER).run(data_ids(add_exposures(butler, [given[index]])), incremental=True)
+    first, second, outside = (one["id"] for one in given)
+    assert systems_of(butler) == {first: {2}, int(f"9{first}"): {0}, second: {0}, outside: {0}}
+    found = tables(butler)
+    assert {row.exposure for row in stored(butler, "visit_definition") if row.visit == first} == {first, second}
+    caplog.clear()
+    assert make_task(butler, COUNTER).run(data_ids([first, second, outside])).n_skipped == 4
+    assert tables(butler) == found
+    assert [str(outside) in warning for warning in warnings_of(caplog)] == [True] * (seq_num != 0)
 
 
 def test_null_sequence(butler: Butler, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from lsst.daf.butler.registry import RegistryError
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from ..errors import OverrideError, VisitsError
+from ..lists import first_line
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def errors_as_messages(repo: str) -> Iterator[None]:
         raise click.ClickException(str(error)) from error
     except (SQLAlchemyError, OSError) as error:
         raise click.ClickException(
-            f"Repository {repo}: {_reason(error)}. Check that the repository can be read and written, and try again."
+            f"Repository {repo}: {first_line(error)}. Check that the repository can be read and written, and try again."
         ) from error
 
 
@@ -49,7 +50,7 @@ def open_repository(repo: str, *, writeable: bool) -> Butler:
         ) from error
     except Exception as error:
         # None of our code runs in it, and for a file that is no repository the Butler raises nearly anything.
-        raise click.ClickException(f"The data repository {repo} cannot be opened: {_reason(error)}") from error
+        raise click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}") from error
 
 
 def no_visits(instrument: str, where: str) -> click.ClickException:
@@ -58,9 +59,3 @@ def no_visits(instrument: str, where: str) -> click.ClickException:
     return click.ClickException(
         f"{instrument} has no visits with a region{which}. The command define-visits makes them."
     )
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of what an error says; of a database's, without the statement."""
-    text = str(getattr(error, "orig", None) or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -7,7 +7,6 @@ __all__ = ["COMMANDS", "butler_visits", "offered_elsewhere"]
 from collections import defaultdict
 
 import click
-import yaml
 from lsst.daf.butler.cli.butler import ButlerCLI, LoaderCLI, PluginCommand
 from lsst.daf.butler.cli.opt import (
     log_file_option,
@@ -17,6 +16,8 @@ from lsst.daf.butler.cli.opt import (
     long_log_option,
 )
 from lsst.daf.butler.cli.progress import ClickProgressHandler
+
+from ..yaml_files import load_yaml
 
 COMMANDS = (
     "check",
@@ -65,8 +66,8 @@ def offered_elsewhere() -> set[str]:
     names: set[str] = set()
     for path in ButlerCLI.getPluginList():
         try:
-            content = yaml.safe_load(path.read())
+            content = load_yaml(path.read())
             names.update(content["cmd"]["commands"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue
     return names

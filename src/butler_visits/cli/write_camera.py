@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-import yaml
 from lsst.daf.butler.cli.opt import options_file_option
 from lsst.daf.butler.cli.utils import MWArgumentDecorator
 
 from ..lists import counted
+from ..yaml_files import load_yaml
 from .errors import errors_as_messages, open_repository
 from .options import VisitsCommand, instrument_argument, repo_argument
 
@@ -44,7 +44,7 @@ def write_camera(repo: str, instrument: str, file: str, begin: str | None, end: 
     with errors_as_messages(repo):
         # This finds what is wrong with the file, and names it.
         read_yaml_camera(content, file)
-        data = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = load_yaml(content)
         stored = store_camera(open_repository(repo, writeable=True), instrument, data, begin=first, end=last)
     camera, valid = stored.camera, f"in {stored.collection}, {_words(stored.timespan)}"
     if stored.is_new:

@@ -20,7 +20,7 @@ from ..lists import FAILURES, batches, isolate, reason_of
 from .groups import GroupExposuresTask
 from .pointings import is_on_sky, saw_sky
 from .regions import ComputeVisitRegionsTask
-from .visits import Failure, Options, VisitDefinitionData
+from .visits import Failure, Options, VisitDefinitionData, ids_of
 
 _BATCH = 10_000
 """Exposures whose groups are completed with one query."""
@@ -109,6 +109,19 @@ class Selector:
         grouped = self._group(exposures + self._missing(exposures, collections), Options(), [])
         # A group can give more visits than these, which are somebody else's to define.
         return [visit for visit in grouped if visit.id in ids]
+
+    def visits_now(
+        self, instrument: str, exposures: Iterable[int], collections: Sequence[str] | None
+    ) -> dict[int, list[VisitDefinitionData]]:
+        """Find the visits that each of some exposures would give now; none if it is not on the sky or not there."""
+        now: dict[int, list[VisitDefinitionData]] = {exposure: [] for exposure in exposures}
+        stored = repository.fetch_exposures(self._butler, instrument, now)
+        on_sky, _ = self._split_off_sky(stored.values(), collections)
+        if on_sky:
+            for visit in self._group(on_sky + self._missing(on_sky, collections), Options(skip_errors=True), []):
+                for exposure in ids_of(visit) & now.keys():
+                    now[exposure].append(visit)
+        return now
 
     def _on_sky(
         self, exposures: Iterable[DimensionRecord], options: Options, selection: Selection

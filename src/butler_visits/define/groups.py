@@ -12,11 +12,12 @@ __all__ = [
     "GroupExposuresOneToOneTask",
     "GroupExposuresTask",
     "check_grouping",
+    "fitting_grouping",
 ]
 
 from abc import ABCMeta, abstractmethod
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
 from typing import Any, ClassVar
 
 from lsst.daf.butler import DimensionRecord
@@ -118,6 +119,16 @@ def check_grouping(name: str, source: str) -> None:
     if name not in GroupExposuresTask.registry:
         known = ", ".join(sorted(GroupExposuresTask.registry))
         raise DescriptionError(f"{source}: grouping must be one of {known}, not {name!r}.")
+
+
+def fitting_grouping(systems: Set[int]) -> str | None:
+    """Name the algorithm that makes visits of just these visit systems, if there is one of ours."""
+    fitting = {
+        frozenset({0}): "one-to-one",
+        frozenset({1}): "by-group-metadata",
+        frozenset({0, 2}): "one-to-one-and-by-counter",
+    }
+    return fitting.get(frozenset(systems))
 
 
 def _retired(kind: type) -> Any:
@@ -257,9 +268,7 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
         return [
             exposure
             for exposure in _not_given(found, exposures)
-            if _sequence(exposure) in sequences
-            and exposure.seq_num is not None
-            and exposure.seq_start <= exposure.seq_num <= exposure.seq_end
+            if _sequence(exposure) in sequences and _is_counted(exposure)
         ]
 
     def group_exposures(self, exposures: list[DimensionRecord]) -> dict[Any, list[DimensionRecord]]:
@@ -278,29 +287,38 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
                 for exposure in members:
                     yield _one_to_one(exposure, self.getVisitSystems())
                 continue
-            # A null counter sorts first and so is taken for a missing first exposure.
-            members = sorted(members, key=lambda e: (e.seq_num is not None, e.seq_num or 0, e.id))
-            first = members[0]
-            if first.seq_num != seq_start:
-                # A counter of 0 means that the camera has none.
-                if first.seq_num != 0:
-                    self.log.warning(
-                        "Sequence %s to %s of day %s: its first exposure is not there yet (the earliest is exposure %s "
-                        "with number %s), so it is not made a visit of several exposures.",
-                        seq_start,
-                        seq_end,
-                        day_obs,
-                        first.id,
-                        first.seq_num,
-                    )
-                singles = members
-            else:
+            # What is not counted cannot be found later either, and nothing may depend on the order of arrival.
+            counted = sorted(filter(_is_counted, members), key=lambda e: (e.seq_num, e.id))
+            singles = [exposure for exposure in members if not _is_counted(exposure)]
+            # A counter of 0 means that the camera has none.
+            if uncounted := [exposure for exposure in singles if exposure.seq_num != 0]:
+                self.log.warning(
+                    "Sequence %s to %s of day %s: the number %s of exposure %s is not in it; it is a visit of its own.",
+                    seq_start,
+                    seq_end,
+                    day_obs,
+                    uncounted[0].seq_num,
+                    " and ".join(str(exposure.id) for exposure in uncounted),
+                )
+            if counted and counted[0].seq_num != seq_start:
+                self.log.warning(
+                    "Sequence %s to %s of day %s: its first exposure is not there yet (the earliest is exposure %s "
+                    "with number %s), so it is not made a visit of several exposures.",
+                    seq_start,
+                    seq_end,
+                    day_obs,
+                    counted[0].id,
+                    counted[0].seq_num,
+                )
+                singles += counted
+            elif counted:
+                first = counted[0]
                 yield VisitDefinitionData(
                     instrument=first.instrument,
                     id=first.id,
                     name=first.obs_id,
                     visit_systems={VisitSystem.BY_SEQ_START_END},
-                    exposures=members,
+                    exposures=counted,
                 )
                 yield VisitDefinitionData(
                     instrument=first.instrument,
@@ -309,7 +327,7 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
                     visit_systems={VisitSystem.ONE_TO_ONE},
                     exposures=[first],
                 )
-                singles = members[1:]
+                singles += counted[1:]
             for exposure in singles:
                 yield _one_to_one(exposure, {VisitSystem.ONE_TO_ONE})
 
@@ -326,6 +344,12 @@ def _one_to_one(exposure: DimensionRecord, systems: set[VisitSystem]) -> VisitDe
         visit_systems=systems,
         exposures=[exposure],
     )
+
+
+def _is_counted(exposure: DimensionRecord) -> bool:
+    """Tell whether an exposure is one of those that its counters mark as a sequence."""
+    sequence = (*_sequence(exposure), exposure.seq_num)
+    return None not in sequence and exposure.seq_start <= exposure.seq_num <= exposure.seq_end
 
 
 def _sequence(exposure: DimensionRecord) -> tuple[int | None, int | None, int | None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Outcome", "RunResult", "conflict_line", "conflict_message"]
+__all__ = ["Conflict", "Outcome", "RunResult", "conflict_line", "conflict_message"]
 
 import dataclasses
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.pipe.base import Struct
@@ -16,6 +16,22 @@ from .exposures import Selection
 from .visits import Action, Failure, Options, PlannedVisit
 
 _LISTED_CONFLICTS = 10
+
+
+_REPLACE = (
+    "--update-records (in Python update_records) replaces what is stored, --incremental does so where exposures were "
+    "added, --skip-conflicting leaves it as it is."
+)
+
+
+class Conflict(NamedTuple):
+    """A visit that is stored otherwise."""
+
+    line: str
+    """How."""
+
+    advice: str
+    """What can be done."""
 
 
 class RunResult(Struct):
@@ -50,8 +66,11 @@ class Outcome:
     n_completed: int = 0
     """Stored visits that got detector regions which they lacked, and nothing else of them."""
 
-    conflicts: list[str] = dataclasses.field(default_factory=list)
-    """A line for each visit that is stored otherwise, unless failures are to be skipped."""
+    conflicts: list[Conflict] = dataclasses.field(default_factory=list)
+    """The visits that are stored otherwise, unless failures are to be skipped."""
+
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    """A line for each visit of which there is something to know."""
 
     failures: list[Failure] = dataclasses.field(default_factory=list)
     """Exposures whose visit could not be defined."""
@@ -68,10 +87,15 @@ class Outcome:
             n_partially_updated=sum(visit.partially_updated for visit in planned),
             n_completed=sum(visit.action is Action.UPDATE and bool(visit.detectors_to_write) for visit in planned),
             failures=list(failures),
+            warnings=[
+                f"Visit {visit.definition.id} ({visit.definition.name}): {visit.warning}."
+                for visit in planned
+                if visit.warning
+            ],
         )
         outcome.n_given = len(planned) + len(outcome.failures)
         if not options.skip_errors:
-            outcome.conflicts = [conflict_line(visit) for visit in conflicts]
+            outcome.conflicts = [Conflict(conflict_line(visit), visit.advice or _REPLACE) for visit in conflicts]
         else:
             outcome.failures += [
                 Failure(
@@ -121,14 +145,12 @@ def conflict_line(visit: PlannedVisit) -> str:
     )
 
 
-def conflict_message(conflicts: Sequence[str]) -> str:
+def conflict_message(conflicts: Sequence[Conflict]) -> str:
     """Say what is in conflict, and what can be done."""
-    lines = list(conflicts[:_LISTED_CONFLICTS])
+    lines = [conflict.line for conflict in conflicts[:_LISTED_CONFLICTS]]
     if len(conflicts) > _LISTED_CONFLICTS:
         others = len(conflicts) - _LISTED_CONFLICTS
         lines.append("So is 1 more visit." if others == 1 else f"So are {others} more visits.")
-    lines.append(
-        "--update-records (in Python update_records) replaces what is stored, --incremental does so where exposures "
-        "were added, --skip-conflicting leaves it as it is; --dry-run shows all conflicts and writes nothing."
-    )
+    lines += dict.fromkeys(conflict.advice for conflict in conflicts)
+    lines.append("--dry-run shows all conflicts and writes nothing.")
     return "\n".join(lines)

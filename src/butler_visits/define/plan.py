@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["compare_records", "plan_visits"]
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import ConvexPolygon, Region
@@ -12,6 +13,8 @@ from lsst.sphgeom import ConvexPolygon, Region
 from .. import repository
 from ..errors import DefinitionError
 from ..geometry import ARCSEC, decode_polygon, outline_distance
+from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems
+from .clashes import REMOVE, PlannedNames, clash_of_systems, missing_systems, refuse_clashes
 from .records import visit_record
 from .regions import ComputeVisitRegionsTask
 from .visits import Action, Difference, Options, PlannedVisit, VisitDefinitionData
@@ -23,18 +26,21 @@ def plan_visits(
     compute_regions: ComputeVisitRegionsTask,
     options: Options,
     region_tolerance: float,
+    names: PlannedNames | None = None,
 ) -> list[PlannedVisit]:
     """Compute visits and compare them with what is stored.
 
-    ``region_tolerance``: distance up to which regions are equal, arcsec. Raises `DefinitionError` if no valid visit can
+    ``region_tolerance``: distance up to which regions are equal, arcsec. ``names``: what is planned and not written
+    yet of other visits' names; that of these is added. Raises `DefinitionError` if no valid visit can
     be made of some exposures; `LookupError` if there is no camera geometry for an exposure.
     """
+    if not visits:
+        return []
     instrument = visits[0].instrument
     regions = compute_regions.compute_all(visits, collections=options.collections)
     stored = repository.fetch_visits(butler, instrument, [visit.id for visit in visits])
-    joined: dict[int, set[int]] = {}
-    if options.incremental:
-        joined = repository.fetch_exposures_of_visits(butler, instrument, stored)
+    joined = fetch_exposures_of_visits(butler, instrument, stored)
+    systems = fetch_visit_systems(butler, instrument, stored)
     covered: dict[int, set[int]] = {}
     if options.check_detector_regions:
         covered = repository.fetch_detectors_of_visits(butler, instrument, stored)
@@ -47,43 +53,75 @@ def plan_visits(
             )
         record = visit_record(visit, region.region, butler.dimensions)
         plan = PlannedVisit(visit, record, region, stored.get(visit.id))
-        _decide(plan, options, region_tolerance, joined.get(visit.id, set()), covered.get(visit.id, set()))
+        if plan.stored is None:
+            _define(plan)
+        else:
+            own = _Stored(*(of_visits.get(visit.id, set()) for of_visits in (joined, systems, covered)))
+            _decide(plan, own, options, region_tolerance)
         planned.append(plan)
+    refuse_clashes(butler, planned, joined, systems, options, names or PlannedNames())
     return planned
 
 
-def _decide(plan: PlannedVisit, options: Options, region_tolerance: float, joined: set[int], covered: set[int]) -> None:
-    """Decide what becomes of a visit, given the exposures joined to it and the detectors with a region."""
-    exposures = plan.definition.exposures
-    if plan.stored is None:
-        plan.action = Action.NEW
-        plan.write_record = True
-        plan.exposures_to_join = [exposure.id for exposure in exposures]
-        plan.detectors_to_write = None
-        return
+class _Stored(NamedTuple):
+    """What else is stored of a visit."""
+
+    exposures: set[int]
+    """Ids of the exposures that are joined to it."""
+
+    systems: set[int]
+    """Ids of the visit systems that it is in."""
+
+    detectors: set[int]
+    """Ids of the detectors that have a region, if that matters."""
+
+
+def _define(plan: PlannedVisit) -> None:
+    """Let a visit be defined that is not there."""
+    plan.action = Action.NEW
+    plan.write_record = True
+    plan.exposures_to_join = [exposure.id for exposure in plan.definition.exposures]
+    plan.systems_to_add = plan.definition.visit_systems
+    plan.detectors_to_write = None
+
+
+def _decide(plan: PlannedVisit, stored: _Stored, options: Options, region_tolerance: float) -> None:
+    """Decide what becomes of a visit that is there."""
+    assert plan.stored is not None
+    skip = options.skip_conflicting
     if region_tolerance == 0:
         plan.make_exact()
     plan.differences = compare_records(plan.stored, plan.record, region_tolerance)
     if any(difference.field == "region" for difference in plan.differences) and plan.make_exact():
         # The plane's formula is not always that of what is stored.
         plan.differences = compare_records(plan.stored, plan.record, region_tolerance)
-    ids = [exposure.id for exposure in exposures]
-    strange = bool(joined) and joined.isdisjoint(ids)
-    if strange:
-        # Two groups can give one id, and come one after the other.
-        plan.differences.append(Difference("exposures", sorted(joined), ids))
-    if plan.differences and (strange or not (options.update_records or options.incremental)):
-        plan.action = Action.SKIPPED if options.skip_conflicting else Action.CONFLICT
+    ids = [exposure.id for exposure in plan.definition.exposures]
+    plan.exposures_of_others = stored.exposures - set(ids)
+    if clash := clash_of_systems(plan, stored.exposures, stored.systems):
+        plan.refuse(clash, "", skip=skip)
         return
-    plan.exposures_of_others = joined - set(ids)
-    if options.incremental and len(exposures) > 1:
-        plan.exposures_to_join = [exposure for exposure in ids if exposure not in joined]
+    if stored.exposures and stored.exposures.isdisjoint(ids):
+        # Two groups can give one id, and come one after the other.
+        plan.refuse(str(Difference("exposures", sorted(stored.exposures), ids)), REMOVE, skip=skip)
+        return
+    plan.systems_to_add = missing_systems(plan, stored.systems)
+    if not (options.update_records or options.incremental) and (plan.differences or plan.systems_to_add):
+        plan.action = Action.SKIPPED if skip else Action.CONFLICT
+        return
+    lacking = [exposure for exposure in ids if exposure not in stored.exposures]
+    if options.incremental or (options.update_records and not plan.differences):
+        plan.exposures_to_join = lacking
+    elif options.update_records and lacking:
+        which = "exposure" if len(lacking) == 1 else "exposures"
+        plan.warning = (
+            f"{which} {', '.join(map(str, lacking))} of its group would be joined to it by --incremental only"
+        )
     if options.update_records or any(difference.field == "region" for difference in plan.differences):
         plan.detectors_to_write = None
     elif options.check_detector_regions:
-        plan.detectors_to_write = set(plan.regions.detector_ids) - covered
+        plan.detectors_to_write = set(plan.regions.detector_ids) - stored.detectors
     plan.write_record = options.update_records or bool(plan.differences)
-    if plan.write_record or plan.exposures_to_join or plan.detectors_to_write != set():
+    if plan.write_record or plan.exposures_to_join or plan.systems_to_add or plan.detectors_to_write != set():
         plan.action = Action.UPDATE
 
 

@@ -6,6 +6,7 @@ __all__ = [
     "definition_records",
     "detector_region_records",
     "membership_records",
+    "stored_systems",
     "visit_record",
     "visit_system_records",
 ]
@@ -67,14 +68,16 @@ def definition_records(
     return [record_class(exposure=exposure, **fields) for exposure in exposures]
 
 
-def membership_records(visit: VisitDefinitionData, universe: DimensionUniverse) -> list[DimensionRecord]:
+def membership_records(
+    visit: VisitDefinitionData, systems: Iterable[VisitSystem], universe: DimensionUniverse
+) -> list[DimensionRecord]:
     """Make ``visit_system_membership`` records."""
     if "visit_system_membership" not in universe.elements.names:
         return []
     record_class = universe["visit_system_membership"].RecordClass
     return [
         record_class(instrument=visit.instrument, visit=visit.id, visit_system=value)
-        for value in sorted(system.value for system in visit.visit_systems)
+        for value in sorted(system.value for system in systems)
     ]
 
 
@@ -98,6 +101,13 @@ def visit_system_records(
         record_class(instrument=instrument, id=system.value, name=str(system))
         for system in sorted(systems, key=lambda system: system.value)
     ]
+
+
+def stored_systems(visit: VisitDefinitionData, universe: DimensionUniverse) -> set[VisitSystem]:
+    """Return the visit systems that a visit is stored in."""
+    if "visit_system_membership" in universe.elements.names:
+        return visit.visit_systems
+    return {_visit_system(visit)}
 
 
 def _visit_system(visit: VisitDefinitionData) -> VisitSystem:

@@ -11,6 +11,7 @@ __all__ = [
     "VisitDefinitionData",
     "VisitRegions",
     "VisitSystem",
+    "ids_of",
     "label_of",
 ]
 
@@ -167,6 +168,8 @@ class Options:
     prefilter: bool = False
     check_detector_regions: bool = False
     skip_errors: bool = False
+    grouping: str = ""
+    """Name of the grouping algorithm, for advice."""
 
 
 class Action(enum.Enum):
@@ -240,6 +243,18 @@ class PlannedVisit:
     write_record: bool = False
     """Whether the ``visit`` record is to be written."""
 
+    systems_to_add: set[VisitSystem] = dataclasses.field(default_factory=set)
+    """The visit systems that a stored visit lacks."""
+
+    clash: str = ""
+    """What is in the way that no option replaces."""
+
+    advice: str = ""
+    """What can be done about a clash."""
+
+    warning: str = ""
+    """What is not as it should be of a visit that is no conflict."""
+
     @property
     def is_new(self) -> bool:
         """Whether the visit is not stored yet."""
@@ -263,12 +278,16 @@ class PlannedVisit:
     @property
     def to_write(self) -> tuple[Any, ...]:
         """What is to be written, to be compared with another plan of the same visit."""
-        return (self.definition.id, self.action, self.exposures_to_join, self.detectors_to_write)
+        systems = sorted(system.value for system in self.systems_to_add)
+        return (self.definition.id, self.action, self.exposures_to_join, systems, self.detectors_to_write)
 
     @property
     def reason(self) -> str:
         """Why there is something to do, or nothing; empty where the action says it all."""
-        reasons = [str(difference) for difference in self.differences]
+        reasons = [text for text in (self.clash, self.warning) if text]
+        reasons += [str(difference) for difference in self.differences]
+        if self.systems_to_add and self.action is not Action.NEW:
+            reasons.append(f"it is not in visit system {' and '.join(sorted(map(str, self.systems_to_add)))}")
         if self.action is Action.UPDATE:
             if self.exposures_to_join:
                 reasons.append(f"exposures {listed(self.exposures_to_join)} are not joined to it yet")
@@ -277,6 +296,17 @@ class PlannedVisit:
             elif self.detectors_to_write:
                 reasons.append(f"{len(self.detectors_to_write)} detectors have no region")
         return "; ".join(reasons)
+
+    def refuse(self, clash: str, advice: str, *, skip: bool) -> None:
+        """Write nothing of the visit, because of what is stored, and leave that alone if ``skip`` says so."""
+        self.action = Action.SKIPPED if skip else Action.CONFLICT
+        self.clash, self.advice, self.warning = clash, advice, ""
+
+    def leave(self, warning: str) -> None:
+        """Leave what is stored of the visit alone."""
+        self.action = Action.SKIPPED
+        self.warning = warning
+        self.clash = self.advice = ""
 
     def make_exact(self) -> bool:
         """Make the computed region the one that is to be stored, to the bit; tell whether it was another one before."""
@@ -299,6 +329,11 @@ class PlannedVisit:
         if self.detectors_to_write is None:
             return regions
         return {detector: regions[detector] for detector in sorted(self.detectors_to_write)}
+
+
+def ids_of(visit: VisitDefinitionData) -> set[int]:
+    """Return the ids of a visit's exposures."""
+    return {exposure.id for exposure in visit.exposures}
 
 
 def label_of(visits: Sequence[PlannedVisit]) -> str:

@@ -35,9 +35,8 @@ def write_visits(butler: Butler, planned: Sequence[PlannedVisit], *, update_obsc
             visit.make_exact()
             target["visit"].append(visit.record)
         changes.inserted["visit_definition"] += definition_records(definition, visit.exposures_to_join, universe)
-        if visit.is_new:
-            changes.inserted["visit_system_membership"] += membership_records(definition, universe)
-        else:
+        changes.inserted["visit_system_membership"] += membership_records(definition, visit.systems_to_add, universe)
+        if not visit.is_new:
             changes.visits[definition.id] = visit.stored
         regions = visit.detector_regions_to_write()
         target["visit_detector_region"] += detector_region_records(definition, regions, universe)

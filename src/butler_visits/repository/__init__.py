@@ -16,6 +16,7 @@ from .reading import (
     resolve_instrument,
     select_exposures,
 )
+from .removing import remove_visits, select_visits
 from .retry import GaveUpError, try_again, until_written
 from .stored import StoredVisit, fetch_exposures_of_visits, fetch_visits_of_exposures, read_visits
 from .writing import Changes, StaleError, register_run, sync_visit_systems, write_changes
@@ -42,9 +43,11 @@ __all__ = [
     "lock_exposures",
     "read_visits",
     "register_run",
+    "remove_visits",
     "resolve_instrument",
     "select_exposures",
     "sync_visit_systems",
+    "select_visits",
     "try_again",
     "until_written",
     "write_changes",

@@ -12,8 +12,11 @@ __all__ = [
     "in_transaction",
     "lock_exposures",
     "lock_visits",
+    "park_names",
     "read_certified",
     "read_columns",
+    "read_values",
+    "tables_of_visits",
     "update_exposure_regions",
 ]
 
@@ -66,21 +69,30 @@ def _table(database: Database, name: str, columns: Iterable[str], ids: Iterable[
 
 
 def read_columns(
-    butler: Butler, table: str, instrument: str, *columns: str, **only: Sequence[int]
+    butler: Butler, table: str, instrument: str, *columns: str, **only: Sequence[int] | Sequence[str]
 ) -> list[tuple[Any, ...]]:
-    """Read columns of all rows of an instrument, or of those that have one of the given values in a column.
+    """Read columns of all rows of an instrument, or of those that have one of the given ids or names in a column.
 
     From universe 6 on the Butler's queries join a visit and its exposures on ``day_obs``, and leave out those of
     another day. Of regions they would make an object each, of which only the bytes are wanted: that takes eight times
     as long.
     """
     database = database_of(butler)
-    source = _table(database, table, columns, only)
+    source = _table(database, table, columns, only.keys() - {"name"})
     statement = sqlalchemy.select(*(source.c[name] for name in columns)).where(source.c.instrument == instrument)
     for name, values in only.items():
         statement = statement.where(source.c[name].in_(values))
     with database.query(statement) as rows:
         return [tuple(row) for row in rows]
+
+
+def read_values(butler: Butler, table: str, instrument: str, column: str) -> set[Any]:
+    """Read which values a column has, of an instrument's rows."""
+    database = database_of(butler)
+    source = _table(database, table, (column,), ())
+    statement = sqlalchemy.select(source.c[column]).where(source.c.instrument == instrument).distinct()
+    with database.query(statement) as rows:
+        return set(rows.scalars())
 
 
 def read_certified(
@@ -150,6 +162,32 @@ def lock_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) ->
     As `lock_visits`, but whoever only refers to the exposures, as visits do, is not kept from it.
     """
     _lock(butler, "exposure", instrument, exposures, shares_key=True)
+
+
+def park_names(butler: Butler, instrument: str, visits: Iterable[int]) -> None:
+    """Give visits names that no other one has, until they are written with their new ones."""
+    database = database_of(butler)
+    table: Any = _table(database, "visit", ("name",), ("id",))
+    rows = [{"of": instrument, "visit": visit, "name": f"{visit} gets another name"} for visit in sorted(visits)]
+    database.update(table, {"instrument": "of", "id": "visit"}, *rows)
+
+
+def tables_of_visits(butler: Butler) -> list[Any]:
+    """Return the tables whose rows belong to visits, those of datasets included, with their columns."""
+    database = database_of(butler)
+    with database._transaction() as (_, connection):
+        inspector = sqlalchemy.inspect(connection)
+        keys = inspector.get_multi_foreign_keys(schema=database.namespace)
+        names = [
+            str(name)
+            for (_, name), own in keys.items()
+            if any(key["referred_table"] == "visit" and "visit" in key["constrained_columns"] for key in own)
+        ]
+        columns = inspector.get_multi_columns(schema=database.namespace, filter_names=names)
+    return [
+        sqlalchemy.table(name, *(sqlalchemy.column(one["name"], one["type"]) for one in own), schema=database.namespace)
+        for (_, name), own in sorted(columns.items(), key=lambda item: item[0][1])
+    ]
 
 
 def _lock(butler: Butler, element: str, instrument: str, ids: Iterable[int], *, shares_key: bool) -> None:

@@ -9,7 +9,9 @@ __all__ = [
     "fetch_visit_names",
     "fetch_visit_systems",
     "fetch_visits_of_exposures",
+    "fetch_visits_of_names",
     "read_visits",
+    "systems_in_use",
 ]
 
 from base64 import b64decode
@@ -20,7 +22,7 @@ from typing import NamedTuple
 from lsst.daf.butler import Butler, DimensionRecord
 
 from ..lists import id_batches
-from .database import read_columns
+from .database import read_columns, read_values
 from .reading import fetch_visits, readable, select_exposures, sets_of
 
 
@@ -48,9 +50,19 @@ def read_visits(butler: Butler, instrument: str, where: str = "") -> list[Stored
     return [StoredVisit(record, tuple(sorted(joined.get(visit, ())))) for visit, record in sorted(records.items())]
 
 
-def fetch_visit_names(butler: Butler, instrument: str) -> dict[int, str]:
+def fetch_visit_names(butler: Butler, instrument: str, visits: Iterable[int] | None = None) -> dict[int, str]:
     """Read which visits there are."""
-    return dict(read_columns(butler, "visit", instrument, "id", "name"))
+    some = [{}] if visits is None else [{"id": batch} for batch in id_batches(visits)]
+    return dict(row for only in some for row in read_columns(butler, "visit", instrument, "id", "name", **only))
+
+
+def fetch_visits_of_names(butler: Butler, instrument: str, names: Iterable[str]) -> dict[str, int]:
+    """Read which visits have names."""
+    return dict(
+        row
+        for batch in id_batches(names)
+        for row in read_columns(butler, "visit", instrument, "name", "id", name=batch)
+    )
 
 
 def fetch_exposures_of_visits(
@@ -74,13 +86,25 @@ def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterab
     )
 
 
-def fetch_visit_systems(butler: Butler, instrument: str) -> dict[int, set[int]]:
+def fetch_visit_systems(butler: Butler, instrument: str, visits: Iterable[int] | None = None) -> dict[int, set[int]]:
     """Read which visit systems visits are in."""
+    table, visit = _memberships(butler)
+    some = [{}] if visits is None else [{visit: batch} for batch in id_batches(visits)]
+    return sets_of(
+        row for only in some for row in read_columns(butler, table, instrument, visit, "visit_system", **only)
+    )
+
+
+def systems_in_use(butler: Butler, instrument: str) -> set[int]:
+    """Read which visit systems have any visits of an instrument."""
+    return read_values(butler, _memberships(butler)[0], instrument, "visit_system")
+
+
+def _memberships(butler: Butler) -> tuple[str, str]:
+    """Name the table that says which visit systems visits are in, and its column of visits."""
     if "visit_system_membership" in butler.dimensions.elements.names:
-        rows = read_columns(butler, "visit_system_membership", instrument, "visit", "visit_system")
-    else:
-        rows = read_columns(butler, "visit", instrument, "id", "visit_system")
-    return sets_of(rows)
+        return "visit_system_membership", "visit"
+    return "visit", "id"
 
 
 def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, bytes | None]]:

@@ -12,7 +12,7 @@ from typing import Any
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.sphgeom import Region
 
-from .database import lock_visits, read_columns, update_exposure_regions
+from .database import lock_visits, park_names, read_columns, update_exposure_regions
 from .reading import fetch_exposures, fetch_visits
 
 _ORDER = ("exposure", "visit", "visit_definition", "visit_system_membership", "visit_detector_region")
@@ -77,11 +77,22 @@ def write_changes(butler: Butler, changes: Changes) -> None:
         if changes.exposures:
             stored = fetch_exposures(butler, changes.instrument, changes.exposures)
             _check_unchanged("Exposure", changes.exposures, stored)
+        if parked := _passed_on(changes):
+            park_names(butler, changes.instrument, parked)
         for element in _ORDER:
             for records, replace in ((changes.inserted.get(element), False), (changes.replaced.get(element), True)):
                 if records:
                     butler.registry.insertDimensionData(universe[element], *records, conform=False, replace=replace)
         update_exposure_regions(butler, changes.instrument, changes.exposure_regions)
+
+
+def _passed_on(changes: Changes) -> set[int]:
+    """Find the visits whose names others get: no two may have one, not even between two rows."""
+    owners = {
+        record.name: visit for visit, record in changes.visits.items() if record is not None and record.name is not None
+    }
+    written = changes.inserted.get("visit", []) + changes.replaced.get("visit", [])
+    return {owners[record.name] for record in written if owners.get(record.name, record.id) != record.id}
 
 
 def _check_unchanged(what: str, expected: dict[int, Any], stored: dict[int, DimensionRecord]) -> None:

@@ -1,0 +1,148 @@
+"""Remove visits with all that belongs to them."""
+
+from __future__ import annotations
+
+__all__ = ["remove_visits", "select_visits"]
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy
+from lsst.daf.butler import Butler
+from lsst.daf.butler.registry.obscore import ObsCoreLiveTableManager
+from lsst.sphgeom import ConvexPolygon, UnitVector3d
+
+from ..errors import VisitsError
+from ..lists import id_batches, listed
+from .database import database_of, lock_visits, tables_of_visits
+from .reading import fetch_detector_regions, fetch_detectors
+from .stored import fetch_exposures_of_visits, fetch_visit_names, fetch_visits_of_exposures
+
+_LISTED = 10
+"""Visits that a message names."""
+
+
+def select_visits(butler: Butler, instrument: str, where: str) -> list[int]:
+    """Find the ids of the visits that an expression selects; their regions are not read.
+
+    Raises `lsst.daf.butler.InvalidQueryError` or `OverflowError` if the expression is wrong.
+    """
+    with butler.query() as query:
+        return sorted({int(row["visit"]) for row in query.data_ids(["visit"]).where(where, instrument=instrument)})
+
+
+def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry_run: bool = False) -> dict[int, str]:
+    """Remove visits whole: definitions, visit systems, regions, overlaps with the sky's pixels and ObsCore's regions.
+
+    Parameters
+    ----------
+    butler : `lsst.daf.butler.Butler`
+        The repository, writeable.
+    instrument : `str`
+        Name of the instrument.
+    visits : `~collections.abc.Iterable` [`int`]
+        Ids of the visits.
+    dry_run : `bool`, optional
+        Whether only to say what would be removed.
+
+    Returns
+    -------
+    removed : `dict` [`int`, `str`]
+        Names of the visits that were removed, by id.
+
+    Raises
+    ------
+    VisitsError
+        If a visit is not there, or if datasets belong to one; nothing is removed then.
+    """
+    wanted = sorted(set(visits))
+    with butler.transaction():
+        if not dry_run:
+            lock_visits(butler, instrument, wanted)
+        names = fetch_visit_names(butler, instrument, wanted)
+        if unknown := [visit for visit in wanted if visit not in names]:
+            raise VisitsError(f"{instrument} has no visit {listed(unknown, _LISTED)}.")
+        tables = tables_of_visits(butler)
+        if used := _datasets_of(butler, instrument, wanted, [table for table in tables if "dataset_id" in table.c]):
+            shown = listed(
+                (f"{visit} ({names[visit]}) has {' and '.join(types)}" for visit, types in sorted(used.items())), _LISTED
+            )
+            raise VisitsError(
+                f"Nothing is removed, because datasets belong to {len(used)} of the visits: {shown}. Remove the "
+                "datasets first ('butler prune-datasets', 'butler remove-runs'), or leave these visits out."
+            )
+        if not dry_run:
+            exposures = fetch_exposures_of_visits(butler, instrument, wanted)
+            database = database_of(butler)
+            for table in tables:
+                if "dataset_id" not in table.c:
+                    rows = [{"instrument": instrument, "visit": visit} for visit in wanted]
+                    database.delete(table, ["instrument", "visit"], *rows)
+            of_visits: Any = sqlalchemy.table(
+                "visit",
+                sqlalchemy.column("instrument"),
+                sqlalchemy.column("id", sqlalchemy.BigInteger),
+                schema=database.namespace,
+            )
+            database.delete(
+                of_visits, ["instrument", "id"], *({"instrument": instrument, "id": visit} for visit in wanted)
+            )
+            _update_obscore(butler, instrument, set().union(*exposures.values()))
+    return names
+
+
+def _datasets_of(butler: Butler, instrument: str, visits: list[int], tables: Iterable[Any]) -> dict[int, set[str]]:
+    """Find the types of the datasets of visits."""
+    database = database_of(butler)
+    types = sqlalchemy.table(
+        "dataset_type", sqlalchemy.column("id"), sqlalchemy.column("name"), schema=database.namespace
+    )
+    found: dict[int, set[str]] = {}
+    for table in tables:
+        source = table.join(types, types.c.id == table.c.dataset_type_id)
+        for batch in id_batches(visits):
+            of_batch = sqlalchemy.and_(table.c.instrument == instrument, table.c.visit.in_(batch))
+            rows = sqlalchemy.select(table.c.visit, types.c.name).select_from(source).where(of_batch).distinct()
+            with database.query(rows) as result:
+                for visit, name in result:
+                    found.setdefault(visit, set()).add(name)
+    return found
+
+
+def _update_obscore(butler: Butler, instrument: str, exposures: set[int]) -> None:
+    """Give exposures the regions of the visits that they are still in, or none."""
+    obscore = butler.registry.obsCoreTableManager
+    if not isinstance(obscore, ObsCoreLiveTableManager) or not exposures:
+        return
+    left = fetch_visits_of_exposures(butler, instrument, exposures)
+    members = fetch_exposures_of_visits(butler, instrument, set().union(*left.values()))
+    # Its own visit tells best where an exposure looked.
+    owners = {exposure: min(own, key=lambda visit: (len(members[visit]), visit)) for exposure, own in left.items()}
+    regions = fetch_detector_regions(butler, instrument, owners.values())
+    columns = {"instrument": "of", "exposure": "of_exposure", "detector": "of_detector"}
+    where = {
+        column: key for name, key in columns.items() if (column := obscore.schema.dimension_column(name)) is not None
+    }
+    if len(where) < len(columns):
+        return
+    # Which columns there are for regions nobody tells but by filling them.
+    octant = ConvexPolygon([UnitVector3d.X(), UnitVector3d.Y(), UnitVector3d.Z()])
+    nothing = dict.fromkeys(obscore.record_factory.make_spatial_records(octant))
+    known = [
+        (exposure, detector)
+        for exposure in sorted(exposures)
+        for detector in sorted(fetch_detectors(butler, instrument))
+        if regions.get(owners.get(exposure, -1), {}).get(detector) is None
+    ]
+    if known and nothing:
+        keys = [dict(zip(columns.values(), (instrument, *key), strict=True)) for key in known]
+        database_of(butler).update(obscore.table, where, *({**key, **nothing} for key in keys))
+    obscore.update_exposure_regions(
+        instrument,
+        [
+            (exposure, detector, region)
+            for exposure, owner in sorted(owners.items())
+            for detector, region in regions.get(owner, {}).items()
+            if region is not None
+        ],
+    )
