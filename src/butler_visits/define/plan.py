@@ -4,20 +4,23 @@ from __future__ import annotations
 
 __all__ = ["compare_records", "plan_visits"]
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler import Butler, DimensionRecord, DimensionUniverse
 from lsst.sphgeom import ConvexPolygon, Region
 
 from .. import repository
 from ..errors import DefinitionError
 from ..geometry import ARCSEC, decode_polygon, outline_distance
+from ..geometry.comparison import are_same
+from ..repository.database import read_visit_rows
 from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems
 from .clashes import REMOVE, PlannedNames, clash_of_systems, missing_systems, refuse_clashes
-from .records import visit_record
+from .records import stored_systems, visit_fields
 from .regions import ComputeVisitRegionsTask
-from .visits import Action, Difference, Options, PlannedVisit, VisitDefinitionData
+from .visits import Action, Difference, Options, PlannedVisit, VisitDefinitionData, VisitRegions, ids_of
 
 
 def plan_visits(
@@ -36,31 +39,112 @@ def plan_visits(
     """
     if not visits:
         return []
-    instrument = visits[0].instrument
+    instrument, universe = visits[0].instrument, butler.dimensions
     regions = compute_regions.compute_all(visits, collections=options.collections)
-    stored = repository.fetch_visits(butler, instrument, [visit.id for visit in visits])
-    joined = fetch_exposures_of_visits(butler, instrument, stored)
-    systems = fetch_visit_systems(butler, instrument, stored)
-    covered: dict[int, set[int]] = {}
-    if options.check_detector_regions:
-        covered = repository.fetch_detectors_of_visits(butler, instrument, stored)
-    planned = []
     for visit, region in zip(visits, regions, strict=True):
         if not isinstance(region.region, ConvexPolygon):
             raise DefinitionError(
                 f"The region of visit {visit.id} is a {type(region.region).__name__}; expected a ConvexPolygon from "
                 f"{type(compute_regions).__name__}."
             )
-        record = visit_record(visit, region.region, butler.dimensions)
+        if region_tolerance == 0:
+            region.make_exact()
+    rows = read_visit_rows(butler, instrument, [visit.id for visit in visits])
+    joined = fetch_exposures_of_visits(butler, instrument, rows)
+    systems = fetch_visit_systems(butler, instrument, rows)
+    covered: dict[int, set[int]] = {}
+    if options.check_detector_regions:
+        covered = repository.fetch_detectors_of_visits(butler, instrument, rows)
+    have = {
+        visit: _Stored(joined.get(visit, set()), systems.get(visit, set()), covered.get(visit, set())) for visit in rows
+    }
+    computed = {visit.id: visit_fields(visit, universe) for visit in visits}
+    unchanged = set()
+    if not options.update_records:
+        unchanged = _find_unchanged(visits, regions, computed, rows, have, options, region_tolerance, universe)
+    stored = repository.fetch_visits(butler, instrument, rows.keys() - unchanged) if rows.keys() - unchanged else {}
+    planned: list[PlannedVisit] = []
+    for visit, region in zip(visits, regions, strict=True):
+        if visit.id in unchanged:
+            planned.append(_Unchanged(visit, region, computed[visit.id], rows[visit.id], universe["visit"].RecordClass))
+            continue
+        record = universe["visit"].RecordClass(region=region.region, **computed[visit.id])
         plan = PlannedVisit(visit, record, region, stored.get(visit.id))
         if plan.stored is None:
             _define(plan)
         else:
-            own = _Stored(*(of_visits.get(visit.id, set()) for of_visits in (joined, systems, covered)))
-            _decide(plan, own, options, region_tolerance)
+            _decide(plan, have.get(visit.id, _Stored(set(), set(), set())), options, region_tolerance)
         planned.append(plan)
-    refuse_clashes(butler, planned, joined, systems, options, names or PlannedNames())
+    changed = [plan for plan in planned if plan.definition.id not in unchanged]
+    refuse_clashes(butler, changed, joined, systems, options, names or PlannedNames())
     return planned
+
+
+class _Unchanged(PlannedVisit):
+    """A visit that is stored as it was computed; hardly anybody asks for its records, so they are made then."""
+
+    def __init__(
+        self,
+        definition: VisitDefinitionData,
+        regions: VisitRegions,
+        computed: dict[str, Any],
+        row: dict[str, Any],
+        record_class: type[DimensionRecord],
+    ) -> None:
+        super().__init__(definition, None, regions)  # type: ignore[arg-type]
+        del self.record, self.stored
+        self._make = (computed, row, record_class)
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not there.
+        if name not in ("record", "stored"):
+            raise AttributeError(name)
+        computed, row, record_class = self._make
+        if name == "record":
+            self.record = record_class(region=self.regions.region, **computed)
+        else:
+            self.stored = record_class(**{**row, "region": Region.decode(b64decode(row["region"]))})
+        return self.__dict__[name]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlannedVisit, (self.definition, self.record, self.regions, self.stored)
+
+
+def _find_unchanged(
+    visits: Sequence[VisitDefinitionData],
+    regions: Sequence[VisitRegions],
+    computed: Mapping[int, Mapping[str, Any]],
+    rows: Mapping[int, Mapping[str, Any]],
+    have: Mapping[int, _Stored],
+    options: Options,
+    tolerance: float,
+    universe: DimensionUniverse,
+) -> set[int]:
+    """Find the visits that are stored as they were computed, with all that belongs to them, without making a record."""
+    alike: list[tuple[int, bytes, bytes]] = []
+    for visit, region in zip(visits, regions, strict=True):
+        row = rows.get(visit.id)
+        if row is None or any(row[name] != value for name, value in computed[visit.id].items()):
+            continue
+        own = have[visit.id]
+        if (
+            own.exposures == ids_of(visit)
+            and own.systems == {system.value for system in stored_systems(visit, universe)}
+            and not (options.check_detector_regions and set(region.detector_ids) - own.detectors)
+        ):
+            alike.append((visit.id, _bytes(row["region"]), region.region.encode()))
+    if not alike:
+        return set()
+    ids, old, new = zip(*alike, strict=True)
+    return {visit for visit, same in zip(ids, are_same(old, new, tolerance).tolist(), strict=True) if same}
+
+
+def _bytes(region: str | None) -> bytes:
+    """Make the bytes of a region from the text that the Butler stores; none if it is damaged or null."""
+    try:
+        return b64decode(region or "", validate=True)
+    except ValueError:
+        return b""
 
 
 class _Stored(NamedTuple):
@@ -89,8 +173,6 @@ def _decide(plan: PlannedVisit, stored: _Stored, options: Options, region_tolera
     """Decide what becomes of a visit that is there."""
     assert plan.stored is not None
     skip = options.skip_conflicting
-    if region_tolerance == 0:
-        plan.make_exact()
     plan.differences = compare_records(plan.stored, plan.record, region_tolerance)
     if any(difference.field == "region" for difference in plan.differences) and plan.make_exact():
         # The plane's formula is not always that of what is stored.

@@ -7,6 +7,7 @@ __all__ = [
     "detector_region_records",
     "membership_records",
     "stored_systems",
+    "visit_fields",
     "visit_record",
     "visit_system_records",
 ]
@@ -25,7 +26,15 @@ from .visits import VisitDefinitionData, VisitSystem
 
 
 def visit_record(visit: VisitDefinitionData, region: Region, universe: DimensionUniverse) -> DimensionRecord:
-    """Make the ``visit`` record, as docs/design.md, Records, says; `DefinitionError` if there is no common filter."""
+    """Make the ``visit`` record; `DefinitionError` if there is no common filter."""
+    return universe["visit"].RecordClass(region=region, **visit_fields(visit, universe))
+
+
+def visit_fields(visit: VisitDefinitionData, universe: DimensionUniverse) -> dict[str, Any]:
+    """Make the fields of the ``visit`` record but for the region, as docs/design.md, Records, says.
+
+    Raises `DefinitionError` if there is no common filter.
+    """
     physical_filter = _common(visit, "physical_filter")
     if physical_filter is None:
         listed = ", ".join(f"{exposure.id} ({exposure.physical_filter})" for exposure in visit.exposures)
@@ -48,13 +57,11 @@ def visit_record(visit: VisitDefinitionData, region: Region, universe: Dimension
         "zenith_angle": _of_all(visit, "zenith_angle", lambda values: _sum(values) / len(values)),
         "azimuth": _of_all(visit, "azimuth", _mean_angle),
         "timespan": _timespan(visit),
-        "region": region,
     }
-    record_class = universe["visit"].RecordClass
-    known = record_class.fields.names
+    known = universe["visit"].RecordClass.fields.names
     if "visit_system" in known:
         fields["visit_system"] = _visit_system(visit).value
-    return record_class(**{name: value for name, value in fields.items() if name in known})
+    return {name: value for name, value in fields.items() if name in known}
 
 
 def definition_records(
@@ -121,6 +128,8 @@ def _visit_system(visit: VisitDefinitionData) -> VisitSystem:
 
 def _common(visit: VisitDefinitionData, field: str) -> Any:
     """Return the value that all exposures have, or `None`."""
+    if len(visit.exposures) == 1:
+        return getattr(visit.exposures[0], field)
     values = {getattr(exposure, field) for exposure in visit.exposures}
     return values.pop() if len(values) == 1 else None
 

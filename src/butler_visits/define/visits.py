@@ -226,7 +226,8 @@ class PlannedVisit:
     """The computed ``visit`` record."""
 
     regions: VisitRegions
-    stored: DimensionRecord | None = None
+    # No attribute of the class, so that of an unchanged visit it can be made when it is asked for.
+    stored: DimensionRecord | None = dataclasses.field(default_factory=lambda: None)
     """The stored ``visit`` record, if there is one."""
 
     action: Action = Action.UNCHANGED

@@ -16,6 +16,7 @@ __all__ = [
     "read_certified",
     "read_columns",
     "read_values",
+    "read_visit_rows",
     "tables_of_visits",
     "update_exposure_regions",
 ]
@@ -93,6 +94,35 @@ def read_values(butler: Butler, table: str, instrument: str, column: str) -> set
     statement = sqlalchemy.select(source.c[column]).where(source.c.instrument == instrument).distinct()
     with database.query(statement) as rows:
         return set(rows.scalars())
+
+
+def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Read the fields of ``visit`` records by id, with regions as the text that the database has.
+
+    The Butler's own query, and records and regions made anew, take ten times as long.
+    """
+    database = database_of(butler)
+    representation = database.getTimespanRepresentation()
+    names = [name for name in butler.dimensions["visit"].RecordClass.fields.names if name not in ("id", "timespan")]
+    specs = representation.makeFieldSpecs(nullable=True)
+    table = sqlalchemy.table(
+        "visit",
+        sqlalchemy.column("id", sqlalchemy.BigInteger),
+        *map(sqlalchemy.column, names),
+        *(sqlalchemy.column(spec.name, spec.getSizedColumnType()) for spec in specs),
+        schema=database.namespace,
+    )
+    found = {}
+    for batch in id_batches(visits):
+        statement = sqlalchemy.select(table).where(table.c.instrument == instrument, table.c.id.in_(batch))
+        with database.query(statement) as rows:
+            for row in rows.mappings():
+                found[row["id"]] = {
+                    "id": row["id"],
+                    **{name: row[name] for name in names},
+                    "timespan": representation.extract(row),
+                }
+    return found
 
 
 def read_certified(
