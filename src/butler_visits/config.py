@@ -16,12 +16,14 @@ from lsst.pex.config import Config, Field, RangeField
 from lsst.pipe.base.configOverrides import ConfigOverrides
 from lsst.resources import ResourcePath
 
-from .define.groups import GroupExposuresTask, check_grouping
+from .define.groups import GroupExposuresTask, check_grouping, fitting_grouping
 from .define.regions import ComputeVisitRegionsTask
+from .define.visits import name_systems
 from .errors import ConfigError, OverrideError
 from .lists import first_line
 from .repository import fetch_instrument
 from .repository.instruments import stored_description
+from .repository.stored import systems_in_use
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,11 +85,16 @@ class DefineVisitsConfig(Config):
 
 
 def make_config(
-    butler: Butler, instrument: str, config_file: str | None = None, overrides: Mapping[str, str] = MappingProxyType({})
+    butler: Butler,
+    instrument: str,
+    config_file: str | None = None,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    *,
+    groups: bool = True,
 ) -> DefineVisitsConfig:
     """Put a config together: defaults, the instrument's overrides and description, a file and single fields.
 
-    Raises `ConfigError` if one of these makes no sense.
+    If exposures are to be grouped, and none of these says how, what is stored does. Raises `ConfigError` if one of these makes no sense.
     """
     config = DefineVisitsConfig()
     try:
@@ -97,7 +104,8 @@ def make_config(
         raise ConfigError(f"The config overrides of instrument {instrument}: {_reason(error)}") from error
     if (description := stored_description(butler, instrument)) is not None:
         check_grouping(description.grouping, f"The stored description of {instrument}")
-        config.groupExposures.name = description.grouping
+        if "grouping" in description.model_fields_set:
+            config.groupExposures.name = description.grouping
     if config_file:
         try:
             text = ResourcePath(config_file, forceAbsolute=False).read().decode()
@@ -114,6 +122,8 @@ def make_config(
             config.validate()
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise OverrideError(f"{field}={value}: {_reason(error)}") from error
+    if groups:
+        _fit_grouping(butler, instrument, config)
     if (
         config.groupExposures.name == "one-to-one-and-by-counter"
         and "seq_end" not in butler.dimensions["exposure"].RecordClass.fields.names
@@ -124,6 +134,26 @@ def make_config(
         )
         config.groupExposures.name = "one-to-one"
     return config
+
+
+def _fit_grouping(butler: Butler, instrument: str, config: DefineVisitsConfig) -> None:
+    """Take the grouping algorithm that fits the visits that are stored, unless somebody has chosen one."""
+    if any(label != "default" for _, _, label in config.history["groupExposures"]):
+        return
+    default = config.groupExposures.name
+    systems = systems_in_use(butler, instrument)
+    fitting = fitting_grouping(systems)
+    if fitting is not None and fitting != default:
+        config.groupExposures.name = fitting
+        _LOG.warning("Exposures are grouped with %s, which fits the visits that %s has.", fitting, instrument)
+    elif systems and fitting is None:
+        _LOG.warning(
+            "%s has visits of %s, which no grouping algorithm makes alone. Exposures are grouped with %s; "
+            "-c groupExposures=NAME chooses another one.",
+            instrument,
+            name_systems(systems),
+            default,
+        )
 
 
 def _left_out(line: re.Match[str]) -> str:

@@ -122,6 +122,8 @@ def define_visits(
             if dry_run:
                 click.echo(plan)
                 echo_left_out(plan, len(exposures), name, where)
+                if not plan.sound:
+                    raise click.exceptions.Exit(1)
                 return
             result = task.apply(plan)
         else:

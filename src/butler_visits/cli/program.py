@@ -28,6 +28,7 @@ COMMANDS = (
     "ingest",
     "ingest-table",
     "plot",
+    "remove-visits",
     "report",
     "show-camera",
     "update-regions",

@@ -54,7 +54,7 @@ def update_regions(
     with errors_as_messages(repo):
         butler = open_repository(repo, writeable=not dry_run)
         name = resolve_instrument(butler, instrument)
-        config = make_config(butler, name)
+        config = make_config(butler, name, groups=False)
         with expression_errors(where):
             datasets = find_geometries(butler, name, searched, dataset_type, where)
         start = time.monotonic()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from lsst.daf.butler import Butler
 
+from ..lists import listed
 from ..repository.stored import (
     fetch_visit_names,
     fetch_visit_systems,
@@ -18,7 +19,7 @@ from ..repository.stored import (
 )
 from .groups import fitting_grouping
 from .records import stored_systems
-from .visits import Action, Options, PlannedVisit, VisitDefinitionData, VisitSystem, ids_of
+from .visits import Action, Options, PlannedVisit, VisitDefinitionData, VisitSystem, ids_of, name_systems
 
 REMOVE = (
     "What no option replaces can be removed with 'butler-visits remove-visits', and then be defined again with "
@@ -60,8 +61,8 @@ def clash_of_systems(plan: PlannedVisit, joined: Set[int], systems: Set[int]) ->
         other &= bool(joined) or systems.isdisjoint(wanted)
     if not other:
         return ""
-    return f"it is stored as a visit of {_systems(systems)} with {_exposures(joined)}, and is now one of " + (
-        f"{_systems(wanted)} with {_exposures(ids_of(plan.definition))}"
+    return f"it is stored as a visit of {name_systems(systems)} with {_exposures(joined)}, and is now one of " + (
+        f"{name_systems(wanted)} with {_exposures(ids_of(plan.definition))}"
     )
 
 
@@ -126,7 +127,7 @@ def _refuse_shared(
         if (found := shared.get(plan.definition.id)) is not None:
             parts = (
                 f"{_exposures(exposures)} {'is' if len(exposures) == 1 else 'are'} already in visit {other} "
-                f"({names.get(other)}) of {_systems(systems_of[other])}"
+                f"({names.get(other)}) of {name_systems(systems_of[other])}"
                 for other, exposures in sorted(found.items())
             )
             clash = "; ".join(filter(None, [plan.clash, " and ".join(parts)]))
@@ -201,14 +202,6 @@ def leave_moved(
             )
 
 
-def _systems(systems: Iterable[int]) -> str:
-    """Name visit systems by their ids, of which there may be more than we know."""
-    known = {system.value: str(system) for system in VisitSystem}
-    return " and ".join(known.get(system, f"visit system {system}") for system in sorted(systems)) or "no visit system"
-
-
 def _exposures(exposures: Iterable[int]) -> str:
     ids = sorted(exposures)
-    if not ids:
-        return "no exposures"
-    return f"exposure{'s' * (len(ids) > 1)} {', '.join(map(str, ids))}"
+    return f"exposure{'s' * (len(ids) > 1)} {listed(ids)}" if ids else "no exposures"

@@ -15,6 +15,7 @@ from .. import repository
 from ..errors import DefinitionError
 from ..geometry import ARCSEC, decode_polygon, outline_distance
 from ..geometry.comparison import are_same
+from ..lists import listed
 from ..repository.database import read_visit_rows
 from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems
 from .clashes import REMOVE, PlannedNames, clash_of_systems, missing_systems, refuse_clashes
@@ -195,9 +196,7 @@ def _decide(plan: PlannedVisit, stored: _Stored, options: Options, region_tolera
         plan.exposures_to_join = lacking
     elif options.update_records and lacking:
         which = "exposure" if len(lacking) == 1 else "exposures"
-        plan.warning = (
-            f"{which} {', '.join(map(str, lacking))} of its group would be joined to it by --incremental only"
-        )
+        plan.warning = f"{which} {listed(lacking)} of its group would be joined to it by --incremental only"
     if options.update_records or any(difference.field == "region" for difference in plan.differences):
         plan.detectors_to_write = None
     elif options.check_detector_regions:

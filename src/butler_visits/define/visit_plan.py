@@ -62,7 +62,13 @@ class VisitPlan:
         parts = [f"{counts[action]} {action.value}" for action in Action if counts[action]]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
-        return f"{counted(len(self), 'visit')}: {', '.join(parts)}" if parts else "Nothing to define"
+        number = len(self) + len(self.failures)
+        return f"{counted(number, 'visit')}: {', '.join(parts)}" if parts else "Nothing to define"
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is in conflict or fails."""
+        return not self.failures and all(visit.action is not Action.CONFLICT for visit in self.visits)
 
     def explain(self, visit: int) -> list[Difference]:
         """Say how a visit differs from what is stored.

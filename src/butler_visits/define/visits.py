@@ -13,6 +13,7 @@ __all__ = [
     "VisitSystem",
     "ids_of",
     "label_of",
+    "name_systems",
 ]
 
 import dataclasses
@@ -343,6 +344,12 @@ def label_of(visits: Sequence[PlannedVisit]) -> str:
     if len(visits) == 1:
         return f"visit {first.id} ({first.name})"
     return f"the {len(visits)} visits from {first.id} to {last.id}"
+
+
+def name_systems(systems: Iterable[int]) -> str:
+    """Name visit systems by their ids, of which there may be more than we know."""
+    known = {system.value: str(system) for system in VisitSystem}
+    return " and ".join(known.get(system, f"visit system {system}") for system in sorted(systems)) or "no visit system"
 
 
 def _kind(region: Region | None) -> str:

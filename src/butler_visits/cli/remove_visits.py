@@ -1,0 +1,40 @@
+"""The command ``remove-visits``."""
+
+from __future__ import annotations
+
+import click
+from lsst.daf.butler.cli import opt
+
+from .errors import errors_as_messages, expression_errors, open_repository
+from .options import VisitsCommand, dry_run_option, instrument_argument, repo_argument, set_log_level
+
+
+@click.command(short_help="Remove visits from a repository.", cls=VisitsCommand)
+@repo_argument
+@instrument_argument
+@click.option("--visit", "visits", type=int, multiple=True, metavar="ID", help="Id of a visit; may be given often.")
+@opt.where_option(help="Expression that selects visits, like a SQL WHERE clause.")
+@dry_run_option
+@opt.options_file_option()
+def remove_visits(repo: str, instrument: str, visits: tuple[int, ...], where: str, dry_run: bool) -> None:
+    """Remove visits whole: all their rows, and no exposure. Their exposures can be made visits again at once.
+
+    Visits that datasets belong to are not removed.
+    """
+    from .. import repository
+    from ..lists import counted
+
+    if bool(visits) == bool(where):
+        raise click.UsageError("Say which visits: --visit ID, as often as there are visits, or --where, and not both.")
+    set_log_level()
+    with errors_as_messages(repo):
+        butler = open_repository(repo, writeable=not dry_run)
+        name = repository.resolve_instrument(butler, instrument)
+        with expression_errors(where):
+            ids = list(visits) or repository.select_visits(butler, name, where)
+        if not ids:
+            raise click.ClickException(f"No visit of {name} matches {where!r}.")
+        removed = repository.try_again(butler, lambda: repository.remove_visits(butler, name, ids, dry_run=dry_run))
+    click.echo(f"{counted(len(removed), 'visit')} {'would be removed' if dry_run else 'removed'}:")
+    for visit, visit_name in removed.items():
+        click.echo(f"  {visit} ({visit_name})")
