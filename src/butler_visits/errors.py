@@ -59,6 +59,14 @@ class RawFileError(VisitsError, RuntimeError):
     """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""
 
 
+class WcsError(RawFileError):
+    """A raw whose header has a WCS that cannot be used."""
+
+
+class NoWcsError(WcsError):
+    """A raw whose header has no celestial WCS."""
+
+
 class RecordError(VisitsError, RuntimeError):
     """A stored record that the Butler cannot read, because its region is damaged."""
 

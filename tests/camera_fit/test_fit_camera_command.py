@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,3 +112,113 @@ def test_errors(tmp_path: Path, spoil: str, said: str) -> None:
     assert said in result.output
     assert "Traceback" not in result.output
     assert not output.exists()
+
+
+# Raws of one CCD, as small telescopes have them
+
+STEP = np.deg2rad(0.5 / 3600)
+
+
+def write_small(path: Path, number: int = 0, *beside: fits.ImageHDU, binning: int = 1, **cards: object) -> Path:
+    """Write a raw of a CCD of 640 x 480 pixels of 0.5 arcseconds; a card that is `None` is left out."""
+    step = 0.5 / 3600 * binning
+    header = {
+        "INSTRUME": "SmallCam",
+        "DATE-OBS": f"2024-05-06T07:{number:02d}:09.5",
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": 150.0 + 0.01 * number,
+        "CRVAL2": 2.0,
+        "CRPIX1": 320 / binning + 0.5,
+        "CRPIX2": 240 / binning + 0.5,
+        "CD1_1": -step,
+        "CD1_2": 0.0,
+        "CD2_1": 0.0,
+        "CD2_2": step,
+        **cards,
+    }
+    primary = fits.PrimaryHDU(np.zeros((480 // binning, 640 // binning), np.int16))
+    primary.header.update({key: value for key, value in header.items() if value is not None})
+    fits.HDUList([primary, *beside]).writeto(path)
+    return path
+
+
+def fit_small(folder: Path, *raws: Path) -> tuple[dict[str, Any], str]:
+    """Fit a camera and return the YAML and what is printed."""
+    result = visits_command("fit-camera", *raws, "-o", folder / "camera.yaml")
+    assert result.exit_code == 0, result.output
+    return yaml.safe_load((folder / "camera.yaml").read_text()), result.output
+
+
+def test_raws_of_one_ccd(tmp_path: Path) -> None:
+    """No header names it, and a mask and a thumbnail lie beside it."""
+    raws = []
+    for number in range(3):
+        mask = fits.ImageHDU(np.zeros((480, 640), np.uint8), name="MASK")
+        thumbnail = fits.ImageHDU(np.zeros((48, 64), np.int16), name="THUMBNAIL")
+        own = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 2.0, "CD1_1": 1e-3, "CD2_2": 1e-3}
+        mask.header.update(own | {"CRPIX1": 1.0, "CRPIX2": 1.0})
+        thumbnail.header.update(own | {"CRPIX1": 1.0, "CRPIX2": 1.0})
+        raws.append(write_small(tmp_path / f"{number}.fits", number, mask, thumbnail))
+    content, output = fit_small(tmp_path, *raws)
+    ((name, ccd),) = content["CCDs"].items()
+    assert (name, ccd["id"], ccd["bbox"]) == ("0", 0, [[0, 0], [639, 479]])
+    assert content["plateScale"] * ccd["pixelSize"][0] == pytest.approx(0.5, rel=1e-6)
+    assert "3 exposures" in output
+
+
+def test_two_raws_of_one_exposure_without_names(tmp_path: Path) -> None:
+    """They may be two CCDs, and nobody can tell which is which."""
+    raws = [write_small(tmp_path / f"{n}.fits", 1, CRVAL1=150.0 + 0.2 * n) for n in (0, 1)]
+    result = visits_command("fit-camera", *raws, "-o", tmp_path / "camera.yaml")
+    assert result.exit_code != 0
+    assert "neither number nor name" in result.output
+
+
+@pytest.mark.parametrize(
+    ("cards", "binning", "size", "said"),
+    [
+        ({"XPIXSZ": 9.0}, 1, 0.009, "9 micrometres, is from XPIXSZ"),
+        ({"PIXSIZE1": 13.5}, 1, 0.0135, "13.5 micrometres, is from PIXSIZE1"),
+        ({"PIXSIZE1": 0.0135}, 1, 0.0135, "13.5 micrometres, is from PIXSIZE1"),
+        ({"PIXSIZE": "24.0"}, 1, 0.024, "24 micrometres, is from PIXSIZE"),
+        ({"PIXSIZE1": 13.5, "CCDSUM": "2 2"}, 2, 0.0135, "13.5 micrometres, is from PIXSIZE1"),
+        # The detector's pixel has 0.5 arcseconds, so 3094 mm make it 7.5 micrometres.
+        ({"XPIXSZ": 15.0, "XBINNING": 2}, 2, 0.0075, "XPIXSZ is taken .* binned by 2"),
+        ({"XPIXSZ": 15.0, "XBINNING": 2, "FOCALLEN": 3094.0}, 2, 0.0075, "XPIXSZ is taken .* binned by 2"),
+        ({"XPIXSZ": 7.5, "XBINNING": 2, "FOCALLEN": 3094.0}, 2, 0.0075, "XPIXSZ .*not binned.*FOCALLEN and the WCS"),
+        ({"XPIXSZ": 15.0, "XBINNING": 2, "FOCALLEN": 1.0}, 2, 0.0075, "XPIXSZ is taken .* binned by 2"),
+        ({"FOCALLEN": 3094.0}, 1, 0.0075, "7.5 micrometres, is from FOCALLEN and the WCS"),
+        ({"PIXSCAL1": 0.5, "FOCALLEN": 3094.0}, 1, 0.0075, "7.5 micrometres, is from FOCALLEN and the WCS"),
+        ({"PIXSCAL1": 9.0}, 1, 0.009, "9 micrometres, is from PIXSCAL1"),
+        ({"PIXSCAL1": 0.5}, 1, 0.015, "15 micrometres are assumed"),
+        ({}, 1, 0.015, "15 micrometres are assumed"),
+        ({"XPIXSZ": "N/A", "PIXSIZE1": 0.0}, 1, 0.015, "15 micrometres are assumed"),
+    ],
+)
+def test_size_of_a_pixel(tmp_path: Path, cards: dict[str, Any], binning: int, size: float, said: str) -> None:
+    """The camera is in the detector's pixels, whose sky is known; the millimetres are the headers'."""
+    raw = write_small(tmp_path / "raw.fits", binning=binning, **cards)
+    content, output = fit_small(tmp_path, raw)
+    (ccd,) = content["CCDs"].values()
+    assert ccd["bbox"] == [[0, 0], [639, 479]]
+    assert ccd["pixelSize"][0] == pytest.approx(size, rel=1e-3)
+    assert content["plateScale"] * ccd["pixelSize"][0] == pytest.approx(0.5, rel=1e-6)
+    assert re.search(said, output), output
+    assert re.search(said, (tmp_path / "camera.yaml").read_text())
+
+
+@pytest.mark.parametrize(("dec", "said"), [(2.5, "0.5 degrees from where its header says"), (30.0, "28 degrees")])
+def test_far_from_where_the_header_says(
+    tmp_path: Path, dec: float, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning, and an error where the WCS must be wrong; the translator knows where this telescope looked."""
+    decam = {"INSTRUME": "DECam", "TELESCOP": "CTIO 4.0-m telescope", "RA": "10:00:00.0", "DEC": f"{dec}", "CCDNUM": 1}
+    raw = write_small(tmp_path / "raw.fits", **decam)
+    result = visits_command("fit-camera", raw, "-o", tmp_path / "camera.yaml")
+    if dec < 5:
+        assert result.exit_code == 0, result.output
+        assert any(said in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    else:
+        assert result.exit_code != 0
+        assert re.search(rf"raw.fits, HDU 0: .*CRVAL1 and CRVAL2 {said}", result.output), result.output

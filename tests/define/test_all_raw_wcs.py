@@ -157,7 +157,7 @@ def test_missing_detectors_from_the_camera(tmp_path: Path, flip: bool) -> None:
     """The record's pointing is wrong by degrees: only the raws are believed."""
     butler = make_repository(tmp_path / "repository")
     pointing = POINTING._replace(flip=flip)
-    exposure = add_exposure(butler, 1, POINTING._replace(ra=1.0))
+    exposure = add_exposure(butler, 1, POINTING._replace(dec=POINTING.dec + math.radians(4)))
     add_raws(butler, exposure, tmp_path, pointing, ["S1", "M2"], kind="SIP")
     region, detectors = region_task(butler, ALGORITHM, missingDetectors="camera").compute(visit_of(exposure))
     assert detectors.keys() == set(IDS.values())
@@ -192,6 +192,42 @@ def test_a_camera_that_does_not_agree(tmp_path: Path) -> None:
         region_task(butler, ALGORITHM, missingDetectors="camera").compute(visit_of(exposure))
     task = region_task(butler, ALGORITHM, missingDetectors="camera", maxWcsResidual=50.0)
     assert task.compute(visit_of(exposure))[1].keys() == set(IDS.values())
+
+
+@pytest.mark.parametrize("names", [["M5"], NAMES], ids=["one", "all"])
+def test_far_from_the_record(tmp_path: Path, names: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """The detector that is farthest off counts; of a camera of ten 3 fields are 2.4 degrees."""
+    butler = make_repository(tmp_path / "repository", camera=None)
+    exposures = [
+        add_exposure(butler, n, POINTING._replace(dec=POINTING.dec + math.radians(off)))
+        for n, off in enumerate((1.5, 4.0, 8.0), start=1)
+    ]
+    for exposure in exposures:
+        add_raws(butler, exposure, tmp_path, POINTING, names)
+    task = region_task(butler, ALGORITHM)
+
+    def warnings() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "butler_visits" in r.name]
+
+    check(*task.compute(visit_of(exposures[0])), [POINTING], tuple(names))
+    assert not warnings()
+    check(*task.compute(visit_of(exposures[1])), [POINTING], tuple(names))
+    (warning,) = warnings()
+    assert f"raw_{exposures[1].id}_" in warning
+    assert "degrees from where the record of exposure" in warning
+    with pytest.raises(RawFileError, match=rf"raw_{exposures[2].id}_\w+\.fits, HDU 0 .*CRVAL1 and CRVAL2 .* degrees"):
+        task.compute(visit_of(exposures[2]))
+
+
+@pytest.mark.parametrize("recorded", [POINTING, None])
+def test_one_detector_is_elsewhere(tmp_path: Path, recorded: Pointing | None) -> None:
+    """A hull of all would reach across the sky, whether the record knows where it is or not."""
+    butler = make_repository(tmp_path / "repository", camera=None)
+    exposure = add_exposure(butler, 1, recorded)
+    add_raws(butler, exposure, tmp_path, POINTING, ["M1", "M2", "M3"])
+    add_raws(butler, exposure, tmp_path, ACROSS_RA_0, ["S1"])
+    with pytest.raises(RawFileError, match=rf"raw_{exposure.id}_S1\.fits, HDU 0 .*CRVAL1 and CRVAL2"):
+        region_task(butler, ALGORITHM).compute(visit_of(exposure))
 
 
 def test_missing_detectors_need_a_camera(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lsst.daf.butler import Butler, DimensionRecord
@@ -68,7 +69,8 @@ def check(regions: tuple[Any, dict[int, Any]], *pointings: Pointing, camera: dic
 def test_whole_field_from_one_raw(tmp_path: Path, kind: str, pointing: Pointing) -> None:
     """A detector at the edge of the field gives the regions of all; the record's pointing does not count."""
     butler = make_repository(tmp_path / "repository")
-    exposure = add_exposure(butler, 1, POINTING._replace(dec=0.3))
+    recorded = pointing._replace(dec=pointing.dec - math.copysign(math.radians(4), pointing.dec), rotation=0.1)
+    exposure = add_exposure(butler, 1, recorded)
     add_raws(butler, exposure, tmp_path, pointing, ["M5"], kind=kind)
     check(region_task(butler, wcsSource="raw").compute(visit_of(exposure)), pointing)
 
@@ -181,12 +183,98 @@ def test_a_camera_without_the_detector(tmp_path: Path) -> None:
 # Exposures whose records have no pointing
 
 
+WARNED, WRONG = math.radians(4.5), math.radians(8)
+"""Degrees between a raw and its record: 3 fields of the mosaic, 0.9 degrees wide, are 2.8 degrees."""
+
+
+@pytest.mark.parametrize("source", ["raw", "prefer-raw", "auto"])
+def test_far_from_the_record(tmp_path: Path, source: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning with the distance, and an error where one of the two must be wrong."""
+    butler = make_repository(tmp_path / "repository")
+    near, far, wrong = (POINTING._replace(dec=POINTING.dec + off) for off in (math.radians(2.5), WARNED, WRONG))
+    # With auto a raw counts where the record does not know how the camera was turned.
+    changes = {"sky_angle": None} if source == "auto" else {}
+    exposures = [add_exposure(butler, n, recorded, **changes) for n, recorded in enumerate((near, far, wrong), start=1)]
+    for exposure in exposures:
+        add_raws(butler, exposure, tmp_path, POINTING, ["M5"])
+    task = region_task(butler, wcsSource=source)
+    check(task.compute(visit_of(exposures[0])), POINTING)
+    assert not warnings_of(caplog)
+    check(task.compute(visit_of(exposures[1])), POINTING)
+    (warning,) = warnings_of(caplog)
+    assert re.search(
+        rf"raw_{exposures[1].id}_M5.fits, HDU 0 .*CRVAL1 and CRVAL2 4\.5 degrees .*{exposures[1].id}", warning
+    )
+    with pytest.raises(RawFileError, match=rf"raw_{exposures[2].id}_M5.fits, HDU 0 .*CRVAL1 and CRVAL2 8 degrees"):
+        task.compute(visit_of(exposures[2]))
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING and "butler_visits" in r.name]
+
+
+# wcsSource=prefer-raw
+
+
+def test_prefer_raw(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Half of the frames are plate-solved: each exposure has the pointing that there is, also in one run."""
+    butler = make_repository(tmp_path / "repository")
+    recorded = POINTING._replace(ra=POINTING.ra + 300 * ARCSEC, rotation=POINTING.rotation + 0.01)
+    solved, unsolved, without_raw, unusable = (add_exposure(butler, n, recorded) for n in range(1, 5))
+    only_raw, nothing = add_exposure(butler, 5), add_exposure(butler, 6)
+    for exposure in (solved, unsolved, unusable, only_raw, nothing):
+        (path,) = add_raws(butler, exposure, tmp_path, POINTING, ["M2"])
+        if exposure in (unsolved, nothing):
+            change_cards(path, CTYPE1=None, CTYPE2=None)
+        if exposure is unusable:
+            change_cards(path, CRVAL1="unknown")
+    result = define_task(butler, wcsSource="prefer-raw").run(
+        [solved, unsolved, without_raw, unusable, only_raw, nothing]
+    )
+    assert (result.n_new, result.n_off_sky, result.n_failed) == (5, 1, 0)
+    for exposure, pointing in (
+        (solved, POINTING),
+        (unsolved, recorded),
+        (without_raw, recorded),
+        (unusable, recorded),
+        (only_raw, POINTING),
+    ):
+        check(stored_regions(butler, exposure.id), pointing)
+    found = warnings_of(caplog)
+    # That a frame is not solved is no news; that its WCS is broken is, and so is an exposure that is left out.
+    assert len(found) == 2
+    assert any(re.search(rf"raw_{unusable.id}_M2.*CRVAL1 .*record is taken", warning) for warning in found)
+    assert any(str(nothing.id) in warning for warning in found)
+
+
+def test_prefer_raw_and_a_raw_that_cannot_be_read(tmp_path: Path) -> None:
+    """Another time it can, and the visit would be another one: an error, not the record."""
+    butler = make_repository(tmp_path / "repository")
+    exposure = add_exposure(butler, 1, POINTING)
+    (path,) = add_raws(butler, exposure, tmp_path, POINTING, ["M2"])
+    path.unlink()
+    with pytest.raises(RawFileError, match="There is no file"):
+        region_task(butler, wcsSource="prefer-raw").compute(visit_of(exposure))
+
+
+def change_cards(path: Path, **values: Any) -> None:
+    with fits.open(path, mode="update", memmap=False) as hdus:
+        for key, value in values.items():
+            if value is None:
+                del hdus[0].header[key]
+            else:
+                hdus[0].header[key] = value
+
+
+# wcsSource=auto
+
+
 @pytest.mark.parametrize("source", ["auto", "raw"])
 @pytest.mark.parametrize("null", ["all", "tracking_ra", "tracking_dec", "sky_angle"])
 def test_null_pointing(tmp_path: Path, source: str, null: str) -> None:
     """An exposure that saw the sky and has a raw becomes a visit, whichever part of its pointing is missing."""
     butler = make_repository(tmp_path / "repository")
-    recorded = None if null == "all" else AT_THE_POLE
+    recorded = None if null == "all" else POINTING._replace(dec=POINTING.dec + math.radians(4))
     lost = add_exposure(butler, 1, recorded, **({} if null == "all" else {null: None}))
     other = add_exposure(butler, 2, ACROSS_RA_0)
     add_raws(butler, lost, tmp_path, POINTING, ["S2"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import astropy.units as u
 import pytest
 from astro_metadata_translator import PROPERTIES, MetadataTranslator, ObservationInfo
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import FK4, FK5, SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 
@@ -79,6 +80,36 @@ def test_mosaic() -> None:
     expected = SkyCoord(150.25 * u.deg, -20.5 * u.deg, frame="fk5", equinox=Time(2026.25, format="jyear"))
     assert info.tracking_radec.icrs.separation(expected.icrs).arcsec < 1e-6
     assert (info.detector_num, info.detector_name) == (3, "SE")
+
+
+@pytest.mark.parametrize(
+    ("cards", "frame"),
+    [
+        ({}, "icrs"),
+        ({"RADESYS": "ICRS", "EQUINOX": 2000.0}, "icrs"),
+        ({"RADESYS": "fk5"}, "fk5"),
+        ({"EQUINOX": 2026.25}, FK5(equinox=Time(2026.25, format="jyear"))),
+        ({"EQUINOX": "B1950"}, FK4(equinox="B1950")),
+        ({"RADECSYS": "FK4", "EPOCH": "1950.0"}, FK4(equinox="B1950")),
+        ({"EQUINOX": 0}, "icrs"),
+        ({"EQUINOX": "N/A"}, "icrs"),
+    ],
+)
+def test_frame_of_the_header(cards: dict[str, Any], frame: Any) -> None:
+    """RA and DEC are in it, unless the description says otherwise; other keywords are not."""
+    found = translate({**HEADER, "RA": 150.0, "DEC": 2.0, **cards}).tracking_radec
+    expected = SkyCoord(150.0, 2.0, unit="deg", frame=frame)
+    assert found.icrs.separation(expected.icrs).arcsec < 1e-6
+    described = {"ra": "RA", "dec": "DEC", "frame": "icrs"}, {"ra": "TELRA", "dec": "TELDEC"}
+    for tracking in described:
+        header = {**HEADER, tracking["ra"]: "10:00:00", tracking["dec"]: 2.0, **cards}
+        found = translate(header, tracking_radec=tracking).tracking_radec
+        assert found.icrs.separation(SkyCoord(150.0, 2.0, unit="deg")).arcsec < 1e-6
+
+
+@pytest.mark.parametrize(("key", "value"), [("RADESYS", "GAPPT"), ("EQUINOX", "tonight")])
+def test_unknown_frame_of_the_header(key: str, value: str) -> None:
+    assert re.search(f"{key} is '{value}'.*give a frame", failure({**HEADER, "RA": 150.0, "DEC": 2.0, key: value}))
 
 
 def test_all_properties_have_a_translation() -> None:

@@ -50,6 +50,7 @@ class FittedCamera:
     pointings: dict[Hashable, Pointing]  # where each exposure looked
     flipped: bool  # whether the camera's focal plane is seen mirrored
     rejected: tuple[tuple[Hashable, str, Residual], ...] = ()  # exposures and detectors that contradict the others
+    notes: tuple[str, ...] = ()  # what was assumed
 
 
 def fit_camera(

@@ -5,9 +5,11 @@ from __future__ import annotations
 __all__ = ["fit_camera_to_files"]
 
 import logging
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from astro_metadata_translator import ObservationInfo
@@ -15,8 +17,18 @@ from astropy.io import fits
 from lsst.resources import ResourcePathExpression
 
 from ..errors import RawFileError
-from ..raws import FoundDetector, RawFile, RawWcs, list_detectors, read_raw_files
+from ..geometry import directions
+from ..raws import (
+    FoundDetector,
+    RawFile,
+    RawWcs,
+    angle_between,
+    check_place,
+    list_detectors,
+    read_raw_files,
+)
 from .fit import DetectorSamples, FittedCamera, Pointing, fit_camera
+from .pixel_size import find_pixel_size
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,33 +47,48 @@ def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
         if isinstance(file, RawFileError):
             raise file
         found += [(_exposure(file, detector), detector) for detector in list_detectors(file)]
-    numbers = _numbers([detector for _, detector in found])
-    samples = []
+    numbers = _numbers(found)
+    pointings, told = _pointings(found)
+    samples, wcss = [], []
     for (exposure, detector), number in zip(found, numbers, strict=True):
         wcs = RawWcs(detector.image)
+        if exposure in told:
+            place = directions(pointings[exposure].ra, pointings[exposure].dec)
+            area = float(np.prod(wcs.box[1] - wcs.box[0] + 1)) * len(set(numbers))
+            field = wcs.pixel_scale * math.sqrt(area)
+            reference = f"its header says that the telescope looked (exposure {exposure})"
+            check_place(f"{wcs.label}: the detector is", float(angle_between(wcs.centre, place)), field, reference)
+        wcss.append(wcs)
         grid = wcs.grid()
         name = detector.name or str(number)
         samples.append(DetectorSamples(number, name, exposure, wcs.box, grid, wcs.directions(grid)))
     first = found[0][1].image
-    return fit_camera(
+    headers = (first.header, first.file.headers[0])
+    pixel_size, note = find_pixel_size(headers, first.binning[0], wcss[0].pixel_scale)
+    fitted = fit_camera(
         samples,
         name=str(_value(first.file, first.index, "INSTRUME") or "camera").strip(),
-        pixel_size=_pixel_size(first.file, first.index),
-        pointings=_pointings(found),
+        pixel_size=pixel_size,
+        pointings=pointings,
     )
+    return replace(fitted, notes=(note,))
 
 
-def _numbers(detectors: Sequence[FoundDetector]) -> list[int]:
+def _numbers(found: Sequence[tuple[Hashable, FoundDetector]]) -> list[int]:
     """Return the detectors' numbers; where no header tells them, they are numbered by their names."""
+    detectors = [detector for _, detector in found]
     told = [detector.number for detector in detectors if detector.number is not None]
     if len(told) == len(detectors):
         return told
     names = {detector.name for detector in detectors}
+    if names == {None} and not told and len({exposure for exposure, _ in found}) == len(found):
+        # Exposures with one detector each: it is the same in all.
+        return [0] * len(found)
     for detector in detectors:
-        if detector.name is None and len(detectors) > 1:
+        if detector.name is None:
             raise RawFileError(
                 f"{detector.image.label}: the header tells neither number nor name of the detector; expected CCDNUM "
-                "or EXTNAME, or give a single raw of a camera with one detector."
+                "or EXTNAME, or give raws of a camera with one detector."
             )
     _LOG.warning(
         "No header tells the detectors' numbers, so they are numbered from 0 by their names; change id in the camera "
@@ -83,29 +110,29 @@ def _value(file: RawFile, index: int, key: str) -> str | int | float | None:
     return None if isinstance(value, fits.card.Undefined) else value
 
 
-def _pixel_size(file: RawFile, index: int) -> float:
-    """Return the size of a pixel in mm; ``PIXSIZE1`` has micrometres."""
-    value = _value(file, index, "PIXSIZE1")
-    return float(value) / 1000 if isinstance(value, int | float) and 1 <= value <= 100 else 0.015
-
-
-def _pointings(found: Sequence[tuple[Hashable, FoundDetector]]) -> dict[Hashable, Pointing]:
-    """Find where exposures point, of those whose headers tell it."""
+def _pointings(found: Sequence[tuple[Hashable, FoundDetector]]) -> tuple[dict[Hashable, Pointing], set[Hashable]]:
+    """Find where exposures point, of those whose headers tell it, and of which not only the WCSs do."""
     references: dict[Hashable, set[tuple[float, float]]] = defaultdict(set)
     counts: dict[Hashable, int] = defaultdict(int)
-    pointings = {}
+    pointings: dict[Hashable, Pointing] = {}
     for exposure, detector in found:
         header = detector.image.header
-        references[exposure].add((float(header.get("CRVAL1", np.nan)), float(header.get("CRVAL2", np.nan))))
+        references[exposure].add((_number(header.get("CRVAL1")), _number(header.get("CRVAL2"))))
         counts[exposure] += 1
         if exposure not in pointings and (pointing := _translated_pointing(detector)) is not None:
             pointings[exposure] = pointing
+    told = set(pointings)
     for exposure, values in references.items():
         # A reference point of one detector only may be anywhere, for instance in its middle.
         if exposure not in pointings and len(values) == 1 and counts[exposure] > 1:
             ((ra, dec),) = np.deg2rad(list(values))
             pointings[exposure] = Pointing(float(ra), float(dec))
-    return pointings
+    return pointings, told
+
+
+def _number(value: object) -> float:
+    # What is no number the WCS's own checks report.
+    return float(value) if isinstance(value, int | float) else np.nan
 
 
 def _translated_pointing(detector: FoundDetector) -> Pointing | None:

@@ -58,6 +58,8 @@ def camera_yaml(camera: FittedCamera) -> str:
             f"{name:{width}} {residual.rms:8.3f} {residual.max:8.3f}  exposure {exposure}"
             for exposure, name, residual in camera.rejected
         ]
+    if camera.notes:
+        table += ["", *camera.notes]
     name, exposures = " ".join(str(mapping["name"]).split()), counted(len(camera.pointings), "exposure")
     return "".join(
         [

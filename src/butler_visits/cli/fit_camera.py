@@ -44,6 +44,8 @@ def fit_camera(raws: Sequence[str], output: str) -> None:
         click.echo(f"{name:{width}} {residual.rms:8.3f} {residual.max:8.3f}")
     for exposure, name, residual in fitted.rejected:
         click.echo(f"Left out: detector {name} of exposure {exposure}, {residual.rms:.3f} pixels from the others.")
+    for note in fitted.notes:
+        click.echo(note)
     parity = "flipped" if fitted.flipped else "not flipped"
     click.echo(
         f"Camera {fitted.mapping['name']} of {counted(len(fitted.residuals), 'detector')} ({parity}), from "

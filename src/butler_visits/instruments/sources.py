@@ -179,6 +179,11 @@ class RaDecSource(Model):
     equinox: TextSource | None = None
     """Equinox of fk5 and fk4 coordinates, such as J2000; a number in the header is a Julian year."""
 
+    @property
+    def is_frame_from_header(self) -> bool:
+        """Whether RADESYS and EQUINOX say it: FITS has them for the cards RA and DEC, unless a description does."""
+        return "frame" not in self.model_fields_set and {*self.ra.keys, *self.dec.keys} == {"RA", "DEC"}
+
     @model_validator(mode="after")
     def _icrs_has_no_equinox(self) -> Self:
         if self.equinox is not None and self.frame == "icrs":

@@ -12,9 +12,10 @@ from typing import Any
 
 import astropy.units as u
 from astro_metadata_translator import MetadataTranslator, cache_translation
-from astropy.coordinates import AltAz, Angle, EarthLocation, SkyCoord
+from astropy.coordinates import AltAz, Angle, BaseCoordinateFrame, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
+from ..raws.frames import equatorial_frame
 from .description import Detector, InstrumentDescription
 from .header_values import HeaderValues, same_value
 from .sources import NumberSource
@@ -182,13 +183,23 @@ class DescribedTranslator(HeaderValues):
         if abs(dec.deg) > 90:
             raise self._error("tracking_radec.dec", source.dec, f"{dec.deg} degrees is not from -90 to 90")
         if source.equinox is None:
-            return SkyCoord(ra, dec, frame=source.frame)
+            return SkyCoord(ra, dec, frame=self._header_frame() if source.is_frame_from_header else source.frame)
         equinox = self._text("tracking_radec.equinox", source.equinox)
         try:
             return SkyCoord(ra, dec, frame=source.frame, equinox=_equinox(equinox))
         except ValueError:
             problem = f"{equinox!r} is no equinox such as J2000"
             raise self._error("tracking_radec.equinox", source.equinox, problem) from None
+
+    def _header_frame(self) -> BaseCoordinateFrame:
+        keys = ("RADESYS", "RADECSYS", "EQUINOX", "EPOCH")
+        try:
+            frame = equatorial_frame(self._header)
+        except ValueError as error:
+            source = self.description.properties.tracking_radec.ra
+            raise self._error("tracking_radec", source, f"{error}; correct the header, or give a frame") from None
+        self._used_these_cards(*(key for key in keys if key in self._header))
+        return frame
 
     def to_boresight_rotation_angle(self) -> Angle | None:
         source = self._source("boresight_rotation_angle")

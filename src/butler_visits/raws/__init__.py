@@ -3,6 +3,7 @@
 from .detectors import FoundDetector, list_detectors
 from .hdus import DetectorImage, find_detector
 from .headers import RawFile, read_raw_files
+from .place import angle_between, check_place
 from .wcs import RawWcs
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "FoundDetector",
     "RawFile",
     "RawWcs",
+    "angle_between",
+    "check_place",
     "find_detector",
     "list_detectors",
     "read_raw_files",

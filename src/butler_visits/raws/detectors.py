@@ -8,7 +8,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ..errors import RawFileError
-from .hdus import DetectorImage, detector_image, has_celestial_wcs, one_detector, translated_detector
+from .hdus import (
+    DetectorImage,
+    detector_image,
+    has_celestial_wcs,
+    one_detector,
+    own_images,
+    says_no_detector,
+    translated_detector,
+)
 from .headers import DETECTOR_KEYS, PART_KEYS, RawFile
 
 _NAME_KEYS = ("CCDNAME", "DETNAME", "CHIPID")
@@ -39,9 +47,10 @@ def list_detectors(file: RawFile) -> list[FoundDetector]:
         groups[number, name].append(index)
     found = []
     for (number, name), hdus in groups.items():
-        with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
+        own = own_images(file, hdus)
+        with_wcs = [index for index in own if has_celestial_wcs(file.headers[index])]
         if with_wcs:
-            found.append(FoundDetector(number, name, detector_image(file, with_wcs[0], hdus)))
+            found.append(FoundDetector(number, name, detector_image(file, with_wcs[0], own)))
     if not found:
         raise RawFileError(
             f"{file.uri}: none of its {len(file.headers)} HDUs is an image with a celestial WCS; expected CTYPE1 and "
@@ -66,6 +75,6 @@ def _name(file: RawFile, index: int, *, parts: bool) -> str | None:
     for header, keys in places:
         for key in keys:
             value = str(header.get(key, "")).strip()
-            if value and not value.isdecimal():
+            if not (value.isdecimal() or says_no_detector(value)):
                 return value
     return None

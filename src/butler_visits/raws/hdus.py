@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorImage", "Section", "find_detector", "read_section"]
+__all__ = ["DetectorImage", "find_detector", "own_images", "says_no_detector"]
 
-import re
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from astro_metadata_translator import ObservationInfo
 from astropy.io import fits
 
-from ..errors import RawFileError
+from ..errors import NoWcsError, RawFileError
 from ..lists import listed
+from .frames import is_unknown
 from .headers import DETECTOR_KEYS, PART_KEYS, RawFile
+from .sections import Section, read_binning, read_section
+from .wcs_cards import celestial_axes, image_centre
 
-_SECTION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
+_LOG = logging.getLogger(__name__)
 
+_SCIENCE = "SCI"
+_WHOLE_NAMES = (_SCIENCE, "SCIENCE", "PRIMARY", "IMAGE", "DATA", "COMPRESSED_IMAGE")
+"""Names of HDUs that say nothing of a detector."""
 
-class Section(NamedTuple):
-    """A section of an image, as FITS writes it: first and last pixel of each axis, from 1; the last may be lower."""
-
-    x0: int
-    x1: int
-    y0: int
-    y1: int
+_BESIDE_NAMES = (
+    *("MASK", "MSK", "BPM", "BADPIX", "FLAG", "FLAGS", "DQ", "QUALITY"),
+    *("ERR", "ERROR", "ERRORS", "UNC", "UNCERT", "SIGMA", "RMS", "NOISE", "STDDEV", "VAR", "VARIANCE", "IVAR"),
+    *("WHT", "WGT", "WEIGHT", "WEIGHTS", "EXP", "EXPTIME", "EXPOSURE", "COVERAGE", "CTX", "CON", "SAMP", "TIME"),
+    *("BKG", "BACKGROUND", "SKY", "FLAT", "BIAS", "DARK", "PSF", "CATALOG"),
+    *("THUMB", "THUMBNAIL", "PREVIEW", "QUICKLOOK", "D2IMARR", "WCSDVARR", "GUIDE", "GUIDER"),
+)
+"""Names of HDUs that show something else than the sky, or only a picture of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,8 @@ class DetectorImage:
     box: npt.NDArray[np.int64]
     scale: npt.NDArray[np.float64]
     offset: npt.NDArray[np.float64]
+    binning: tuple[int, int] = (1, 1)
+    """Pixels of the detector that are one of the image, by the header."""
 
     @property
     def header(self) -> fits.Header:
@@ -55,23 +63,25 @@ class DetectorImage:
         return self.file.label(self.index)
 
 
-def find_detector(file: RawFile, detector: int, full_name: str | None, *, alone: bool = True) -> DetectorImage:
-    """Find the image of a detector.
+def find_detector(
+    file: RawFile, detector: int, full_name: str | None, *, alone: bool = True, only: bool = False
+) -> DetectorImage:
+    """Find the image of a detector; ``alone`` in its file, or the ``only`` one that the camera has.
 
     Raises `RawFileError` if no HDU is that detector's, or none of them has a celestial WCS.
     """
-    hdus = _hdus_of_detector(file, detector, full_name, alone)
+    hdus = _hdus_of_detector(file, detector, full_name, alone, only)
     with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
     if not with_wcs:
         where = file.label(hdus[0]) if len(hdus) == 1 else f"{file.uri}, HDUs {listed(hdus)}"
-        raise RawFileError(
+        raise NoWcsError(
             f"{where}: no celestial WCS for detector {detector}; expected CTYPE1 and CTYPE2 such as RA---TAN and "
             "DEC--TAN in the header."
         )
     return detector_image(file, with_wcs[0], hdus)
 
 
-def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone: bool) -> list[int]:
+def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone: bool, only: bool) -> list[int]:
     images = list(file.images)
     if alone and len(images) == 1:
         return images
@@ -90,9 +100,14 @@ def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone
         named(name, (*DETECTOR_KEYS, *PART_KEYS)) or named(number, DETECTOR_KEYS) or translated()
     )
     if found:
-        return found
+        return own_images(file, found)
     if alone and one_detector(file):
         return images
+    if alone:
+        # Images that name a detector name another one, unless there is no other.
+        own = own_images(file, [i for i in images if only or not _names_detector(file.headers[i])])
+        if len(own) == 1 and has_celestial_wcs(file.headers[own[0]]):
+            return own
     found = named(number, PART_KEYS)
     if found:
         return found
@@ -104,6 +119,49 @@ def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone
         + f"expected one image, the id or name in one of {', '.join((*DETECTOR_KEYS, *PART_KEYS))}, or amplifiers with "
         "DATASEC and DETSEC."
     )
+
+
+def own_images(file: RawFile, hdus: Sequence[int]) -> list[int]:
+    """Leave out what lies beside a detector's image or its amplifiers: a mask, errors, a thumbnail."""
+    main = _main_image(file, hdus)
+    if main is not None:
+        return [main]
+    return [i for i in hdus if _extension_name(file.headers[i]) not in _BESIDE_NAMES] or list(hdus)
+
+
+def _main_image(file: RawFile, hdus: Sequence[int]) -> int | None:
+    """Choose the image of a detector from several: the first with a celestial WCS, or the one that is called SCI.
+
+    `None` if there is none, if sections say how they lie on the detector, or if they show different places.
+    """
+    if any(_has_detector_section(file.headers[i]) for i in hdus):
+        return None
+    with_wcs = [i for i in hdus if has_celestial_wcs(file.headers[i])]
+    with_wcs = [i for i in with_wcs if _extension_name(file.headers[i]) not in _BESIDE_NAMES] or with_wcs
+    with_wcs.sort(key=lambda i: _extension_name(file.headers[i]) != _SCIENCE)
+    if len(with_wcs) > 1:
+        try:
+            centres = [image_centre(file.headers[i], file.images[i]) for i in with_wcs]
+        except ValueError:
+            return None
+        (first, side), others = centres[0], centres[1:]
+        if any(np.linalg.norm(other - first) > side / 4 for other, _ in others):
+            return None
+    return with_wcs[0] if with_wcs else None
+
+
+def says_no_detector(extension: str) -> bool:
+    """Tell whether an HDU's name is none of a detector."""
+    return extension.strip().upper() in ("", *_WHOLE_NAMES, *_BESIDE_NAMES)
+
+
+def _names_detector(header: fits.Header) -> bool:
+    return not says_no_detector(_extension_name(header)) or any(not is_unknown(header.get(k)) for k in DETECTOR_KEYS)
+
+
+def _extension_name(header: fits.Header) -> str:
+    """Return an HDU's name in upper case."""
+    return str(header.get("EXTNAME", "")).strip().upper()
 
 
 def _keys(header: fits.Header) -> str:
@@ -145,13 +203,16 @@ def translated_detector(file: RawFile, index: int) -> tuple[int | None, str | No
 
 def has_celestial_wcs(header: fits.Header) -> bool:
     """Tell whether a header says that it has a celestial WCS."""
-    kinds = "".join(str(header.get(f"CTYPE{axis}", ""))[:4] for axis in (1, 2))
-    return any(lon in kinds and lat in kinds for lon, lat in (("RA", "DEC"), ("LON", "LAT")))
+    return celestial_axes(header) is not None
 
 
 def is_amplifier(header: fits.Header) -> bool:
     """Tell whether a header says where its image lies on a detector."""
-    return "DATASEC" in header and ("DETSEC" in header or "CCDSEC" in header)
+    return not is_unknown(header.get("DATASEC")) and _has_detector_section(header)
+
+
+def _has_detector_section(header: fits.Header) -> bool:
+    return any("*" not in str(value := header.get(key)) and not is_unknown(value) for key in ("CCDSEC", "DETSEC"))
 
 
 def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorImage:
@@ -162,25 +223,31 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     ``DATASEC`` is the part of the image that shows sky; it lies on ``CCDSEC`` of the detector or, where that is
     missing, on ``DETSEC``. ``DETSEC`` may count pixels of the whole mosaic; the detector then begins at the lowest
     ``DETSEC`` of its HDUs, and if it has one HDU only, that is not flipped: how a detector lies in the mosaic says
-    nothing about its own pixels. Without any of them the image is the detector.
+    nothing about its own pixels. Without any of them the image is the detector, in pixels that may be binned.
     """
-    sections = {i: _detector_section(file, i) for i in hdus}
-    data = _data_section(file, index)
-    section = sections[index]
+    alone = len(hdus) == 1
+    sections = {i: _detector_section(file, i, alone) for i in hdus}
+    section, key = sections[index]
+    data = _data_section(file, index, alone)
+    binning = read_binning((file.headers[index], file.headers[0]))
     if section is None:
-        if len(hdus) > 1:
+        if not alone:
             raise RawFileError(
                 f"{file.label(index)}: no DETSEC or CCDSEC; expected one in each of HDUs {listed(hdus)}, which show "
                 "one detector."
             )
-        section = Section(1, abs(data.x1 - data.x0) + 1, 1, abs(data.y1 - data.y0) + 1)
-        sections[index] = section
-    elif len(hdus) == 1 and "CCDSEC" not in file.headers[index]:
-        section = Section(*sorted(section[:2]), *sorted(section[2:]))
-    known = [s for s in sections.values() if s is not None]
+        width, height = data.size
+        section = Section(1, width * binning[0], 1, height * binning[1])
+        sections[index] = section, None
+    elif alone:
+        if key == "DETSEC":
+            section = Section(*sorted(section[:2]), *sorted(section[2:]))
+        section = _unbinned(section, data, binning)
+        sections[index] = section, key
+    known = [s for s, _ in sections.values() if s is not None]
     low = np.array([min(min(s.x0, s.x1) for s in known), min(min(s.y0, s.y1) for s in known)])
     high = np.array([max(max(s.x0, s.x1) for s in known), max(max(s.y0, s.y1) for s in known)])
-    origin = np.ones(2, dtype=int) if "CCDSEC" in file.headers[index] else low
+    origin = np.ones(2, dtype=int) if key == "CCDSEC" else low
     # Edges of the pixels, from 0: first and last of each axis.
     data_edges = _edges(data)
     detector_edges = _edges(section) - (origin - 1)
@@ -191,7 +258,20 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
         box=np.stack([low - origin, high - origin]),
         scale=scale,
         offset=data_edges[0] - scale * detector_edges[0],
+        binning=binning,
     )
+
+
+def _unbinned(section: Section, data: Section, binning: tuple[int, int]) -> Section:
+    """Count in the detector's pixels where a detector's section is as long as its data, that is in binned ones."""
+    ends: list[int] = []
+    for axis, factor in enumerate(binning):
+        first, last = section[2 * axis : 2 * axis + 2]
+        if factor > 1 and section.size[axis] == data.size[axis]:
+            low, high = (min(first, last) - 1) * factor + 1, max(first, last) * factor
+            first, last = (low, high) if last >= first else (high, low)
+        ends += (first, last)
+    return Section(*ends)
 
 
 def _edges(section: Section) -> npt.NDArray[np.float64]:
@@ -202,34 +282,53 @@ def _edges(section: Section) -> npt.NDArray[np.float64]:
     return np.stack([first - half, last + half])
 
 
-def _data_section(file: RawFile, index: int) -> Section:
-    x, y = file.images[index]
+def _data_section(file: RawFile, index: int, alone: bool) -> Section:
+    """Find the part of an image that shows sky; in case of doubt, where it is ``alone``, all of it."""
+    size = file.images[index]
     for key in ("DATASEC", "TRIMSEC"):
-        section = read_section(file, index, key)
-        if section is not None:
-            if max(section[:2]) > x or max(section[2:]) > y:
-                value = file.headers[index][key]
-                raise RawFileError(f"{file.label(index)}: {key} is {value!r}, beyond the image's {x} x {y} pixels.")
+        section = _section(file, index, key, alone, size)
+        if section is None:
+            continue
+        if _is_within(section, size):
             return section
-    return Section(1, x, 1, y)
+        value, (x_size, y_size) = file.headers[index][key], size
+        text = f"{file.label(index)}: {key} is {value!r}, beyond the image's {x_size} x {y_size} pixels"
+        if not alone:
+            raise RawFileError(f"{text}.")
+        x, y = read_binning((file.headers[index], file.headers[0]))
+        binned = Section(
+            (section.x0 - 1) // x + 1, (section.x1 - 1) // x + 1, (section.y0 - 1) // y + 1, (section.y1 - 1) // y + 1
+        )
+        if x * y > 1 and _is_within(binned, size):
+            _LOG.warning("%s; it is taken to be in pixels that are not binned.", text)
+            return binned
+        _LOG.warning("%s; it is not used.", text)
+    return Section(1, size[0], 1, size[1])
 
 
-def _detector_section(file: RawFile, index: int) -> Section | None:
-    return read_section(file, index, "CCDSEC") or read_section(file, index, "DETSEC")
+def _is_within(section: Section, size: tuple[int, int]) -> bool:
+    return max(section[:2]) <= size[0] and max(section[2:]) <= size[1]
 
 
-def read_section(file: RawFile, index: int, key: str) -> Section | None:
-    """Read a section from a header.
+def _detector_section(file: RawFile, index: int, alone: bool) -> tuple[Section | None, str | None]:
+    for key in ("CCDSEC", "DETSEC"):
+        section = _section(file, index, key, alone)
+        if section is not None:
+            return section, key
+    return None, None
 
-    Raises `RawFileError` if the value is no section.
+
+def _section(file: RawFile, index: int, key: str, alone: bool, size: tuple[int, int] | None = None) -> Section | None:
+    """Read a section from a header; one that makes no sense is a warning where there is nothing to put together.
+
+    Raises `RawFileError` for one of several.
     """
     value = file.headers[index].get(key)
-    if value is None:
+    try:
+        return read_section(value, size)
+    except ValueError:
+        problem = f"{file.label(index)}: {key} is {value!r}; expected a section such as [1:2048,1:4096]"
+        if not alone:
+            raise RawFileError(f"{problem}.") from None
+        _LOG.warning("%s, so it is not used.", problem)
         return None
-    match = _SECTION.fullmatch(str(value))
-    if match is None:
-        raise RawFileError(f"{file.label(index)}: {key} is {value!r}; expected a section such as [1:2048,1:4096].")
-    section = Section(*map(int, match.groups()))
-    if min(section) < 1:
-        raise RawFileError(f"{file.label(index)}: {key} is {value!r}; pixels are counted from 1.")
-    return section

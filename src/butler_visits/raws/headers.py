@@ -37,6 +37,7 @@ THREADS = 16
 
 DETECTOR_KEYS = (
     "CCDNUM",
+    "CCDCHIP",
     "DETECTOR",
     "DET-ID",
     "DETNUM",
@@ -56,6 +57,11 @@ PART_KEYS = ("EXTNAME", "IMAGEID")
 
 _CARDS = (*DETECTOR_KEYS, *PART_KEYS, "DATASEC", "TRIMSEC", "CCDSEC", "DETSEC", "CTYPE1", "CTYPE2", "INHERIT")
 """Keywords that are used here; astropy finds out that a card is damaged when it is first asked for."""
+
+
+_MATRIX = ("CD1_", "CD2_", "PC1_", "PC2_", "PC00", "CD00", "CDELT", "CROTA")
+_DISTORTION = ("PV1_", "PV2_", "A_", "B_", "WAT")
+"""How keywords of a WCS begin of which an HDU has its own or inherits all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +202,8 @@ def _read_headers(file: BinaryIO, uri: str) -> RawFile:
             header = hdu.header
             for key in _CARDS:
                 header.get(key)
-            if headers and header.get("INHERIT") is True:
-                # The first HDU's keywords are those of this one too.
-                header = headers[0].copy()
-                header.update(hdu.header)
+            if headers and str(header.get("INHERIT")).strip().upper() in ("T", "TRUE"):
+                header = _inherited(headers[0], header)
             headers.append(header)
             image_size = _image_size(hdu)
             if image_size is not None:
@@ -223,6 +227,17 @@ def _read_headers(file: BinaryIO, uri: str) -> RawFile:
         if file.read(8) == b"XTENSION":
             raise RawFileError(f"{uri}, HDU {len(headers)}: the header is truncated or damaged.")
     return RawFile(uri, tuple(headers), images)
+
+
+def _inherited(first: fits.Header, own: fits.Header) -> fits.Header:
+    """Add the first HDU's keywords to those of another one, but no second matrix and no second distortion."""
+    header = first.copy()
+    for parts, marks in ((_MATRIX, _MATRIX), (_DISTORTION, ("CTYPE",))):
+        if any(keyword.startswith(marks) for keyword in own):
+            for keyword in {keyword for keyword in first if keyword.startswith(parts)}:
+                header.remove(keyword, remove_all=True)
+    header.update(own)
+    return header
 
 
 def _image_size(hdu: Any) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["RawWcs"]
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,28 +13,30 @@ import numpy as np
 import numpy.typing as npt
 from astropy import log
 from astropy.coordinates import ICRS, BaseCoordinateFrame, SkyCoord
-from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import wcs_to_celestial_frame
 
-from ..errors import RawFileError
+from ..errors import WcsError
 from ..geometry import FloatArray, directions
+from .frames import equatorial_frame
 from .hdus import DetectorImage
+from .wcs_cards import read_primary_wcs
+
+_LOG = logging.getLogger(__name__)
 
 _GRID = 11
 """Points along each axis of a detector on which a WCS is compared with a camera."""
 
+_WIDEST_PIXEL = np.deg2rad(0.1)
+"""A fish-eye lens has smaller pixels; a matrix in arcseconds has larger ones."""
 
-_DEGREES = ("deg", "degree", "degrees")
-_MATRIX = ("CD1_1", "CD1_2", "CD2_1", "CD2_2", "CDELT1", "CDELT2")
-_NUMBERS = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", *_MATRIX)
-"""Keywords without which no WCS is what it seems."""
+_WIDEST_DETECTOR = np.deg2rad(90)
 
 
 class RawWcs:
     """The WCS of a detector from the header of its raw.
 
-    Raises `RawFileError` if the header has no celestial WCS, or one that does not put the detector on the sky.
+    Raises `WcsError` if the header has no celestial WCS, or one that does not put the detector on the sky.
     """
 
     def __init__(self, image: DetectorImage) -> None:
@@ -42,61 +45,84 @@ class RawWcs:
         self.label = image.label
         with _quietly():
             try:
-                self._wcs = WCS(_checked(image.header), naxis=2)
-                if not self._wcs.has_celestial:
-                    raise RawFileError(f"{self.label}: the header has no celestial WCS.")
-                self._frame: BaseCoordinateFrame = wcs_to_celestial_frame(self._wcs)
+                primary = read_primary_wcs(image.header)
+                self._primary = primary
+                self._wcs = WCS(primary.header, naxis=2)
+                self._frame: BaseCoordinateFrame = (
+                    equatorial_frame(image.header) if primary.is_equatorial else wcs_to_celestial_frame(self._wcs)
+                )
                 grid = self.directions(self.grid())
-            except RawFileError:
+                self._check_reference()
+            except WcsError:
                 raise
             except Exception as error:
                 # wcslib's errors have no base but Exception.
                 text = " ".join(str(error).split()) or type(error).__name__
-                raise RawFileError(f"{self.label}: the header's WCS cannot be used ({text}).") from error
+                raise WcsError(f"{self.label}: the header's WCS cannot be used ({text}).") from error
         square = grid.reshape(_GRID, _GRID, 3)
         sides = np.cross(square[1:, :-1] - square[:-1, :-1], square[:-1, 1:] - square[:-1, :-1])
         # A positive or a negative parity, but one and the same everywhere, and an area that can be seen.
         area = np.einsum("...i,...i->...", sides, square[:-1, :-1])
         if not np.isfinite(area).all() or np.abs(area).min() < 1e-24 or (np.sign(area) != np.sign(area[0, 0])).any():
-            raise RawFileError(
-                f"{self.label}: the header's WCS is degenerate, it maps the detector to no area on the sky."
+            raise WcsError(
+                f"{self.label}: the header's WCS is degenerate, it maps the detector to no area on the sky; check "
+                f"{primary.keys}."
             )
         width = np.prod((self.box[1] - self.box[0] + 1) / (_GRID - 1))
         self.pixel_scale = float(np.sqrt(np.abs(area).mean() / width))
         """Side of a pixel, radians."""
+        self.centre: FloatArray = grid.mean(axis=0) / np.linalg.norm(grid.mean(axis=0))
+        """Middle of the detector, a unit vector (3,)."""
+        radius = float(np.arccos(np.clip((grid @ self.centre).min(), -1, 1)))
+        if self.pixel_scale > _WIDEST_PIXEL or 2 * radius > _WIDEST_DETECTOR:
+            raise WcsError(
+                f"{self.label}: the header's WCS cannot be used (its pixels are {np.rad2deg(self.pixel_scale):.3g} "
+                f"degrees and the detector {np.rad2deg(2 * radius):.3g} degrees wide; {primary.keys} should be "
+                "in degrees per pixel)."
+            )
+        for note in primary.notes:
+            _LOG.warning("%s: %s.", self.label, note)
+
+    def _check_reference(self) -> None:
+        """Check that the sky at CRPIX is CRVAL to a pixel, leaving out what a header moves it by on purpose."""
+        primary = self._primary
+        wcs = self._wcs if primary.without_constants is primary.header else WCS(primary.without_constants, naxis=2)
+        pixel, value = primary.reference
+        places = np.deg2rad(wcs.all_pix2world(pixel + np.array([[0, 0], [1, 0], [0, 1]]), 1))
+        at, right, up, expected = self._vectors(np.vstack([places, np.deg2rad(value)]))
+        step = max(np.linalg.norm(right - at), np.linalg.norm(up - at))
+        if not (off := np.linalg.norm(at - expected)) <= step + 1e-12:
+            raise ValueError(
+                f"the sky at CRPIX1, CRPIX2 is {np.rad2deg(off):.3g} degrees from CRVAL1, CRVAL2, where it should be; "
+                "check its PV and CTYPE cards"
+            )
+
+    def _vectors(self, world: FloatArray) -> FloatArray:
+        """Return the directions (K, 3) of world coordinates (K, 2), radians."""
+        axis = self._primary.longitude
+        return directions(world[:, axis], world[:, 1 - axis])
 
     def grid(self) -> FloatArray:
-        """Return a grid of pixels (K, 2) over the detector, counted from 0."""
+        """Return a grid of pixels over the detector.
+
+        Returns ``pixels`` (K, 2): the detector's pixels, from 0.
+        """
         x, y = (np.linspace(low - 0.5, high + 0.5, _GRID) for low, high in zip(*self.box, strict=True))
         return np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
 
     def directions(self, pixels: npt.ArrayLike) -> FloatArray:
-        """Turn pixels (K, 2), from 0, into directions (K, 3) in ICRS, NaN where the WCS has no value."""
+        """Compute where pixels are on the sky.
+
+        ``pixels`` (K, 2): the detector's pixels (x, y), from 0, their centres integers; returns ``directions`` (K, 3):
+        unit vectors in ICRS; not a number where the WCS has no value.
+        """
         image = np.asarray(pixels, dtype=float) * self.image.scale + self.image.offset
-        world = self._wcs.all_pix2world(image, 0)
-        lon, lat = np.deg2rad(world[:, self._wcs.wcs.lng]), np.deg2rad(world[:, self._wcs.wcs.lat])
-        vectors = directions(lon, lat)
+        world = self._wcs.all_pix2world(self._primary.corrected(image), 0)
+        vectors = self._vectors(np.deg2rad(world))
         if isinstance(self._frame, ICRS):
             return vectors
         coordinates = SkyCoord(*vectors.T, frame=self._frame, representation_type="cartesian")
         return coordinates.icrs.cartesian.xyz.value.T
-
-
-def _checked(header: fits.Header) -> fits.Header:
-    """Refuse what wcslib takes for zero, or for a pixel of one degree, and mend units that it does not know."""
-    for key in _NUMBERS:
-        value = header.get(key)
-        if value is None and key.startswith("CR"):
-            raise ValueError(f"there is no {key}")
-        if value is not None and not isinstance(value, int | float):
-            raise ValueError(f"{key} is {value!r}, not a number")
-    if not any(key in header for key in _MATRIX):
-        raise ValueError("there is no CD matrix, nor CDELT1 and CDELT2")
-    degrees = [key for key in ("CUNIT1", "CUNIT2") if str(header.get(key)).strip().lower() in _DEGREES]
-    if degrees:
-        header = header.copy()
-        header.update(dict.fromkeys(degrees, "deg"))
-    return header
 
 
 @contextmanager

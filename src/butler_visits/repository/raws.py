@@ -56,6 +56,15 @@ class RawReader:
         self._names: dict[str, dict[int, str]] = {}
         self._dataset_type: DatasetType | None = None
 
+    def detector_names(self, instrument: str) -> dict[int, str]:
+        """Return the names of an instrument's detectors by their ids."""
+        if instrument not in self._names:
+            self._names[instrument] = fetch_detector_names(self._butler, instrument)
+            if (description := stored_description(self._butler, instrument)) is not None:
+                # Which HDU shows which detector is asked of all translators.
+                make_translator(description)
+        return self._names[instrument]
+
     def collections(self, instrument: Instrument, collections: Sequence[str] | None = None) -> list[str]:
         """List where raws are searched for."""
         given = expand_collections(self._butler, collections)
@@ -149,12 +158,9 @@ class RawReader:
         if isinstance(file, RawFileError):
             return file
         instrument, detector = str(ref.dataId["instrument"]), int(ref.dataId["detector"])
-        if instrument not in self._names:
-            self._names[instrument] = fetch_detector_names(self._butler, instrument)
-            if (description := stored_description(self._butler, instrument)) is not None:
-                # Which HDU shows which detector is asked of all translators.
-                make_translator(description)
+        names = self.detector_names(instrument)
         try:
-            return RawWcs(find_detector(file, detector, self._names[instrument].get(detector), alone=alone))
+            image = find_detector(file, detector, names.get(detector), alone=alone, only=len(names) == 1)
+            return RawWcs(image)
         except RawFileError as error:
             return error

@@ -24,7 +24,7 @@ from ...repository.cameras import CameraFinder
 from ...repository.raws import RawReader
 from ..visits import VisitDefinitionData, VisitRegions
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask
-from .raw_pointings import Failures, fit_camera_to_raws, no_raw
+from .raw_pointings import Failures, check_places, fit_camera_to_raws, no_raw
 
 _TOLERANCE = 1e-3 * ARCSEC
 """A polygon reaches this far (radians) beyond a detector's curved edges at most, to need few vertices."""
@@ -149,6 +149,8 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
             if keys[exposure] not in self._outlines and self._failed.get(keys[exposure]) is None
         }
         # The WCSs of some exposures are held at once; of all only the outlines.
+        records = {exposure.id: exposure for exposure in exposures}
+        detectors = len(self._raws.detector_names(instrument.getName()))
         most = max((len(refs) for refs in unread.values()), default=1)
         for batch in batches(unread, max(_RAWS // most, 1)):
             wcss: dict[int, dict[int, RawWcs]] = defaultdict(dict)
@@ -164,6 +166,7 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
                 key = keys[exposure_id]
                 try:
                     if exposure_id not in errors:
+                        check_places(records[exposure_id], wcss[exposure_id], detectors, self.config.padding)
                         self._outlines[key] = self._outline(exposure_id, wcss[exposure_id], key[1])
                         continue
                 except VisitsError as error:

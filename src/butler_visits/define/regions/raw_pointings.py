@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Failures", "RawPointings", "fit_camera_to_raws", "no_raw"]
+__all__ = ["Failures", "RawPointings", "check_places", "fit_camera_to_raws", "no_raw"]
 
 import logging
 import math
@@ -11,12 +11,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord
 from lsst.pipe.base import Instrument
 
 from ...camera import Camera
 from ...errors import DefinitionError, RawFileError, VisitsError
-from ...raws import RawWcs
+from ...geometry import FloatArray
+from ...geometry import directions as sky_directions
+from ...raws import RawWcs, angle_between, check_place
 from ...repository.raws import RawReader
 from ..pointings import FittedPointing, fit_pointing
 
@@ -60,10 +63,11 @@ class RawPointings:
     ``max_residual``: largest distance between raw and camera, pixels, above which a fit is an error.
     """
 
-    def __init__(self, butler: Butler, detector: int | None, max_residual: float) -> None:
+    def __init__(self, butler: Butler, detector: int | None, max_residual: float, padding: int = 0) -> None:
         self._raws = RawReader(butler)
         self._detector = detector
         self._max_residual = max_residual
+        self._padding = padding
         self._fits: dict[tuple[UUID, Camera], FittedPointing] = {}
         self._failed = Failures()
 
@@ -87,15 +91,19 @@ class RawPointings:
         if len(self._fits) + len(unread) > _KEPT:
             self._fits.clear()
             unread = list(raws.values())
+        records = {record.id: record for record in exposures}
         for ref, wcs in self._raws.read(unread):
             exposure, detector = int(ref.dataId["exposure"]), int(ref.dataId["detector"])
             key = keys[exposure]
             try:
                 if isinstance(wcs, RawFileError):
                     raise wcs
-                self._fits[key] = fit_camera_to_raws({detector: wcs}, key[1], exposure, self._max_residual)
+                fit = fit_camera_to_raws({detector: wcs}, key[1], exposure, self._max_residual)
+                self._check(records[exposure], wcs, fit, key[1])
+                self._fits[key] = fit
             except VisitsError as error:
-                self._failed.add(key, RawFileError(f"Exposure {exposure}, detector {detector}: {error}"))
+                kind = type(error) if isinstance(error, RawFileError) else RawFileError
+                self._failed.add(key, kind(f"Exposure {exposure}, detector {detector}: {error}"))
         result: dict[int, FittedPointing | VisitsError] = {}
         for record in exposures:
             if record.id not in raws:
@@ -105,6 +113,46 @@ class RawPointings:
             else:
                 result[record.id] = self._failed.get(keys[record.id]) or self._fits[keys[record.id]]
         return result
+
+    def _check(self, record: DimensionRecord, wcs: RawWcs, fit: FittedPointing, camera: Camera) -> None:
+        """Check that an exposure looked where its record says, if it does."""
+        recorded = _recorded(record)
+        if recorded is not None:
+            field = 2 * float(np.linalg.norm(camera.corners(self._padding).reshape(-1, 2), axis=1).max())
+            distance = float(angle_between(sky_directions(fit.ra, fit.dec), recorded))
+            check_place(f"{wcs.label}: the camera looked", distance, field, _says(record))
+
+
+def _recorded(record: DimensionRecord) -> FloatArray | None:
+    """Return where an exposure's record says that it looked, a unit vector (3,)."""
+    ra, dec = record.tracking_ra, record.tracking_dec
+    if ra is None or dec is None or not (math.isfinite(ra) and math.isfinite(dec)):
+        return None
+    return sky_directions(math.radians(ra), math.radians(dec))
+
+
+def _says(record: DimensionRecord) -> str:
+    place = f"tracking_ra {record.tracking_ra}, tracking_dec {record.tracking_dec}"
+    return f"the record of exposure {record.id} says ({place})"
+
+
+def check_places(record: DimensionRecord, raws: Mapping[int, RawWcs], detectors: int, padding: int) -> None:
+    """Check that an exposure's detectors are where its record says; without a pointing, where most of them are.
+
+    ``detectors`` is how many the camera has: its field is about as large as all of them side by side.
+    """
+    centres = np.array([wcs.centre for wcs in raws.values()])
+    expected, reference = _recorded(record), _says(record)
+    if expected is None:
+        if len(raws) < 3:
+            return
+        expected, reference = np.median(centres, axis=0), "most detectors of its exposure are"
+        expected /= np.linalg.norm(expected)
+    distances = angle_between(centres, expected)
+    wcs = list(raws.values())[int(np.argmax(distances))]
+    area = float(np.prod(np.maximum(wcs.box[1] - wcs.box[0] + 1 + 2 * padding, 1)))
+    field = wcs.pixel_scale * math.sqrt(area * max(detectors, len(raws)))
+    check_place(f"{wcs.label}: the detector is", float(distances.max()), field, reference)
 
 
 def no_raw(exposure: int, wanted: str, searched: Sequence[str]) -> DefinitionError:
@@ -131,8 +179,13 @@ def fit_camera_to_raws(
                 "instrument that took the raw."
             )
         own, expected = wcs.box[1] - wcs.box[0] + 1, np.diff(camera.bounding_boxes[index[detector]], axis=0)[0] + 1
+        grid = pixels = wcs.grid()
+        binning = np.array(wcs.image.binning)
+        if _differ(own, expected) and not _differ(own // binning, expected):
+            # The camera is in binned pixels, too.
+            own, pixels = own // binning, (grid - (binning - 1) / 2) / binning
         # A window that says where it lies begins elsewhere.
-        if (np.abs(own / expected - 1) > _SAME_SIZE).any() and not wcs.box[0].any():
+        if _differ(own, expected) and not wcs.box[0].any():
             _LOG.warning(
                 "%s: the raw shows %d x %d pixels of detector %d, and the camera has %d x %d; if it is a window, its "
                 "place is taken to be the lower left corner.",
@@ -141,8 +194,7 @@ def fit_camera_to_raws(
                 detector,
                 *expected,
             )
-        grid = wcs.grid()
-        focal_plane = camera.pixels_to_focal_plane[index[detector]](grid)
+        focal_plane = camera.pixels_to_focal_plane[index[detector]](pixels)
         field_angle.append(camera.focal_plane_to_field_angle(focal_plane))
         directions.append(wcs.directions(grid))
     first = next(iter(raws.values()))
@@ -157,3 +209,8 @@ def fit_camera_to_raws(
             f"maxWcsResidual is {max_residual:g}; check the WCS and the camera, or raise maxWcsResidual."
         )
     return pointing
+
+
+def _differ(own: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> bool:
+    """Tell whether sizes in pixels (2,) differ by more than overscans."""
+    return bool((np.abs(own / expected - 1) > _SAME_SIZE).any())

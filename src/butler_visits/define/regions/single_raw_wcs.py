@@ -18,11 +18,11 @@ from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
 
 from ...camera import Camera
 from ...camera.parity import expected_flip
-from ...errors import VisitsError
+from ...errors import NoWcsError, VisitsError, WcsError
 from ...instruments import raws_flipped
 from ...lists import isolate
 from ...repository.cameras import CameraFinder
-from ..pointings import Pointings, has_pointing, record_pointings
+from ..pointings import Pointings, has_pointing, is_on_sky, record_pointings
 from ..visits import VisitDefinitionData, VisitRegions
 from .base import ComputeVisitRegionsConfig, ComputeVisitRegionsTask
 from .exact import ExactFootprint
@@ -73,6 +73,7 @@ class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
         default="auto",
         allowed={
             "auto": "The exposure record, and a raw where the record has no pointing.",
+            "prefer-raw": "The WCS of one raw where the exposure has one, and else the exposure record.",
             "record": "The exposure record.",
             "raw": "The WCS of one raw of the exposure, to which the camera is fitted.",
         },
@@ -108,7 +109,9 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         self._cameras = CameraFinder(butler, versioned_only=self.config.requireVersionedCamera)
         # A camera is found once and then lives as long as this task.
         self._footprints: dict[tuple[Camera, bool], Footprint] = {}
-        self._raw_pointings = RawPointings(butler, self.config.detectorId, self.config.maxWcsResidual)
+        self._raw_pointings = RawPointings(
+            butler, self.config.detectorId, self.config.maxWcsResidual, self.config.padding
+        )
 
     def compute(
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
@@ -188,12 +191,16 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
         cameras = dict(
             zip([e.id for e in exposures], self._cameras.find(exposures, instrument, collections), strict=True)
         )
-        source = self.config.wcsSource
-        from_raw = [e for e in exposures if source == "raw" or (source == "auto" and not has_pointing(e))]
+        from_raw = self._from_raw(exposures, instrument, collections)
         placed: dict[int, _Placed] = {}
         if from_raw:
             own_cameras = [cameras[exposure.id] for exposure in from_raw]
+            recorded = {e.id for e in from_raw if self.config.wcsSource == "prefer-raw" and is_on_sky(e)}
             for exposure, fit in self._raw_pointings.fit(from_raw, own_cameras, instrument, collections).items():
+                if isinstance(fit, WcsError) and exposure in recorded:
+                    level = logging.INFO if isinstance(fit, NoWcsError) else logging.WARNING
+                    _LOG.log(level, "%s The pointing of its record is taken.", fit)
+                    continue
                 if isinstance(fit, VisitsError):
                     raise fit
                 pointing = Pointings(*(np.array([value]) for value in (fit.ra, fit.dec, fit.rotation)))
@@ -206,6 +213,16 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
             pointing = Pointings(*(values[i : i + 1] for values in pointings))
             placed[record.id] = _Placed(footprint, pointing, footprint.exact)
         return placed
+
+    def _from_raw(
+        self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None
+    ) -> list[DimensionRecord]:
+        """List the exposures whose pointing is to be taken from a raw."""
+        source = self.config.wcsSource
+        if source == "raw":
+            return list(exposures)
+        with_raw = self._raw_pointings.find(exposures, instrument, collections) if source == "prefer-raw" else {}
+        return [e for e in exposures if e.id in with_raw or (source != "record" and not has_pointing(e))]
 
     def _footprint(self, camera: Camera, flip: bool) -> Footprint:
         if (camera, flip) not in self._footprints:

@@ -1,0 +1,105 @@
+"""Sections of images and binning, as headers have them."""
+
+from __future__ import annotations
+
+__all__ = ["Section", "read_binning", "read_section"]
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .frames import is_unknown
+
+_BINNING_PAIRS = (
+    ("XBINNING", "YBINNING"),
+    ("CCDBIN1", "CCDBIN2"),
+    ("CCDXBIN", "CCDYBIN"),
+    ("CCDBINX", "CCDBINY"),
+    ("BINX", "BINY"),
+    ("XBIN", "YBIN"),
+    ("BINNING1", "BINNING2"),
+    ("BIN-FCT1", "BIN-FCT2"),
+    ("BINAXIS1", "BINAXIS2"),
+    ("DETBIN1", "DETBIN2"),
+    ("DETXBIN", "DETYBIN"),
+    ("HBIN", "VBIN"),
+    ("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
+)
+_BINNING_TEXTS = ("CCDSUM", "BINNING", "CCDBIN", "DETBIN", "BIN")
+"""Keywords with a text such as ``2 2``, ``2x2`` or ``2,2``, or a number for both axes."""
+
+_MOST_BINNING = 64
+
+
+class Section(NamedTuple):
+    """A section of an image, as FITS writes it: first and last pixel of each axis, from 1; the last may be lower."""
+
+    x0: int
+    x1: int
+    y0: int
+    y1: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels along x and y."""
+        return abs(self.x1 - self.x0) + 1, abs(self.y1 - self.y0) + 1
+
+
+def read_section(value: Any, size: tuple[int, int] | None = None) -> Section | None:
+    """Read a section; ``size`` is what stars stand for, if that is known. `None` if the header says none.
+
+    Strides of a detector's section are pixels that were binned or left out: it reaches to the last one's end. Raises
+    `ValueError` if the value is no section.
+    """
+    if is_unknown(value):
+        return None
+    parts = str(value).strip().strip("[]() ").split(",")
+    if len(parts) != 2:
+        raise ValueError
+    ends: list[int] = []
+    for axis, part in enumerate(parts):
+        if (star := part.strip()) in ("*", "-*"):
+            if size is None:
+                return None
+            ends += (1, size[axis]) if star == "*" else (size[axis], 1)
+            continue
+        numbers = [float(number) for number in part.split(":")]
+        if len(numbers) not in (2, 3) or any(number != round(number) or number < -(10**9) for number in numbers):
+            raise ValueError
+        first, last = int(numbers[0]), int(numbers[1])
+        step = abs(int(numbers[2])) if len(numbers) == 3 else 1
+        if step > 1:
+            count = abs(last - first) // step + 1
+            last = first + (count * step - 1) * (1 if last >= first else -1)
+        ends += (first, last)
+    if ends == [0, 0, 0, 0]:
+        return None
+    # Counted from 0, where FITS counts from 1.
+    for low in (0, 2):
+        if min(ends[low : low + 2]) == 0:
+            ends[low : low + 2] = [ends[low] + 1, ends[low + 1] + 1]
+    if min(ends) < 1 or max(ends) > 10**9:
+        raise ValueError
+    return Section(*ends)
+
+
+def read_binning(headers: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
+    """Find how many of a detector's pixels a pixel of the image is, along x and y; the first header counts most."""
+    for header in headers:
+        for pair in _BINNING_PAIRS:
+            factors = [_factor(header.get(key)) for key in pair]
+            if factors[0] is not None:
+                return factors[0], factors[1] or factors[0]
+        for key in _BINNING_TEXTS:
+            words = re.findall(r"[^\s,xX*:/\[\]()]+", str(header.get(key, "")))
+            if 1 <= len(words) <= 2 and None not in (factors := [_factor(word) for word in words]):
+                return factors[0] or 1, factors[-1] or 1
+    return 1, 1
+
+
+def _factor(value: Any) -> int | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return int(number) if number == round(number) and 1 <= number <= _MOST_BINNING else None
