@@ -50,8 +50,9 @@ from .errors import (
 from .export import Outline, coverage_moc, ds9_regions, obscore_table, read_outlines
 from .fitted.geometries import VisitGeometry, find_geometries
 from .fitted.update import update_visit_regions
-from .ingest import IngestFailure, IngestResult, ingest_raws, ingest_table
+from .ingest import Correction, IngestFailure, IngestResult, ingest_raws, ingest_table
 from .instruments.description import InstrumentDescription, read_description
+from .redefine import redefine_visits
 from .report import plot_coverage, plot_visit
 from .report.page import Page, plan_page, render_page, visits_page
 from .repository.instruments import register_instrument
@@ -73,6 +74,7 @@ __all__ = [
     "ComputeVisitRegionsFromSingleRawWcsTask",
     "ComputeVisitRegionsTask",
     "ConfigError",
+    "Correction",
     "DatabaseError",
     "DefineVisitsConfig",
     "DefineVisitsTask",
@@ -119,6 +121,7 @@ __all__ = [
     "plot_visit",
     "read_description",
     "read_outlines",
+    "redefine_visits",
     "register_instrument",
     "render_page",
     "repair_visits",

@@ -94,7 +94,8 @@ def make_config(
 ) -> DefineVisitsConfig:
     """Put a config together: defaults, the instrument's overrides and description, a file and single fields.
 
-    If exposures are to be grouped, and none of these says how, what is stored does. Raises `ConfigError` if one of these makes no sense.
+    If exposures are to be grouped, and none of these says how, what is stored does. Raises `ConfigError` if one of
+    these makes no sense.
     """
     config = DefineVisitsConfig()
     try:

@@ -21,10 +21,21 @@ __all__ = [
 ]
 
 import importlib.util
+from typing import Self
 
 
 class VisitsError(Exception):
     """Base of the errors that a change of the input, the options or the repository cures."""
+
+    common = ""
+    """The message without the exposure that it is about, if others can have the same."""
+
+    @classmethod
+    def of_exposure(cls, exposure: int, problem: str) -> Self:
+        """Make the error of an exposure with a problem that others can have too."""
+        error = cls(f"Exposure {exposure}{problem}")
+        error.common = f"Exposure …{problem}"
+        return error
 
 
 class ConfigError(VisitsError, ValueError):

@@ -32,7 +32,7 @@ from .define.visit_plan import VisitPlan
 from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData
 from .define.write import write_again
 from .errors import WorkerError
-from .lists import batches_of_families, counted, isolate, reason_of
+from .lists import batches_of_families, counted, isolate
 from .workers.distribute import distribute, distributed_chunk_size
 
 _Item = TypeVar("_Item", VisitDefinitionData, PlannedVisit)
@@ -391,7 +391,7 @@ class DefineVisitsTask(Task):
             return patiently(items)
         planned, failed = isolate(patiently, items)
         for item, error in failed:
-            failures.append(Failure(tuple(sorted(_exposure_ids(item))), reason_of(error)))
+            failures.append(Failure.of(sorted(_exposure_ids(item)), error))
         return planned
 
     def _plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,20 @@ def test_survey_camera() -> None:
     assert len(camera.detector_ids) == 189
     corners = camera.corners().reshape(-1, 2)
     assert 1.7 < np.rad2deg(np.hypot(*corners.T)).max() < 2.1
+
+
+@pytest.mark.parametrize("kind", ["radial", "affine", "afw"])
+def test_pickled(golden: Path, kind: str) -> None:
+    """What cameras are read from is not there any more where they are unpickled."""
+    if kind == "afw":
+        path = _golden_camera(golden, "comCamSim")
+        camera = read_afw_camera(path.read_bytes(), str(path))
+    else:
+        content = _small()
+        if kind == "affine":
+            content["transforms"]["FieldAngle"] = {"transformType": "affine", "linear": [1e-4, 0, 0, 1e-4]}
+        camera = camera_from_mapping(content, "small")
+    copy = pickle.loads(pickle.dumps(camera))
+    assert copy.detector_names == camera.detector_names
+    assert np.array_equal(copy.corners(10), camera.corners(10))
+    assert copy.flipped == camera.flipped

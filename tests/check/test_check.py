@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from lsst.daf.butler import Butler
+from sqlalchemy.exc import DataError
 
 from broken_visits import (
     CENTRE,
@@ -210,6 +211,23 @@ def test_json(make_survey: MakeSurvey) -> None:
         "counts": {**sound["counts"], "detector-region": 1},
         "repair": None,
     }
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize("error", [OverflowError("too large"), DataError("", {}, Exception("value out of range"))])
+def test_expression_that_is_not_to_blame(
+    make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What the database says to a visit is no fault of the expression that selected it."""
+    butler = defined(make_survey)
+
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("butler_visits.check.checking.Checker.check_chunk", fail)
+    result = check_command(butler, "--where", "exposure > 0")
+    assert result.exit_code == 2
+    assert "expression" not in result.output
 
 
 @pytest.mark.sqlite_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,7 +16,9 @@ from astropy.coordinates import SkyCoord
 from lsst.daf.butler import Butler, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from butler_visits import DefineVisitsTask
+from butler_visits import DefineVisitsConfig, DefineVisitsTask
+from butler_visits.define.plan import plan_visits
+from butler_visits.define.visits import Options
 from simulated_survey import CCD_SIZE, CCD_SPACING, PIXEL_SIZE, PLATE_SCALE
 from stored_visits import outline_distance
 from visit_tables import (
@@ -488,3 +491,30 @@ def test_others_corrected_an_exposure(butler: Butler) -> None:
     }
     task.apply(plan)
     assert by_number(butler)[1].target_name == "M 33"
+
+
+def test_plan_of_nothing(butler: Butler) -> None:
+    task = make_task(butler)
+    assert plan_visits(butler, [], task.computeVisitRegions, Options(), 0.0) == []
+    assert counts(task.apply(task.plan([]))) == {}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_pickled(make_survey: Callable[..., Butler], merged: bool) -> None:
+    """A plan may be made by one process and applied by another."""
+    found = []
+    config = DefineVisitsConfig()
+    config.groupExposures.name = "one-to-one-and-by-counter"
+    config.computeVisitRegions["single-raw-wcs"].mergeExposures = merged
+    for pickled in (False, True):
+        survey = make_survey()
+        add_exposures(survey, EXPOSURES)
+        task = DefineVisitsTask(config, butler=survey)
+        plan = task.plan(GIVEN)
+        copy = pickle.loads(pickle.dumps(plan)) if pickled else plan
+        assert str(copy) == str(plan)
+        assert copy.explain(DAY * 100000 + 1) == []
+        task.apply(copy)
+        found.append(tables(survey))
+    assert found[0] == found[1]
+    assert len(found[0]["visit"]) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -404,3 +405,20 @@ def test_program(tmp_path: Path) -> None:
     *log, error = done.stderr.splitlines()
     assert re.match(rf"Error: (Exposure {exposures[1].id}\W[^/]*)?{said}", error)
     assert all(re.match(r"butler_visits\S* INFO: ", line) for line in log), log
+
+
+@pytest.mark.parametrize(("algorithm", "fields"), [("single-raw-wcs", {"wcsSource": "raw"}), ("all-raw-wcs", {})])
+def test_errors_that_are_forgotten(
+    tmp_path: Path, algorithm: str, fields: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has failed is remembered for a minute; if that ends while it is looked at, it is still an error."""
+    butler = make_repository(tmp_path / "repository")
+    exposure = add_exposure(butler, 1)
+    (path,) = add_raws(butler, exposure, tmp_path, names=NAMES[:1])
+    path.write_bytes(b"no FITS file")
+    clock = itertools.count(0, 61)
+    monkeypatch.setattr("butler_visits.define.regions.raw_pointings.time.monotonic", lambda: float(next(clock)))
+    task = region_task(butler, algorithm, **fields)
+    for _ in range(3):
+        with pytest.raises(RawFileError, match=f"Exposure {exposure.id}, detector"):
+            task.compute(visit_of(exposure))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +17,7 @@ from command_line import run_program, without_rate
 from ingest_helpers import RUN, records, run_command, science, stored
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, night
+from visit_tables import tables
 
 
 @pytest.fixture
@@ -106,10 +109,20 @@ def test_where_a_repository_is_created(tmp_path: Path, description: Path) -> Non
         (("ingest-table", "{}/repo", "{}/missing.csv", "--instrument", "NewCam"), "There is no table"),
         (("ingest-table", "{}/repo", "{}/raw", "--instrument", "NewCam"), "must end in one of .ecsv"),
         (("ingest-table", "{}/repo", "{}/a.csv"), "Missing option '--instrument'"),
+        (("ingest", "{}/repo", "{}/raw", "--instrument", "DECm"), "is new, and has no instrument 'DECm'. Name a"),
+        (("ingest", "{}/repo", "{}/raw", "{}/empty", "--instrument", "DECam"), "There are no FITS files in folder"),
+        (("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "2 cameras"), "is no name for a new instrument"),
+        (("ingest-table", "{}/repo", "{}/b.csv", "--instrument", "NewCam"), "has no column for datetime_begin"),
+        (("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "NewCam", "--map", "x=y"), "'x' is nothing that"),
+        (("ingest", "{}/repo", "{}/raw", "--instrument", "DECam", "--dry-run"), "There is no data repository at"),
+        (("ingest", "{}/repo", "{}/raw", "--dry-run", "--define-visits"), "--dry-run writes no exposures that"),
     ],
 )
 def test_mistakes_create_no_repository(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     write_raws(tmp_path / "raw", science(1))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.csv").write_text("exposure_id,mjd,filter\n1,61131.9,g\n")
+    (tmp_path / "b.csv").write_text("exposure_id,filter\n1,g\n")
     result = run_command(*(one.format(tmp_path) for one in arguments))
     assert result.exit_code in (1, 2)
     assert message in result.stderr
@@ -185,3 +198,73 @@ def test_options_file(tmp_path: Path, description: Path) -> None:
     assert result.exit_code == 0, result.output
     assert not list((tmp_path / "raw").iterdir())
     assert len(stored(Butler.from_config(tmp_path / "repo"), "mine")["raw"]) == 2
+
+
+def test_folders_are_searched_once(tmp_path: Path, description: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_raws(tmp_path / "raw", science(2))
+    searched: list[str] = []
+    walk = os.walk
+
+    def counted(folder: str, **options: Any) -> Any:
+        searched.append(folder)
+        return walk(folder, **options)
+
+    monkeypatch.setattr("butler_visits.ingest.files.os.walk", counted)
+    for n_ingested in (2, 0):
+        searched.clear()
+        result = run_command("ingest", tmp_path / "repo", tmp_path / "raw", "--instrument", description)
+        assert f"2 files: {n_ingested} ingested" in result.stdout
+        assert searched == [str(tmp_path / "raw")]
+
+
+def test_corrections(tmp_path: Path, description: Path) -> None:
+    """Headers that were mended: what would be done is shown, and then done with the visits too."""
+    first, _ = write_raws(tmp_path / "raw", science(2))
+    arguments = ("ingest", tmp_path / "repo", tmp_path / "raw", "--instrument", description)
+    assert run_command(*arguments, "--define-visits").exit_code == 0
+    butler = Butler.from_config(tmp_path / "repo")
+    before = stored(butler), tables(butler)
+    fits.setval(first, "OBJECT", value="M 31")
+    fits.setval(first, "ROTPA", value=77.0)
+    result = run_command(*arguments)
+    assert result.exit_code == 1
+    assert "replace what is stored with --update-records" in result.stderr
+    result = run_command(*arguments, "--update-records", "--dry-run")
+    assert result.exit_code == 0, result.output
+    exposure = science(2)[0]
+    preview, counts = result.stdout.splitlines()
+    assert preview.startswith(f"{first}: would correct exposure {exposure['id']} ({exposure['obs_id']}) of SimCam: ")
+    assert f"target_name is stored as {exposure['target_name']!r} and is now 'M 31'; sky_angle is stored as" in preview
+    assert counts == (
+        "Dry run: 2 files: 0 ingested (0 raws, 0 new exposures), 2 there already, 0 failed. 1 exposure corrected."
+    )
+    assert (stored(butler), tables(butler)) == before
+    for n_corrected in (1, 0):
+        result = run_command(*arguments, "--update-records", "--define-visits")
+        assert result.exit_code == 0, result.output
+        corrected = " 1 exposure corrected." * n_corrected
+        assert f"2 there already, 0 failed.{corrected}\n" in result.stdout
+    fresh = run_command(
+        *("ingest", tmp_path / "fresh", tmp_path / "raw", "--instrument", description, "--define-visits")
+    )
+    assert fresh.exit_code == 0, fresh.output
+    other = Butler.from_config(tmp_path / "fresh")
+    assert (stored(butler)["exposure"], tables(butler)) == (stored(other)["exposure"], tables(other))
+
+
+def test_corrected_rows(tmp_path: Path, description: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("exposure_id,mjd,filter,object\n1,61131.9,g_sim,A\n2,61131.95,r_sim,B\n")
+    arguments = ("ingest-table", tmp_path / "repo", log, "--instrument", description)
+    assert run_command(*arguments).exit_code == 0
+    log.write_text("exposure_id,mjd,filter,object\n1,61131.9,g_sim,\n2,61131.95,r_sim,C\n")
+    result = run_command(*arguments, "--update-records", "--dry-run")
+    assert result.stdout.splitlines() == [
+        f"{log}, row 2: would correct exposure 2 (2) of SimCam: target_name is stored as 'B' and is now 'C'.",
+        "Dry run: 2 rows: 0 ingested (0 new exposures), 1 there already, 0 failed. 1 exposure corrected.",
+    ]
+    result = run_command(*arguments, "--update-records")
+    assert result.stdout.splitlines() == [
+        "2 rows: 0 ingested (0 new exposures), 1 there already, 0 failed. 1 exposure corrected."
+    ]
+    assert [one.target_name for one in records(Butler.from_config(tmp_path / "repo"), "exposure")] == ["A", "C"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from lsst.daf.butler import Butler
 
 from butler_visits import IngestResult, ingest_raws
 from butler_visits.errors import IngestError
+from butler_visits.ingest.datasets import RawWriter
 from ingest_helpers import DESCRIPTION, science
 from simulated_raws import write_raws
 
@@ -101,3 +104,48 @@ def test_names_that_look_like_uris(butler: Butler, raws: Path, tmp_path: Path) -
     assert put(butler, raws).n_ingested == 2
     assert put(butler, *raws.iterdir()).n_skipped == 2
     assert {path.name for path in files(butler)} == {"c#1.fits", "d%20e.fits"}
+
+
+@pytest.mark.parametrize("transfer", ["copy", "move"])
+def test_others_write_while_files_are_copied(
+    butler: Butler, raws: Path, tmp_path: Path, transfer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(butler, tmp_path / "nothing", transfer="move", on_error="skip")
+    copied: list[Path] = []
+    copy = shutil.copy
+
+    def slow(source: str, target: str, **options: object) -> str:
+        # Somebody else, who does not wait.
+        with sqlite3.connect(tmp_path / "repo" / "gen3.sqlite3", timeout=0) as other:
+            other.execute("BEGIN IMMEDIATE")
+        copied.append(Path(target))
+        return copy(source, target, **options)
+
+    monkeypatch.setattr(RawWriter, "_mode", lambda self, path: "copy")
+    monkeypatch.setattr(shutil, "copy", slow)
+    assert put(butler, raws, transfer=transfer).n_ingested == 2
+    assert len(copied) == 2
+    assert len(files(butler)) == 2
+    # Nothing is left of what was on its way.
+    assert not list((tmp_path / "repo").glob(".*"))
+
+
+def test_copies_of_killed_processes(butler: Butler, raws: Path, tmp_path: Path) -> None:
+    """What is left of them is removed when nobody can be at it any more."""
+    old, new = tmp_path / "repo" / ".ingest-old", tmp_path / "repo" / ".ingest-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "1").write_text("half a file")
+    os.utime(old, (0, 0))
+    put(butler, raws, transfer="copy")
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_copies_that_are_refused(butler: Butler, raws: Path, tmp_path: Path) -> None:
+    """Files of datasets that are there already are not copied, and a second attempt copies what the first could not."""
+    put(butler, raws, transfer="copy")
+    before = {path: path.stat().st_mtime_ns for path in files(butler)}
+    assert put(butler, raws, transfer="copy").n_skipped == 2
+    assert {path: path.stat().st_mtime_ns for path in files(butler)} == before
+    assert not list((tmp_path / "repo").glob(".*"))

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from astro_metadata_translator import MetadataTranslator
-from lsst.daf.butler import Butler
+from astropy.table import Table
+from lsst.daf.butler import Butler, DataCoordinate
 from lsst.daf.butler.registry import ConflictingDefinitionError
-from lsst.pipe.base import Instrument
+from lsst.pipe.base import Instrument, ObservationDimensionPacker
 from lsst.utils import doImportType
 
-from butler_visits import DefineVisitsConfig, DefineVisitsTask, DefinitionError
+from butler_visits import DefineVisitsConfig, DefineVisitsTask, DefinitionError, ingest_table
 from butler_visits.errors import DescriptionError
 from butler_visits.ingest.translate import translate_file
 from butler_visits.instruments import described, import_instrument_class, known_instrument, last_detector
@@ -61,7 +62,9 @@ def test_registered_in_every_universe(tmp_path: Path, universe: int) -> None:
         register_instrument(butler, description)
     (instrument,) = records(butler, "instrument")
     assert instrument["name"] == "QuadCam"
-    assert instrument["exposure_max"] == instrument["visit_max"] == 10**15
+    # Its groups are named by night and block, and some by their time.
+    assert instrument["exposure_max"] == 10**15
+    assert instrument["visit_max"] > 20991231235959999
     assert [(one["id"], one["full_name"], one["purpose"]) for one in records(butler, "detector")] == [
         (0, "NW", "SCIENCE"),
         (1, "NE", "SCIENCE"),
@@ -127,6 +130,69 @@ def test_conflicts(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     register_instrument(butler, describe(**changes))
 
 
+GROUPINGS = {
+    "one-to-one": 10**15 - 1,
+    "one-to-one-and-by-counter": int(f"9{10**15 - 1}"),
+    "by-group-metadata": 20991231235959999,
+}
+"""By grouping the largest id of a visit."""
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS)
+@pytest.mark.parametrize("n_detectors", [1, 9, 205, 430])
+def test_limits_of_ids(tmp_path: Path, grouping: str, n_detectors: int) -> None:
+    """Visits have ids below `visit_max`, and packers, which multiply it with `detector_max`, have 63 bits."""
+    butler = make_repository(tmp_path / "repo")
+    detectors = [{"id": number, "name": str(number)} for number in range(n_detectors)]
+    properties = {**describe().stored_content()["properties"], "detector_num": "CCD"}
+    description = describe(detectors=detectors, grouping=grouping, properties=properties)
+    register_instrument(butler, description)
+    (instrument,) = records(butler, "instrument")
+    assert instrument["visit_max"] > GROUPINGS[grouping]
+    assert instrument["detector_max"] >= n_detectors
+    assert instrument["visit_max"] * instrument["detector_max"] < 2**63
+    # As pipelines do.
+    data_id = butler.registry.expandDataId(instrument="MyCam")
+    packer = ObservationDimensionPacker(data_id, is_exposure=False)
+    assert packer.maxBits <= 63
+    largest = DataCoordinate.standardize(
+        instrument="MyCam", visit=GROUPINGS[grouping], detector=n_detectors - 1, universe=butler.dimensions
+    )
+    assert packer.unpack(packer.pack(largest)) == largest
+
+
+def test_limits_of_undescribed_instruments(tmp_path: Path) -> None:
+    butler = make_repository(tmp_path / "repo")
+    table = Table({"exposure_id": [1], "mjd": [61131.9], "filter": ["g"]})
+    ingest_table(butler, table, "NewCam")
+    (instrument,) = records(butler, "instrument")
+    assert instrument["visit_max"] > max(GROUPINGS.values())
+    assert instrument["visit_max"] * instrument["detector_max"] < 2**63
+    assert instrument["detector_max"] >= 205
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS)
+@pytest.mark.parametrize(("given", "stored"), [({}, 10**15), ({"exposure_max": 10**9}, 10**9)])
+def test_registered_limits_are_kept(tmp_path: Path, grouping: str, given: dict[str, int], stored: int) -> None:
+    """What an older version has registered is no conflict, and stays."""
+    butler = make_repository(tmp_path / "repo")
+    record = instrument_record("MyCam", "butler_visits.instruments.described.MyCam")
+    register(butler, {**record, "visit_max": stored, "exposure_max": stored, "detector_max": 1000})
+    before = records(butler, "instrument")
+    for update in (False, True):
+        register_instrument(butler, describe(grouping=grouping, **given), update=update)
+        Instrument.from_string("MyCam", butler.registry).register(butler.registry, update=update)
+        assert records(butler, "instrument") == before
+
+
+def test_limits_that_cannot_be(tmp_path: Path) -> None:
+    butler = make_repository(tmp_path / "repo")
+    description = describe(grouping="by-group-metadata", detector_max=1000)
+    with pytest.raises(DescriptionError, match=r"below 21000000000000000 .* below 1000, into 63 bits, .* lower"):
+        register_instrument(butler, description)
+    assert not records(butler, "instrument")
+
+
 def test_names_that_old_repositories_do_not_take(tmp_path: Path) -> None:
     butler = make_repository(tmp_path / "repo", 0)
     with pytest.raises(DescriptionError, match=r"'MyVeryLongCamera17' .* has 18 characters; this repository takes 16"):
@@ -168,7 +234,7 @@ def test_class(tmp_path: Path, name: str) -> None:
 
 
 def test_names_that_are_no_instruments() -> None:
-    for name in ("__path__", "_private", "__wrapped__"):
+    for name in ("__path__", "_private", "__wrapped__", "", "3com", "é", "two words", "a.b", "x\n", "x" * 33):
         assert not hasattr(described, name)
 
 

@@ -41,6 +41,12 @@ def failure(header: dict[str, Any], **properties: Any) -> str:
     return str(error.value.__cause__)
 
 
+@pytest.mark.parametrize("meant", ["science", "Science", "SCIENCE"])
+def test_types_in_any_case(meant: str) -> None:
+    info = translate(HEADER, observation_type={"key": "IMAGETYP", "map": {"object": meant}})
+    assert (info.observation_type, info.observation_reason, info.can_see_sky) == (meant, "science", True)
+
+
 def test_single_ccd() -> None:
     info = translate(HILLCAM, read_description(EXAMPLES / "hillcam.yaml"))
     assert info.instrument == "HillCam"

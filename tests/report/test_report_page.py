@@ -129,6 +129,26 @@ def test_exposures_that_fail_alike(make_survey: Callable[..., Butler]) -> None:
     assert failed.reason.startswith("Exposure … has tracking_dec 95.0; expected -90 to 90 degrees.")
 
 
+@pytest.mark.parametrize("first", [0, 9])
+def test_ids_that_are_in_other_numbers(make_survey: Callable[..., Butler], first: int) -> None:
+    """What a message says of anything else but the exposures is left as it is, also where it has their digits."""
+    butler = make_survey()
+    given = [exposure(n, tracking_dec=95.0, id=first + n, obs_id=str(n)) for n in (0, 1)]
+    add_exposures(butler, given)
+    (failed,) = visits_page(butler, INSTRUMENT).undefined
+    assert failed.exposures == (first, first + 1)
+    assert failed.reason.startswith("Exposure … has tracking_dec 95.0; expected -90 to 90 degrees.")
+
+
+def test_nothing_in_common(make_survey: Callable[..., Butler]) -> None:
+    butler = make_survey()
+    ids = add_exposures(butler, [exposure(n, tracking_dec=90.0 + n) for n in (1, 2)])
+    failed = visits_page(butler, INSTRUMENT).undefined
+    assert sorted((one.exposures, one.reason.partition(";")[0]) for one in failed) == [
+        ((id_,), f"Exposure {id_} has tracking_dec {90.0 + n}") for n, id_ in enumerate(ids, 1)
+    ]
+
+
 def test_snaps_that_came_late(make_survey: Callable[..., Butler]) -> None:
     butler = make_survey()
     first, second = (exposure(n, seq_start=1, seq_end=2) for n in (1, 2))

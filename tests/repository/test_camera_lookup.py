@@ -283,3 +283,24 @@ def test_camera_file_that_is_gone(make_survey: Callable[..., Butler], golden: Pa
     Path(butler.getURI(ref).ospath).unlink()
     with pytest.raises(CameraFileError, match="is gone"):
         _names(butler, exposures)
+
+
+def test_reason_of_another_instrument(make_survey: Callable[..., Butler], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one instrument's class cannot give its camera is no reason why another has none."""
+    butler = make_survey()
+    exposures = _exposures(butler, 1)
+    (ref,) = butler.query_datasets("camera_geometry", "SimCam/calib/unbounded")
+    butler.pruneDatasets([ref], purge=True, unstore=True, disassociate=True)
+
+    def fail(self: Any) -> None:
+        raise ImportError("no afw")
+
+    monkeypatch.setattr(CameraInstrument, "getCamera", fail)
+    finder = CameraFinder(butler)
+    with pytest.raises(
+        CameraLookupError, match=r"CameraInstrument.getCamera\(\) needs what is not installed \(no afw\)"
+    ):
+        finder.find(exposures, CameraInstrument())
+    with pytest.raises(CameraLookupError) as error:
+        finder.find(exposures, fetch_instrument(butler, "SimCam"))
+    assert "getCamera" not in str(error.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["camera_from_afw"]
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,11 @@ def camera_from_afw(camera: Any, source: str) -> Camera:
 
 def _transform(transform: Any) -> Transform:
     """Wrap a ``TransformPoint2ToPoint2``, whose mapping takes points as columns, and try it."""
-    mapping = transform.getMapping()
-
-    def apply(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(mapping.applyForward(np.ascontiguousarray(points.T)), dtype=float).T
-
-    if (shape := apply(np.zeros((3, 2))).shape) != (3, 2):
+    applied = partial(_apply, transform.getMapping())
+    if (shape := applied(np.zeros((3, 2))).shape) != (3, 2):
         raise TypeError(f"applyForward takes three points to an array of shape {shape[::-1]}, not (2, 3)")
-    return apply
+    return applied
+
+
+def _apply(mapping: Any, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(mapping.applyForward(np.ascontiguousarray(points.T)), dtype=float).T

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["camera_from_mapping", "read_yaml_camera"]
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from ..errors import CameraFileError
 from ..geometry import ARCSEC
 from ..yaml_files import load_yaml
 from .model import Camera, Transform
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def read_yaml_camera(content: bytes | str, source: str) -> Camera:
@@ -70,12 +73,7 @@ def _pixels_to_focal_plane(ccd: Mapping[str, Any], what: str, source: str) -> Tr
     jacobian = rotation * pixel_size
     if np.linalg.det(jacobian) == 0:
         raise CameraFileError(f"{source}: {what} has no area on the focal plane; check pixelSize and its angles.")
-    origin = offset[:2]
-
-    def transform(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return origin + (pixels - reference) @ jacobian.T
-
-    return transform
+    return partial(_linear, offset[:2], jacobian, reference)
 
 
 def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transform:
@@ -95,25 +93,31 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
         if coefficients.ndim != 1 or len(coefficients) < 2 or coefficients[0] != 0:
             raise CameraFileError(f"{source}: coeffs of {what} must be numbers [0, c1, ...]: the centre is a point.")
         # radius / r = scale (c1 + c2 r + ...), which needs no division at the centre.
-        per_radius = np.polynomial.Polynomial(coefficients[1:] * plate_scale)
-
-        def radial(focal_plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            radius = np.hypot(focal_plane[:, 0], focal_plane[:, 1])
-            return mirror * focal_plane * per_radius(radius)[:, None]
-
-        return radial
+        return partial(_radial, mirror, np.polynomial.Polynomial(coefficients[1:] * plate_scale))
     if kind == "affine":
         linear = _numbers(field_angle, "linear", None, what, source)
         if linear.size != 4:
             raise CameraFileError(f"{source}: linear of {what} must be four numbers, row by row.")
         matrix = linear.reshape(2, 2)
         translation = _numbers(field_angle, "translation", (2,), what, source, default=(0.0, 0.0))
-
-        def affine(focal_plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return mirror * (focal_plane @ matrix.T + translation)
-
-        return affine
+        return partial(_affine, mirror, matrix, translation)
     raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {kind!r}.")
+
+
+# Functions of a module, so that a camera can be pickled.
+
+
+def _linear(origin: FloatArray, jacobian: FloatArray, reference: FloatArray, pixels: FloatArray) -> FloatArray:
+    return origin + (pixels - reference) @ jacobian.T
+
+
+def _radial(mirror: FloatArray, per_radius: np.polynomial.Polynomial, focal_plane: FloatArray) -> FloatArray:
+    radius = np.hypot(focal_plane[:, 0], focal_plane[:, 1])
+    return mirror * focal_plane * per_radius(radius)[:, None]
+
+
+def _affine(mirror: FloatArray, matrix: FloatArray, translation: FloatArray, focal_plane: FloatArray) -> FloatArray:
+    return mirror * (focal_plane @ matrix.T + translation)
 
 
 def _mapping(value: Any, what: str, source: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 from lsst.daf.butler import Butler, ButlerUserError, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OverrideError, VisitsError
 from ..lists import first_line
@@ -36,7 +36,7 @@ def expression_errors(where: str) -> Iterator[None]:
     """Turn what is wrong with an expression into click's error."""
     try:
         yield
-    except (InvalidQueryError, OverflowError, DataError) as error:
+    except InvalidQueryError as error:
         raise click.BadParameter(f"{where!r} is no valid expression: {error}", param_hint="--where") from error
 
 

@@ -9,7 +9,15 @@ import click
 from lsst.daf.butler.cli.opt import options_file_option
 
 from .errors import errors_as_messages
-from .options import VisitsCommand, define_visits_option, ingest_on_error_option, new_repo_argument, set_log_level
+from .options import (
+    VisitsCommand,
+    define_visits_option,
+    ingest_dry_run_option,
+    ingest_on_error_option,
+    new_repo_argument,
+    set_log_level,
+    update_records_option,
+)
 
 
 @click.command(short_help="Put raw files into a data repository.", cls=VisitsCommand)
@@ -42,6 +50,8 @@ from .options import VisitsCommand, define_visits_option, ingest_on_error_option
     help="Files whose headers are read at the same time.",
 )
 @ingest_on_error_option
+@update_records_option
+@ingest_dry_run_option
 @define_visits_option
 @options_file_option()
 def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define_visits: bool, **options: Any) -> None:
@@ -51,10 +61,10 @@ def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define
     .fts, or in one of these with .fz, .gz or .bz2 behind it. Only headers are read. What is there already is left
     alone, so running it twice is safe.
     """
-    from ..ingest.choice import read_if_description
-    from ..ingest.files import as_resource, find_raw_files
-    from ..ingest.raws import ingest_raws
-    from .ingested import finish, open_or_create
+    from ..ingest.choice import check_new_instrument, read_if_description
+    from ..ingest.files import as_resource
+    from ..ingest.raws import ingest_raws, list_raw_files
+    from .ingested import create, finish, open_if_there
 
     set_log_level()
     for location in locations:
@@ -62,11 +72,13 @@ def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define
         if path.isLocal and not os.path.lexists(path.ospath):
             raise click.BadParameter(f"there is no file or folder {location}.", param_hint="LOCATIONS")
     with errors_as_messages(repo):
-        # What is wrong with these is found before a repository is created.
-        files, errors = find_raw_files(locations, may_be_empty=options["transfer"] == "move")
-        if errors and not files:
-            raise errors[0]
         instrument_or_description = read_if_description(instrument)
-        butler = open_or_create(repo)
-        result = ingest_raws(butler, locations, instrument=instrument_or_description, **options)
-        finish(butler, result, "file", define_visits, options["on_error"])
+        butler = open_if_there(repo, define_visits, options)
+        found = list_raw_files(locations, butler, options["transfer"])
+        if found.errors and (not found.files or options["on_error"] == "raise"):
+            raise found.errors[0]
+        if butler is None:
+            check_new_instrument(instrument_or_description)
+            butler = create(repo)
+        result = ingest_raws(butler, found, instrument=instrument_or_description, **options)
+        finish(butler, result, "file", define_visits, options)

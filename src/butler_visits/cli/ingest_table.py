@@ -10,7 +10,15 @@ from lsst.daf.butler.cli.opt import options_file_option
 from lsst.daf.butler.cli.utils import split_kv
 
 from .errors import errors_as_messages
-from .options import VisitsCommand, define_visits_option, ingest_on_error_option, new_repo_argument, set_log_level
+from .options import (
+    VisitsCommand,
+    define_visits_option,
+    ingest_dry_run_option,
+    ingest_on_error_option,
+    new_repo_argument,
+    set_log_level,
+    update_records_option,
+)
 
 
 @click.command(short_help="Put the exposures of a table into a data repository.", cls=VisitsCommand)
@@ -39,6 +47,8 @@ from .options import VisitsCommand, define_visits_option, ingest_on_error_option
     help="Scale of the times, unless their column has its own. By default it is the table's TIMESYS, or UTC.",
 )
 @ingest_on_error_option
+@update_records_option
+@ingest_dry_run_option
 @define_visits_option
 @options_file_option()
 def ingest_table(
@@ -59,17 +69,21 @@ def ingest_table(
     a unit are degrees, durations seconds, and times (modified) Julian dates or texts such as 2026-04-01T23:15:00.
     """
     from ..ingest import ingest_table as ingest_rows
-    from ..ingest.choice import read_if_description
+    from ..ingest.choice import check_new_instrument, read_if_description
+    from ..ingest.table import understand_table
     from ..ingest.table_files import read_table
-    from .ingested import finish, open_or_create
+    from .ingested import create, finish, open_if_there
 
     set_log_level()
     with errors_as_messages(repo):
-        # Whatever can be wrong with them is found before a repository is created.
         content = read_table(table)
         instrument_or_description = read_if_description(instrument) or instrument
-        butler = open_or_create(repo)
+        butler = open_if_there(repo, define_visits, options)
+        if butler is None:
+            understand_table(table, content, names, constants, options["time_scale"])
+            check_new_instrument(instrument_or_description, any_name=True)
+            butler = create(repo)
         result = ingest_rows(
             butler, content, instrument_or_description, label=table, names=names, constants=constants, **options
         )
-        finish(butler, result, "row", define_visits, options["on_error"])
+        finish(butler, result, "row", define_visits, options)

@@ -12,6 +12,7 @@ __all__ = [
     "config_option",
     "define_visits_option",
     "dry_run_option",
+    "ingest_dry_run_option",
     "ingest_on_error_option",
     "instrument_argument",
     "new_repo_argument",
@@ -19,6 +20,7 @@ __all__ = [
     "plan_option",
     "repo_argument",
     "set_log_level",
+    "update_records_option",
     "visits_where_option",
 ]
 
@@ -80,6 +82,15 @@ plan_option = click.option(
 )
 define_visits_option = click.option(
     "--define-visits", is_flag=True, help="Define the visits of these exposures too, incrementally."
+)
+update_records_option = click.option(
+    "--update-records/--no-update-records",
+    default=False,
+    help="Replace exposures that are stored otherwise, instead of failing; with --define-visits also their visits, and "
+    "those of the groups that they were in before.",
+)
+ingest_dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print what would be done, field by field of what is replaced, and write nothing."
 )
 
 

@@ -16,7 +16,7 @@ from lsst.pipe.base import Instrument
 
 from .. import repository
 from ..errors import DefinitionError
-from ..lists import FAILURES, batches, isolate, reason_of
+from ..lists import FAILURES, batches, isolate
 from .groups import GroupExposuresTask
 from .pointings import is_on_sky, saw_sky
 from .regions import ComputeVisitRegionsTask
@@ -84,7 +84,7 @@ class Selector:
         exposures = self._on_sky(exposures, options, selection)
         if options.skip_errors and exposures:
             exposures, failed = isolate(self._groupable, exposures)
-            selection.failures += [Failure((exposure.id,), reason_of(error)) for exposure, error in failed]
+            selection.failures += [Failure.of((exposure.id,), error) for exposure, error in failed]
         if options.incremental:
             exposures += self._missing(exposures, options.collections)
         if exposures:
@@ -133,10 +133,13 @@ class Selector:
             selection.off_sky_types = dict(Counter(types))
             return on_sky
         failures = [
-            Failure(
+            Failure.of(
                 (exposure.id,),
-                f"Exposure {exposure.id}, of observation type {exposure.observation_type!r}, is not on the sky, "
-                "and ignoreNonScienceExposures is false; leave it out or change the config.",
+                DefinitionError.of_exposure(
+                    exposure.id,
+                    f", of observation type {exposure.observation_type!r}, is not on the sky, and "
+                    "ignoreNonScienceExposures is false; leave it out or change the config.",
+                ),
             )
             for exposure in off_sky
         ]
@@ -191,7 +194,7 @@ class Selector:
             visits, failed = isolate(
                 lambda some: list(self._grouping.group([e for group in some for e in group], instrument)), groups
             )
-            failures += [Failure(tuple(e.id for e in group), reason_of(error)) for group, error in failed]
+            failures += [Failure.of((e.id for e in group), error) for group, error in failed]
         by_id: dict[int, list[VisitDefinitionData]] = defaultdict(list)
         for visit in visits:
             # Nothing may depend on the order in which exposures arrived.
@@ -282,7 +285,10 @@ def _expand(
     for instrument in instruments:
         ids = {exposure for _, exposure in wanted - records.keys()}
         found = repository.fetch_exposures(butler, instrument, ids)
-        failures = [Failure((id_,), f"{instrument} has no exposure {id_}.") for id_ in sorted(ids - found.keys())]
+        failures = [
+            Failure((id_,), f"{instrument} has no exposure {id_}.", f"{instrument} has no exposure ….")
+            for id_ in sorted(ids - found.keys())
+        ]
         records.update(((instrument, exposure), record) for exposure, record in found.items())
     return [records[key] for key in sorted(records)], failures
 

@@ -53,7 +53,9 @@ def has_pointing(exposure: DimensionRecord) -> bool:
 def saw_sky(exposure: DimensionRecord) -> bool:
     """Tell whether an exposure is known to have seen the sky, wherever it looked."""
     can_see_sky = getattr(exposure, "can_see_sky", None)
-    return bool(exposure.observation_type == "science" if can_see_sky is None else can_see_sky)
+    if can_see_sky is None:
+        return (exposure.observation_type or "").casefold() == "science"
+    return bool(can_see_sky)
 
 
 def record_pointings(exposures: Sequence[DimensionRecord]) -> Pointings:
@@ -63,11 +65,11 @@ def record_pointings(exposures: Sequence[DimensionRecord]) -> Pointings:
     """
     for exposure in exposures:
         if not is_on_sky(exposure):
-            raise DefinitionError(f"Exposure {exposure.id} is not on the sky; it has no pointing.")
+            raise DefinitionError.of_exposure(exposure.id, " is not on the sky; it has no pointing.")
         if abs(exposure.tracking_dec) > 90:
-            raise DefinitionError(
-                f"Exposure {exposure.id} has tracking_dec {exposure.tracking_dec}; expected -90 to 90 degrees. "
-                "Correct its exposure record."
+            raise DefinitionError.of_exposure(
+                exposure.id,
+                f" has tracking_dec {exposure.tracking_dec}; expected -90 to 90 degrees. Correct its exposure record.",
             )
     degrees = np.array([_values(exposure) for exposure in exposures], dtype=float).reshape(-1, 3)
     return Pointings(*np.deg2rad(degrees).T)

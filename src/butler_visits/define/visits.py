@@ -19,13 +19,14 @@ __all__ = [
 import dataclasses
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from lsst.daf.butler import DimensionRecord, Timespan
 from lsst.sphgeom import ConvexPolygon, Region
 
 from ..geometry import decode_polygon
-from ..lists import listed
+from ..lists import listed, reason_of
 
 
 class VisitSystem(enum.Enum):
@@ -133,6 +134,11 @@ class VisitRegions:
         self._detectors = detectors
         self._exact_region = exact_region
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # How they are made cannot be taken along in general, but they can.
+        regions = self.detectors()
+        return type(self), (self.region, tuple(regions), partial(dict, regions))
+
     def detectors(self) -> dict[int, Region]:
         """Return the detectors' regions, to the bit.
 
@@ -212,6 +218,14 @@ class Failure:
     """Their ids."""
 
     reason: str
+
+    common: str = ""
+    """The reason without what it says of these exposures only, if others can have the same."""
+
+    @classmethod
+    def of(cls, exposures: Iterable[int], error: BaseException) -> Self:
+        """Make the failure of exposures that an error is about."""
+        return cls(tuple(exposures), reason_of(error), getattr(error, "common", ""))
 
     def __str__(self) -> str:
         which = "Exposure" if len(self.exposures) == 1 else "Exposures"

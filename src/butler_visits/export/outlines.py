@@ -64,7 +64,7 @@ def read_outlines(butler: Butler, instrument: str, where: str = "", *, detectors
 
     Raises
     ------
-    lsst.daf.butler.InvalidQueryError, OverflowError
+    lsst.daf.butler.InvalidQueryError
         If the expression is wrong.
     """
     visits = read_visits(butler, instrument, where)

@@ -24,6 +24,7 @@ from lsst.sphgeom import ConvexPolygon, Region
 from ..errors import VisitsError
 from ..geometry import FloatArray, decode_polygon
 from ..raws.headers import THREADS
+from ..repository.reading import expression
 from ..yaml_files import load_yaml
 
 _LISTED = 10
@@ -143,7 +144,7 @@ def find_geometries(
         If the dataset type is not registered, or not one of datasets that each belong to a visit.
     lsst.daf.butler.MissingCollectionError
         If a collection is not there.
-    lsst.daf.butler.InvalidQueryError, OverflowError
+    lsst.daf.butler.InvalidQueryError
         If the expression is wrong.
     """
     try:
@@ -159,7 +160,7 @@ def find_geometries(
             f"Dataset type {dataset_type!r} is one{kind} with dimensions {', '.join(found.dimensions.required)}; "
             "expected a dataset for each instrument and visit, and no calibrations."
         )
-    with butler.query() as query:
+    with expression(where), butler.query() as query:
         datasets = query.datasets(found, collections, find_first=True).where(where, instrument=instrument)
         return sorted(datasets, key=lambda dataset: int(dataset.dataId["visit"]))
 

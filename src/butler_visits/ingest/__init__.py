@@ -1,7 +1,7 @@
 """Raw headers and tables to exposure records and datasets."""
 
 from .raws import ingest_raws
-from .result import IngestFailure, IngestResult
+from .result import Correction, IngestFailure, IngestResult
 from .table import ingest_table
 
-__all__ = ["IngestFailure", "IngestResult", "ingest_raws", "ingest_table"]
+__all__ = ["Correction", "IngestFailure", "IngestResult", "ingest_raws", "ingest_table"]

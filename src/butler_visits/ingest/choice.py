@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-__all__ = ["InstrumentChoice", "band_of", "choose_instrument", "read_if_description"]
+__all__ = [
+    "GivenInstrument",
+    "InstrumentChoice",
+    "band_of",
+    "check_new_instrument",
+    "choose_instrument",
+    "read_if_description",
+]
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from astro_metadata_translator import MetadataTranslator
 from lsst.daf.butler import Butler
+from lsst.resources import ResourcePathExpression
 
 from ..define.groups import check_grouping
 from ..errors import IngestError, VisitsError
 from ..instruments import known_instrument
 from ..instruments.described import class_name, instrument_record
-from ..instruments.description import InstrumentDescription, read_description
+from ..instruments.description import LONGEST_NAME, InstrumentDescription, is_instrument_name, read_description
 from ..instruments.translator import make_translator
 from ..repository import fetch_instruments, resolve_instrument
 from ..repository.instruments import register_instrument, stored_description
 from .records import guess_band
 
-_LONGEST_NAME = 28
-"""Characters that leave room for the module before them in the name of the class, of which a repository takes 64."""
+GivenInstrument = ResourcePathExpression | InstrumentDescription
+"""A name, a description, or the path of one: a text that ends as one of a YAML file does, or any other kind of path."""
+
+_ANY_GROUPING = ""
+"""Nobody says yet how exposures of an instrument without a description are grouped."""
 
 _DESCRIPTION_SUFFIXES = (".yaml", ".yml")
 
@@ -38,6 +48,9 @@ class InstrumentChoice:
     translator: type[MetadataTranslator] | None = None
     """The translator of its headers, if it has a description."""
 
+    described: tuple[type[MetadataTranslator], ...] = ()
+    """The translators of all instruments that the repository has a description of, if none was named."""
+
     @property
     def description(self) -> InstrumentDescription | None:
         """Its description, if it has one."""
@@ -47,70 +60,80 @@ class InstrumentChoice:
         """Return the fields of the record of the instrument that was named, if it is not registered yet."""
         name = str(self.name)
         translator = self.translator or MetadataTranslator.translators.get(name)
-        return instrument_record(
-            name, class_name(name) if translator is None else known_instrument(translator).class_name
-        )
+        cls = class_name(name) if translator is None else known_instrument(translator).class_name
+        return instrument_record(name, cls, grouping=_ANY_GROUPING)
 
     def accept(self, uri: str, translator: type[MetadataTranslator]) -> Mapping[str, Any]:
         """Return the fields of the record of a file's instrument; `IngestError` if it is not the one that was named."""
         known = known_instrument(translator)
         if self.name not in (None, known.name):
             raise IngestError(f"{uri}: the file is of {known.name}, and not of {self.name}; leave it out.")
-        return instrument_record(known.name, known.class_name)
+        return instrument_record(known.name, known.class_name, grouping=_ANY_GROUPING)
 
 
 def choose_instrument(
-    butler: Butler, instrument: str | InstrumentDescription | None, *, any_name: bool = False
+    butler: Butler, instrument: GivenInstrument | None, *, any_name: bool = False, register: bool = True
 ) -> InstrumentChoice:
     """Find the instrument that a user names, and register it if it has a description that is given.
 
-    Raises `IngestError` if nobody knows it, `DescriptionError` if the description makes no sense, and
+    ``register``: false if nothing may be written. Raises `IngestError` if nobody knows it, `DescriptionError` if the
+    description makes no sense, and
     `lsst.daf.butler.registry.ConflictingDefinitionError` if the instrument is registered otherwise than it is
     described.
     """
     instrument = read_if_description(instrument)
     if instrument is None:
-        # The descriptions that the repository has make their translators known.
-        for name in fetch_instruments(butler):
-            if (description := stored_description(butler, name)) is not None:
-                make_translator(description)
-        return InstrumentChoice()
+        descriptions = filter(None, (stored_description(butler, name) for name in fetch_instruments(butler)))
+        return InstrumentChoice(described=tuple(map(make_translator, descriptions)))
     if isinstance(instrument, InstrumentDescription):
         check_grouping(instrument.grouping, f"The description of {instrument.name}")
-        register_instrument(butler, instrument)
+        if register:
+            register_instrument(butler, instrument)
         return InstrumentChoice(instrument.name, make_translator(instrument))
     try:
         name = resolve_instrument(butler, instrument)
     except VisitsError as error:
-        if instrument in MetadataTranslator.translators:
-            return InstrumentChoice(instrument)
-        if any_name:
-            return InstrumentChoice(_check_name(instrument))
-        raise IngestError(
-            f"{error} Name one of these, one whose headers astro_metadata_translator knows "
-            f"({', '.join(sorted(MetadataTranslator.translators))}), or a YAML file that describes the instrument."
-        ) from error
+        check_new_instrument(instrument, any_name=any_name, reason=str(error))
+        return InstrumentChoice(instrument)
     description = stored_description(butler, name)
     return InstrumentChoice(name, None if description is None else make_translator(description))
 
 
-def read_if_description(instrument: str | InstrumentDescription | None) -> str | InstrumentDescription | None:
-    """Read a description, if a file is given."""
-    if isinstance(instrument, str) and instrument.lower().endswith(_DESCRIPTION_SUFFIXES):
-        description = read_description(instrument)
-        check_grouping(description.grouping, instrument)
-        return description
-    return instrument
+def read_if_description(instrument: GivenInstrument | None) -> str | InstrumentDescription | None:
+    """Read a description, if a file is given.
+
+    Raises `DescriptionError` if the file makes no sense.
+    """
+    if instrument is None or isinstance(instrument, InstrumentDescription):
+        return instrument
+    if isinstance(instrument, str) and not instrument.lower().endswith(_DESCRIPTION_SUFFIXES):
+        return instrument
+    description = read_description(instrument)
+    check_grouping(description.grouping, str(instrument))
+    return description
 
 
-def _check_name(name: str) -> str:
-    """Refuse a name that no class can have: others find the instrument's by it."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name) or len(name) > _LONGEST_NAME:
+def check_new_instrument(
+    instrument: str | InstrumentDescription | None, *, any_name: bool = False, reason: str = ""
+) -> None:
+    """Refuse an instrument that is not registered and cannot be.
+
+    ``reason``: how it is known that it is not registered; by default because the repository is new. Raises
+    `IngestError`.
+    """
+    if not isinstance(instrument, str) or instrument in MetadataTranslator.translators:
+        return
+    if not any_name:
         raise IngestError(
-            f"{name!r} is no name for a new instrument; expected a letter, then letters, digits, - and _, "
-            f"{_LONGEST_NAME} characters at most."
+            f"{reason or f'The repository is new, and has no instrument {instrument!r}.'} Name a registered one, one "
+            "whose headers astro_metadata_translator knows "
+            f"({', '.join(sorted(MetadataTranslator.translators))}), or a YAML file that describes the instrument."
         )
-    return name
+    if not is_instrument_name(instrument):
+        raise IngestError(
+            f"{instrument!r} is no name for a new instrument; expected a letter, then letters, digits, - and _, "
+            f"{LONGEST_NAME} characters at most."
+        )
 
 
 def band_of(translator: type[MetadataTranslator] | None, physical_filter: str) -> str:

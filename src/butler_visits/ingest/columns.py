@@ -152,7 +152,7 @@ def flag(column: Column, rows: range) -> list[bool | IngestError | None]:
     """Return logical values."""
 
     def convert(value: Any) -> bool:
-        word = str(int(value)) if isinstance(value, (bool, int, float)) else value.strip().casefold()
+        word = value.strip().casefold() if isinstance(value, str) else {0: "0", 1: "1"}.get(value)
         if word not in _TRUE | _FALSE:
             raise ValueError
         return word in _TRUE

@@ -9,6 +9,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from lsst.daf.butler import (
     DatasetRef,
     DatasetType,
     FileDataset,
+    MissingCollectionError,
     MissingDatasetTypeError,
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
@@ -34,7 +36,7 @@ from ..repository import StaleError, datastore_roots, fetch_instruments, lock_ex
 from ..repository.raws import DATASET_TYPE
 from .insert import ExposurePlan, insert_exposures
 from .records import ExposureValues
-from .transfer import gone_error, ingest_files
+from .transfer import StagedFiles, gone_error, ingest_files
 from .translate import DetectorValues
 
 _LOG = logging.getLogger(__name__)
@@ -64,9 +66,19 @@ class Raw:
 class RawWriter:
     """Writes the raws of one instrument."""
 
-    def __init__(self, butler: Butler, instrument: Mapping[str, Any], transfer: TransferMode, run: str | None) -> None:
+    def __init__(
+        self,
+        butler: Butler,
+        instrument: Mapping[str, Any],
+        transfer: TransferMode,
+        run: str | None,
+        *,
+        dry_run: bool = False,
+    ) -> None:
         self._butler = butler
+        self._dry_run = dry_run
         self._transfer = transfer
+        self._roots = datastore_roots(butler)
         self.instrument = instrument
         self._name = instrument["name"]
         record = fetch_instruments(butler).get(self._name)
@@ -75,19 +87,25 @@ class RawWriter:
             record = element.RecordClass(**{k: v for k, v in instrument.items() if k in element.schema.names})
         self._run = run or load_instrument(record).makeDefaultRawIngestRunName()
         # Neither can be done within a transaction.
-        self._dataset_type = _register_dataset_type(butler)
-        register_run(butler, self._run)
+        self._dataset_type = _register_dataset_type(butler, dry_run=dry_run)
+        if not dry_run:
+            register_run(butler, self._run)
+        elif not self._has_run():
+            return
         if (kind := butler.collections.get_info(self._run).type) is not CollectionType.RUN:
             raise IngestError(f"Collection {self._run} is a {kind.name} collection; raws go into a RUN collection.")
-        self._roots = datastore_roots(butler)
 
-    def write(self, plan: ExposurePlan, files: Sequence[Raw]) -> list[int]:
+    def write(self, plan: ExposurePlan, files: Sequence[Raw], staged: StagedFiles) -> list[int]:
         """Write exposures and their raws in one transaction: all of them, or none. Returns each file's new datasets.
 
         Raises `sqlalchemy.exc.IntegrityError` or `StaleError` if another process has written some of it, or the
         database refuses it, and `IngestError` if a detector has the name of another one, or a file is gone.
         """
         butler = self._butler
+        if self._dry_run:
+            present = self._present(files)
+            return [sum((file.exposure.id, one.id) not in present for one in file.detectors) for file in files]
+        self._stage(files, staged)
         datasets: dict[str, list[FileDataset]] = defaultdict(list)
         written: list[int] = []
         with butler.transaction():
@@ -107,12 +125,20 @@ class RawWriter:
                 self._check_movable([file for file, n_new in zip(files, written, strict=True) if n_new])
             try:
                 for mode, some in datasets.items():
-                    ingest_files(butler, some, mode)
+                    ingest_files(butler, some, mode, staged)
             except ConflictingDefinitionError as error:
                 raise StaleError(str(error)) from error
         if self._transfer == "move":
             self._remove_moved([ResourcePath(dataset.path) for some in datasets.values() for dataset in some])
         return written
+
+    def _stage(self, files: Sequence[Raw], staged: StagedFiles) -> None:
+        """Copy what is to be copied, before the transaction keeps others from writing."""
+        present = self._present(files)
+        for file in files:
+            path = ResourcePath(file.uri)
+            if any((file.exposure.id, one.id) not in present for one in file.detectors) and self._mode(path) == "copy":
+                staged.add(path)
 
     def _check_movable(self, files: Sequence[Raw]) -> None:
         """Refuse to move files that datasets would then lack."""
@@ -132,12 +158,20 @@ class RawWriter:
     def _present(self, files: Iterable[Raw]) -> dict[Key, DatasetRef]:
         """Find the datasets that are there already, with one query."""
         present: dict[Key, DatasetRef] = {}
+        if self._dry_run and not self._has_run():
+            return present
         for batch in id_batches(file.exposure.id for file in files):
             with self._butler.query() as query:
                 where = query.expression_factory.exposure.in_iterable(batch)
-                for ref in query.datasets(self._dataset_type, self._run).where(where, instrument=self._name):
-                    present[int(ref.dataId["exposure"]), int(ref.dataId["detector"])] = ref
+                with suppress(MissingDatasetTypeError):
+                    for ref in query.datasets(self._dataset_type, self._run).where(where, instrument=self._name):
+                        present[int(ref.dataId["exposure"]), int(ref.dataId["detector"])] = ref
         return present
+
+    def _has_run(self) -> bool:
+        with suppress(MissingCollectionError):
+            return bool(self._butler.collections.get_info(self._run))
+        return False
 
     def elsewhere(self, files: Sequence[Raw]) -> dict[Raw, ResourcePath]:
         """Find files whose datasets are there already, and are another file's."""
@@ -168,6 +202,8 @@ class RawWriter:
 
     def _remove_moved(self, files: Sequence[ResourcePath]) -> None:
         """Remove files whose content is in the repository now, if no dataset is left without its file."""
+        if self._dry_run:
+            return
         for file in files:
             if self._is_inside(file):
                 continue
@@ -222,12 +258,13 @@ class RawWriter:
         return "hardlink" if same else "copy"
 
 
-def _register_dataset_type(butler: Butler) -> DatasetType:
+def _register_dataset_type(butler: Butler, *, dry_run: bool) -> DatasetType:
     try:
         dataset_type = butler.get_dataset_type(DATASET_TYPE)
     except MissingDatasetTypeError:
         dataset_type = DatasetType(DATASET_TYPE, _DIMENSIONS, _STORAGE_CLASS, universe=butler.dimensions)
-        butler.registry.registerDatasetType(dataset_type)
+        if not dry_run:
+            butler.registry.registerDatasetType(dataset_type)
     if set(dataset_type.dimensions.required) != set(_DIMENSIONS):
         raise IngestError(
             f"Dataset type {DATASET_TYPE} has the dimensions {', '.join(dataset_type.dimensions.required)} in this "

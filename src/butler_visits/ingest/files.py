@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["SUFFIXES", "as_resource", "find_raw_files"]
+__all__ = ["SUFFIXES", "FoundFiles", "as_resource", "find_raw_files"]
 
 import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from lsst.resources import ResourcePath, ResourcePathExpression
 
@@ -18,9 +19,16 @@ SUFFIXES = tuple(suffix + compressed for suffix in (".fits", ".fit", ".fts") for
 """Endings of the files that are taken from a folder, in any case."""
 
 
+class FoundFiles(NamedTuple):
+    """The files that a user means, and what is wrong with the places that were given."""
+
+    files: list[str]
+    errors: list[IngestError]
+
+
 def find_raw_files(
     places: Iterable[ResourcePathExpression], *, repository: Collection[ResourcePath] = (), may_be_empty: bool = False
-) -> tuple[list[str], list[IngestError]]:
+) -> FoundFiles:
     """List files, and the FITS files in folders."""
     files: dict[str, None] = {}
     errors: list[IngestError] = []
@@ -46,7 +54,7 @@ def find_raw_files(
                     f"{', '.join(SUFFIXES[::4])}, or in one of these with {', '.join(_COMPRESSED)} behind it."
                 )
             )
-    return list(files), errors
+    return FoundFiles(list(files), errors)
 
 
 def as_resource(place: ResourcePathExpression) -> ResourcePath:

@@ -16,13 +16,17 @@ from ..errors import IngestError
 from ..lists import id_batches
 from ..repository import (
     GaveUpError,
+    StaleError,
     fetch_detector_names,
     fetch_exposures,
     fetch_instruments,
+    lock_exposures,
     try_again,
     until_written,
 )
+from .corrections import with_stored
 from .records import ExposureValues, compare_exposures, exposure_record
+from .result import Correction
 from .translate import DetectorValues
 
 _R = TypeVar("_R")
@@ -44,80 +48,110 @@ class ExposurePlan:
     known: list[ExposureValues] = field(default_factory=list)
     """What is given of exposures that are stored, or were given before, and equal."""
 
+    changed: list[tuple[ExposureValues, Correction]] = field(default_factory=list)
+    """The exposures whose stored records are to be replaced, each once."""
+
     failures: list[tuple[ExposureValues, Exception]] = field(default_factory=list)
     """What is given of exposures that are stored otherwise, or that cannot be stored."""
 
 
-def check_arguments(butler: Butler, on_error: str) -> None:
+def check_arguments(butler: Butler, on_error: str, *, dry_run: bool) -> None:
     """Refuse what no ingest can do."""
-    if not butler.isWriteable():
+    if not (dry_run or butler.isWriteable()):
         raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
 
 
-def plan_exposures(butler: Butler, instrument: Mapping[str, Any], exposures: Iterable[ExposureValues]) -> ExposurePlan:
-    """Compare exposures with what is stored, and with each other; reads only."""
+def plan_exposures(
+    butler: Butler,
+    instrument: Mapping[str, Any],
+    exposures: Iterable[ExposureValues],
+    update: Callable[[int], str | None] | None = None,
+) -> ExposurePlan:
+    """Compare exposures with what is stored, and with each other; reads only.
+
+    ``update``: exposures that are stored otherwise are to be replaced, but for those that it knows: which it was given
+    before, and from where.
+    """
     name = instrument["name"]
     given = sorted(exposures, key=lambda one: one.id)
     records = fetch_exposures(butler, name, {one.id for one in given}) if name in fetch_instruments(butler) else {}
     plan = ExposurePlan(instrument, records)
-    first: dict[int, ExposureValues] = {}
-    names = _exposures_by_name(butler, name, {one.fields["obs_id"] for one in given if one.id not in records})
+    first: dict[int, str] = {}
+    # Also of those that are stored, because they may get another name.
+    new = given if update is not None else [one for one in given if one.id not in records]
+    names = _exposures_by_name(butler, name, {one.fields["obs_id"] for one in new})
     bands: dict[str, ExposureValues] = {}
     for one in given:
         other_band = bands.setdefault(one.fields["physical_filter"], one)
         if one.band != other_band.band:
             plan.failures.append((one, _band_error(one, other_band)))
             continue
+        other = plan.records.get(one.id)
         try:
-            record = exposure_record(one, name, butler.dimensions)
+            whole = one if other is None else with_stored(one, other)
+            record = exposure_record(whole, name, butler.dimensions)
         except IngestError as error:
             plan.failures.append((one, error))
             continue
-        other = plan.records.get(one.id)
-        if other is None and names.setdefault(record.obs_id, one.id) != one.id:
-            plan.failures.append((one, _name_error(one, name, names[record.obs_id])))
-        elif other is None:
-            plan.records[one.id] = record
-            plan.new.append(one)
-            first[one.id] = one
-        elif differences := compare_exposures(other, record):
-            plan.failures.append((one, conflict_error(one, name, differences, first.get(one.id))))
-        else:
+        differences = [] if other is None else compare_exposures(other, record)
+        before = first.get(one.id) or (update(one.id) if update is not None else None)
+        if other is not None and not differences:
             plan.known.append(one)
+            if update is not None:
+                first.setdefault(one.id, one.source)
+        elif other is not None and (update is None or before is not None):
+            plan.failures.append((one, conflict_error(one, name, differences, before)))
+        elif names.setdefault(record.obs_id, one.id) != one.id:
+            plan.failures.append((one, _name_error(one, name, names[record.obs_id])))
+        else:
+            plan.records[one.id] = record
+            first[one.id] = one.source
+            if other is None:
+                plan.new.append(one)
+            else:
+                plan.changed.append((whole, Correction(one.source, other, record, tuple(differences))))
     return plan
 
 
 def conflict_error(
-    exposure: ExposureValues, instrument: str, differences: Sequence[Difference], first: ExposureValues | None
+    exposure: ExposureValues, instrument: str, differences: Sequence[Difference], first: str | None
 ) -> ConflictingDefinitionError:
     """Say which fields of an exposure are in conflict."""
     which = f"{exposure.source}: exposure {exposure.id} ({exposure.fields['obs_id']}) of {instrument}"
     if first is not None:
         fields = "; ".join(f"{one.field} is {one.stored} there and {one.computed} here" for one in differences)
-        return ConflictingDefinitionError(f"{which} differs from {first.source}: {fields}. Correct one of them.")
+        return ConflictingDefinitionError(f"{which} differs from {first}: {fields}. Correct one of them.")
     fields = "; ".join(map(str, differences))
     return ConflictingDefinitionError(
-        f"{which} is in conflict with what the repository has: {fields}. Correct it, or leave it out."
+        f"{which} is in conflict with what the repository has: {fields}. Correct it, leave it out, or replace what is "
+        "stored with --update-records (in Python update_records=True)."
     )
 
 
 def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[DetectorValues] = ()) -> None:
-    """Write the new exposures, and before them what they need; to be called in a transaction.
+    """Write new and changed exposures, and before them what they need; to be called in a transaction.
 
     Everybody writes the kinds of rows in one order, and each kind in the order of its keys, so that two writers cannot
-    wait for each other. Raises `sqlalchemy.exc.IntegrityError` if another process was first or the database refuses an
-    exposure, and `IngestError` if a detector has the name of another one.
+    wait for each other. Raises `sqlalchemy.exc.IntegrityError` or `StaleError` if another process was first, or the
+    database refuses an exposure, and `IngestError` if a detector has the name of another one.
     """
     name = plan.instrument["name"]
+    corrections = [correction for _, correction in plan.changed]
+    if corrections:
+        lock_exposures(butler, name, plan.records)
+        stored = fetch_exposures(butler, name, [one.record.id for one in corrections])
+        if any(stored.get(one.record.id) != one.stored for one in corrections):
+            raise StaleError("Another process has changed exposures that were to be replaced.")
     universe = butler.dimensions
     if name not in fetch_instruments(butler):
         fields = {key: value for key, value in plan.instrument.items() if key in universe["instrument"].schema.names}
         butler.registry.insertDimensionData("instrument", fields, skip_existing=True)
     with butler.query() as query:
         filters = {record.name for record in query.dimension_records("physical_filter").where(instrument=name)}
-    bands = {one.fields["physical_filter"]: one.band for one in plan.new}
+    written = [*plan.new, *(values for values, _ in plan.changed)]
+    bands = {one.fields["physical_filter"]: one.band for one in written}
     rows = {
         "physical_filter": [
             {"instrument": name, "name": physical_filter, "band": band}
@@ -127,12 +161,12 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
         "detector": list(_new_detectors(butler, name, detectors)),
     }
     if "group" in universe.elements.names:
-        days = {one.fields["day_obs"]: one.day_offset for one in plan.new}
+        days = {one.fields["day_obs"]: one.day_offset for one in written}
         rows["day_obs"] = [
             {"instrument": name, "id": day, "timespan": Timespan.from_day_obs(day, offset)}
             for day, offset in sorted(days.items())
         ]
-        groups = {one.fields["group"] for one in plan.new}
+        groups = {one.fields["group"] for one in written}
         rows["group"] = [{"instrument": name, "name": group} for group in sorted(groups)]
     for element, new in rows.items():
         if new:
@@ -140,6 +174,9 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
     records = [plan.records[one.id] for one in plan.new]
     if records:
         butler.registry.insertDimensionData(universe["exposure"], *records, conform=False)
+    if corrections:
+        replaced = [one.record for one in corrections]
+        butler.registry.insertDimensionData(universe["exposure"], *replaced, conform=False, replace=True)
 
 
 def _new_detectors(butler: Butler, instrument: str, detectors: Iterable[DetectorValues]) -> Iterator[dict[str, Any]]:
@@ -191,6 +228,7 @@ def plan_and_write(
     instrument: Mapping[str, Any],
     exposures: Sequence[ExposureValues],
     write: Callable[[ExposurePlan], _R],
+    update: Callable[[int], str | None] | None = None,
 ) -> tuple[ExposurePlan, _R]:
     """Plan exposures and write them, again if another process writes some of them meanwhile or the database fails.
 
@@ -201,7 +239,9 @@ def plan_and_write(
         return try_again(
             butler,
             lambda: until_written(
-                lambda: plan_exposures(butler, instrument, exposures), write, lambda plan: len(plan.new)
+                lambda: plan_exposures(butler, instrument, exposures, update),
+                write,
+                lambda plan: len(plan.new) + len(plan.changed),
             ),
         )
     except GaveUpError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ingest_raws"]
+__all__ = ["ingest_raws", "list_raw_files"]
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -15,19 +16,21 @@ from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..errors import IngestError
-from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import read_raw_files
 from ..raws.headers import THREADS
 from ..repository import datastore_roots, try_again
-from .choice import band_of, choose_instrument
+from .choice import GivenInstrument, band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
-from .files import find_raw_files
+from .days import DayRollover
+from .files import FoundFiles, find_raw_files
 from .insert import ExposurePlan, check_arguments, plan_and_write
 from .records import observation_values
 from .result import IngestFailure, IngestResult
-from .transfer import gone_error
+from .transfer import gone_error, staging
 from .translate import TranslatedFile, known_sites, translate_file
+
+_LOG = logging.getLogger(__name__)
 
 _PROGRESS = Progress("butler_visits.ingest")
 
@@ -40,14 +43,16 @@ _READ_AHEAD = 4
 
 def ingest_raws(
     butler: Butler,
-    files: Iterable[ResourcePathExpression],
+    files: Iterable[ResourcePathExpression] | FoundFiles,
     *,
-    instrument: str | InstrumentDescription | None = None,
+    instrument: GivenInstrument | None = None,
     transfer: TransferMode = "direct",
     output_run: str | None = None,
     threads: int = THREADS,
     batch_size: int = _BATCH,
     on_error: Literal["raise", "skip"] = "raise",
+    update_records: bool = False,
+    dry_run: bool = False,
 ) -> IngestResult:
     """Put raw files into a repository: their exposures' records, and a ``raw`` dataset for each detector.
 
@@ -59,8 +64,8 @@ def ingest_raws(
     butler : `lsst.daf.butler.Butler`
         The repository, writeable.
     files : `~collections.abc.Iterable` [`lsst.resources.ResourcePathExpression`]
-        Files and folders; `find_raw_files` says what is taken from a folder.
-    instrument : `str` or `InstrumentDescription`, optional
+        Files and folders, of which the FITS files are taken; or what `find_raw_files` has found.
+    instrument : `lsst.resources.ResourcePathExpression` or `InstrumentDescription`, optional
         The instrument that the files are of: a registered name, a name that astro_metadata_translator knows, a
         description, or a YAML file that has one. By default the headers say it.
     transfer : `str`, optional
@@ -75,6 +80,10 @@ def ingest_raws(
     on_error : `str`, optional
         ``raise`` stops at the first file that cannot be ingested, and nothing of its batch is written; ``skip`` reports
         such files and ingests all others.
+    update_records : `bool`, optional
+        Replace exposures that are stored otherwise, instead of raising; `redefine_visits` does so with their visits.
+    dry_run : `bool`, optional
+        Write nothing; the result is what would be done.
 
     Returns
     -------
@@ -90,13 +99,31 @@ def ingest_raws(
     TypeError
         If the Butler is read-only.
     """
-    check_arguments(butler, on_error)
+    check_arguments(butler, on_error, dry_run=dry_run)
     if transfer not in get_args(TransferMode):
         raise ValueError(f"transfer must be one of {', '.join(get_args(TransferMode))}, not {transfer!r}.")
     if threads < 1 or batch_size < 1:
         raise ValueError("threads and batch_size must be at least 1.")
-    ingest = _Ingest(butler, instrument, transfer, output_run, threads, on_error == "skip")
-    return ingest.run(files, batch_size)
+    ingest = _Ingest(
+        butler,
+        instrument,
+        transfer,
+        output_run,
+        threads,
+        skip_errors=on_error == "skip",
+        update_records=update_records,
+        dry_run=dry_run,
+    )
+    return ingest.run(files if isinstance(files, FoundFiles) else list_raw_files(files, butler, transfer), batch_size)
+
+
+def list_raw_files(
+    places: Iterable[ResourcePathExpression], butler: Butler | None, transfer: TransferMode
+) -> FoundFiles:
+    """List the files to ingest, but for those that the repository has put away itself."""
+    # Files that are moved are gone when they are ingested.
+    own = [] if butler is None else datastore_roots(butler)
+    return find_raw_files(places, repository=own, may_be_empty=transfer == "move")
 
 
 class _Ingest:
@@ -105,32 +132,36 @@ class _Ingest:
     def __init__(
         self,
         butler: Butler,
-        instrument: str | InstrumentDescription | None,
+        instrument: GivenInstrument | None,
         transfer: TransferMode,
         output_run: str | None,
         threads: int,
+        *,
         skip_errors: bool,
+        update_records: bool,
+        dry_run: bool,
     ) -> None:
         self._butler = butler
         self._transfer = transfer
         self._output_run = output_run
         self._threads = threads
         self._skip_errors = skip_errors
-        self._choice = choose_instrument(butler, instrument)
+        self._update_records = update_records
+        self._dry_run = dry_run
+        self._choice = choose_instrument(butler, instrument, register=not dry_run)
         self._writers: dict[str, RawWriter] = {}
         # By translator the fields of its instrument's record, and by instrument its exposures.
         self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
         self._exposures: dict[str, set[int]] = defaultdict(set)
         self._result = IngestResult()
+        self._days = DayRollover(butler)
         # Which files show an exposure, and which of its detectors; the same detectors are one tuple.
         self._seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
         self._detectors: dict[tuple[int, ...], tuple[int, ...]] = {}
 
-    def run(self, places: Iterable[ResourcePathExpression], batch_size: int) -> IngestResult:
+    def run(self, found: FoundFiles, batch_size: int) -> IngestResult:
         """Ingest files."""
-        # Files that are moved are gone when they are ingested.
-        may_be_empty = self._transfer == "move"
-        files, errors = find_raw_files(places, repository=datastore_roots(self._butler), may_be_empty=may_be_empty)
+        files, errors = found
         for error in errors:
             self._fail(str(error), error)
         self._result.n_files = len(files)
@@ -159,7 +190,7 @@ class _Ingest:
                 try:
                     if isinstance(file, Exception):
                         raise gone_error(uri) if self._is_moved(uri) else file
-                    one = translate_file(file, self._choice.translator)
+                    one = translate_file(file, self._choice.translator, self._choice.described)
                     fields = self._choice.accept(uri, one.translator)
                 except FAILURES as error:
                     self._fail(uri, error)
@@ -192,21 +223,31 @@ class _Ingest:
         for raw, outcome in outcomes:
             if isinstance(outcome, Exception):
                 self._fail(raw.uri, outcome)
+            elif raw in others and self._update_records:
+                # It is there to say what its header should have said.
+                _LOG.warning("%s is read for its header only: the repository has %s for it.", raw.uri, others[raw])
+                self._count(name, raw, 0)
             elif raw in others:
                 self._fail(raw.uri, _duplicate_error(name, raw, raw.detectors[0].id, str(others[raw])))
             else:
-                detectors = tuple(one.id for one in raw.detectors)
-                self._seen[name, raw.exposure.id].append((raw.uri, self._detectors.setdefault(detectors, detectors)))
-                self._exposures[name].add(raw.exposure.id)
-                self._result.n_datasets += outcome
-                self._result.n_ingested += outcome > 0
-                self._result.n_skipped += outcome == 0
+                self._count(name, raw, outcome)
+
+    def _count(self, name: str, raw: Raw, n_new: int) -> None:
+        """Count a file that is in the repository now, with so many new datasets."""
+        detectors = tuple(one.id for one in raw.detectors)
+        self._seen[name, raw.exposure.id].append((raw.uri, self._detectors.setdefault(detectors, detectors)))
+        self._exposures[name].add(raw.exposure.id)
+        self._days.add(name, raw.exposure)
+        self._result.n_datasets += n_new
+        self._result.n_ingested += n_new > 0
+        self._result.n_skipped += n_new == 0
 
     def _writer(self, name: str) -> RawWriter:
         if name not in self._writers:
             fields = next(fields for fields in self._instruments.values() if fields["name"] == name)
             self._writers[name] = try_again(
-                self._butler, lambda: RawWriter(self._butler, fields, self._transfer, self._output_run)
+                self._butler,
+                lambda: RawWriter(self._butler, fields, self._transfer, self._output_run, dry_run=self._dry_run),
             )
         return self._writers[name]
 
@@ -225,11 +266,23 @@ class _Ingest:
                 outcomes[raw] = 0 if error is None else error
             good = [raw for raw, outcome in outcomes.items() if outcome == 0]
             if good:
-                outcomes.update(zip(good, writer.write(plan, good), strict=True))
+                outcomes.update(zip(good, writer.write(plan, good, staged), strict=True))
             return list(outcomes.items())
 
-        plan, outcomes = plan_and_write(self._butler, writer.instrument, [raw.exposure for raw in raws], write)
+        def given_before(exposure: int) -> str | None:
+            return next((uri for uri, _ in self._seen.get((name, exposure), [])), None)
+
+        with staging(self._butler) as staged:
+            plan, outcomes = plan_and_write(
+                self._butler,
+                writer.instrument,
+                [raw.exposure for raw in raws],
+                write,
+                given_before if self._update_records else None,
+            )
         self._result.n_exposures += len(plan.new)
+        if any(not isinstance(outcome, Exception) for _, outcome in outcomes):
+            self._result.corrections += [correction for _, correction in plan.changed]
         return outcomes
 
     def _find_duplicate(self, instrument: str, raw: Raw, here: dict[tuple[int, int], str]) -> IngestError | None:

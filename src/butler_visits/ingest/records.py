@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ExposureValues", "compare_exposures", "exposure_record", "guess_band", "observation_values"]
+__all__ = ["ExposureValues", "compare_exposures", "exposure_record", "guess_band", "observation_values", "same_field"]
 
 import logging
 import math
@@ -29,6 +29,7 @@ from lsst.daf.butler.time_utils import TimeConverter
 from ..define.plan import compare_records
 from ..define.visits import Difference
 from ..errors import IngestError
+from ..repository.database import text_limit
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ class ExposureValues:
 
     day_offset: int = 0
     """Seconds after midnight TAI at which its observing day begins."""
+
+    said: Mapping[str, Any] | None = None
+    """What a table says of it, by the names of `COLUMNS`; all other fields only follow from that."""
 
     @property
     def id(self) -> int:
@@ -154,7 +158,7 @@ def exposure_record(values: ExposureValues, instrument: str, universe: Dimension
     fields: dict[str, Any] = {"instrument": instrument, **values.fields, "group_name": values.fields["group"]}
     known = {name: fields.get(name) for name in element.RecordClass.fields.names}
     for column in element.schema.all:
-        text, length = known.get(column.name), getattr(column, "length", None)
+        text, length = known.get(column.name), text_limit(column)
         if not isinstance(text, str) or length is None or len(text) <= length:
             continue
         if column.name not in _FREE_TEXTS:
@@ -171,15 +175,16 @@ def compare_exposures(stored: DimensionRecord, computed: DimensionRecord) -> lis
     """Compare a stored exposure with another one, field by field."""
     if stored == computed:
         return []
-    return [one for one in compare_records(stored, computed, 0.0) if not _same(one.stored, one.computed)]
+    return [one for one in compare_records(stored, computed, 0.0) if not same_field(one.stored, one.computed)]
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_field(a: Any, b: Any) -> bool:
+    """Tell whether a field of two records is the same, but for rounding."""
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=_SAME_NUMBER, abs_tol=_SAME_NUMBER)
     if isinstance(a, Timespan) and isinstance(b, Timespan):
         return all(abs(one - other) <= _SAME_TIME for one, other in zip(a.nsec, b.nsec, strict=True))
-    return False
+    return bool(a == b)
 
 
 def guess_band(physical_filter: str) -> str:
@@ -237,4 +242,6 @@ def _finite(value: float) -> float | None:
 
 
 def _integer(value: Any) -> int | None:
-    return None if value is None else int(value)
+    if value is None or int(value) == value:
+        return None if value is None else int(value)
+    raise ValueError(f"{value!r} is no whole number")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["IngestFailure", "IngestResult"]
+__all__ = ["Correction", "IngestFailure", "IngestResult"]
 
 import dataclasses
+
+from lsst.daf.butler import DimensionRecord
+
+from ..define.visits import Difference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +25,27 @@ class IngestFailure:
         return self.reason
 
 
+@dataclasses.dataclass(frozen=True)
+class Correction:
+    """An exposure whose record is replaced, because it is stored otherwise than a file or a row has it now."""
+
+    source: str
+    """The file, or the row of the table."""
+
+    stored: DimensionRecord
+    """The ``exposure`` record as it was."""
+
+    record: DimensionRecord
+    """The record as it is now."""
+
+    differences: tuple[Difference, ...]
+    """The fields that differ."""
+
+    def __str__(self) -> str:
+        fields = "; ".join(map(str, self.differences))
+        return f"exposure {self.record.id} ({self.record.obs_id}) of {self.record.instrument}: {fields}"
+
+
 @dataclasses.dataclass
 class IngestResult:
     """What an ingest has done."""
@@ -32,7 +57,7 @@ class IngestResult:
     """Files, or rows, that are in the repository now and were not before."""
 
     n_skipped: int = 0
-    """Files, or rows, that were there already."""
+    """Files, or rows, that were there already and equal."""
 
     n_datasets: int = 0
     """``raw`` datasets that are new: one for each detector of a file."""
@@ -43,8 +68,16 @@ class IngestResult:
     exposures: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     """By instrument the ids of all exposures of the files or rows, new ones and those that were there already."""
 
+    corrections: list[Correction] = dataclasses.field(default_factory=list)
+    """Exposures whose records were replaced; without ``update_records`` none."""
+
     failures: list[IngestFailure] = dataclasses.field(default_factory=list)
     """What was left out, and why; with ``on_error="raise"`` none."""
+
+    @property
+    def n_updated(self) -> int:
+        """Exposures whose records were replaced."""
+        return len(self.corrections)
 
     @property
     def n_failed(self) -> int:

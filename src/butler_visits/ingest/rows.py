@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["RowReader"]
+__all__ = ["RowReader", "complete"]
 
 import datetime
 from collections.abc import Callable, Mapping
@@ -76,63 +76,69 @@ class RowReader:
         return None
 
     def _exposure(self, row: int, given: Mapping[str, Any]) -> ExposureValues | IngestError:
-        name = str(given["exposure_id"])
-        begin, end, exposure_time = given["datetime_begin"], given.get("datetime_end"), given.get("exposure_time")
+        said = {name: value for name, value in given.items() if value is not None}
+        begin, end = said["datetime_begin"], said.get("datetime_end")
         if end is None:
-            end = begin + round(1e9 * (exposure_time or 0.0))
-            if end >= columns.TIMES.stop:
+            exposure_time = said.get("exposure_time", 0.0)
+            if begin + round(1e9 * exposure_time) >= columns.TIMES.stop:
                 return self._found["exposure_time"].fail(row, exposure_time, "too long; the exposure ends after 2099")
         elif end < begin:
             return IngestError(
                 f"{self._table}, row {row + 1}, column {self._found['datetime_end'].name}: the exposure ends before it "
                 "begins."
             )
-        elif exposure_time is None:
-            exposure_time = (end - begin) / 1e9
-        kind = given.get("observation_type") or "science"
-        on_sky = True if kind == "science" else False if kind in _NOT_SKY else None
-        reason = given.get("observation_reason") or ("science" if kind == "science" else "unknown")
-        group = given.get("group") or name
-        seq_num = _given(given.get("seq_num"), 0)
-        altitude = given.get("altitude")
-        zenith_angle = _given(given.get("zenith_angle"), None if altitude is None else 90.0 - altitude)
-        ra, dec = given.get("tracking_radec") or (given.get("tracking_ra"), given.get("tracking_dec"))
+        fields = complete(said, self._day_offset)
+        dec = fields["tracking_dec"]
         if dec is not None and not -90 <= dec <= 90:
             return self._found["tracking_dec"].fail(row, dec, "no declination; expected -90 to 90 degrees")
-        fields = {
-            "id": given["exposure_id"],
-            "obs_id": given.get("obs_id") or name,
-            "day_obs": _given(given.get("day_obs"), self._day_obs(begin)),
-            "group": group,
-            "group_id": digits_of(group),
-            "physical_filter": given["physical_filter"],
-            "exposure_time": exposure_time,
-            "dark_time": _given(given.get("dark_time"), exposure_time),
-            "observation_type": kind,
-            "observation_reason": reason,
-            "seq_num": seq_num,
-            "seq_start": _given(given.get("seq_start"), seq_num),
-            "seq_end": _given(given.get("seq_end"), seq_num),
-            "target_name": given.get("target_name"),
-            "science_program": given.get("science_program"),
-            "tracking_ra": None if ra is None or dec is None else ra % 360.0,
-            "tracking_dec": None if ra is None else dec,
-            "sky_angle": given.get("sky_angle"),
-            "azimuth": given.get("azimuth"),
-            "zenith_angle": zenith_angle,
-            "has_simulated": _given(given.get("has_simulated"), False),
-            "can_see_sky": _given(given.get("can_see_sky"), on_sky),
-            # A bias takes no time, but a timespan cannot be empty.
-            "timespan": Timespan.model_validate((begin, max(end, begin + 1))),
-        }
-        band = given.get("band") or self._band(given["physical_filter"])
-        return ExposureValues(f"{self._table}, row {row + 1}", fields, band, self._day_offset)
-
-    def _day_obs(self, begin: int) -> int:
-        """Return the day on which an exposure was taken, as digits."""
-        days = (begin - self._day_offset * 1_000_000_000) // _DAY
-        return int((datetime.date(1970, 1, 1) + datetime.timedelta(days=days)).strftime("%Y%m%d"))
+        band = said.get("band") or self._band(said["physical_filter"])
+        return ExposureValues(f"{self._table}, row {row + 1}", fields, band, self._day_offset, said)
 
 
-def _given(value: Any, default: Any) -> Any:
-    return default if value is None else value
+def complete(said: Mapping[str, Any], day_offset: int) -> dict[str, Any]:
+    """Make an exposure's fields of what a table says, by the names in `COLUMNS`, and of what follows from that."""
+    name = str(said["exposure_id"])
+    begin, end, exposure_time = said.get("datetime_begin"), said.get("datetime_end"), said.get("exposure_time")
+    if begin is not None and end is None:
+        end = begin + round(1e9 * (exposure_time or 0.0))
+    elif begin is not None and end is not None and exposure_time is None:
+        exposure_time = (end - begin) / 1e9
+    kind = said.get("observation_type", "science")
+    is_science = kind.casefold() == "science"
+    on_sky = True if is_science else False if kind.casefold() in _NOT_SKY else None
+    group = said.get("group", name)
+    seq_num = said.get("seq_num", 0)
+    altitude = said.get("altitude")
+    ra, dec = said.get("tracking_radec") or (said.get("tracking_ra"), said.get("tracking_dec"))
+    return {
+        "id": said["exposure_id"],
+        "obs_id": said.get("obs_id", name),
+        "day_obs": said.get("day_obs", None if begin is None else _day_obs(begin, day_offset)),
+        "group": group,
+        "group_id": digits_of(group),
+        "physical_filter": said.get("physical_filter"),
+        "exposure_time": exposure_time,
+        "dark_time": said.get("dark_time", exposure_time),
+        "observation_type": kind,
+        "observation_reason": said.get("observation_reason", "science" if is_science else "unknown"),
+        "seq_num": seq_num,
+        "seq_start": said.get("seq_start", seq_num),
+        "seq_end": said.get("seq_end", seq_num),
+        "target_name": said.get("target_name"),
+        "science_program": said.get("science_program"),
+        "tracking_ra": None if ra is None or dec is None else ra % 360.0,
+        "tracking_dec": None if ra is None else dec,
+        "sky_angle": said.get("sky_angle"),
+        "azimuth": said.get("azimuth"),
+        "zenith_angle": said.get("zenith_angle", None if altitude is None else 90.0 - altitude),
+        "has_simulated": said.get("has_simulated", False),
+        "can_see_sky": said.get("can_see_sky", on_sky),
+        # A bias takes no time, but a timespan cannot be empty.
+        "timespan": None if begin is None else Timespan.model_validate((begin, max(end, begin + 1))),
+    }
+
+
+def _day_obs(begin: int, day_offset: int) -> int:
+    """Return the day on which an exposure was taken, as digits."""
+    days = (begin - day_offset * 1_000_000_000) // _DAY
+    return int((datetime.date(1970, 1, 1) + datetime.timedelta(days=days)).strftime("%Y%m%d"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "REQUIRED_COLUMNS", "ingest_table"]
+__all__ = ["COLUMNS", "REQUIRED_COLUMNS", "ingest_table", "understand_table"]
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,14 +15,14 @@ from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePathExpression
 
 from ..errors import IngestError
-from ..instruments.description import InstrumentDescription
 from ..lists import batches, isolate, listed, reason_of
 from ..repository import fetch_instruments
-from .choice import band_of, choose_instrument
+from .choice import GivenInstrument, band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
+from .days import DayRollover
 from .insert import ExposurePlan, check_arguments, insert_exposures, plan_and_write
 from .records import ExposureValues
-from .result import IngestFailure, IngestResult
+from .result import Correction, IngestFailure, IngestResult
 from .rows import RowReader
 from .table_files import read_table
 
@@ -70,7 +70,7 @@ REQUIRED_COLUMNS = ("exposure_id", "datetime_begin", "physical_filter")
 def ingest_table(
     butler: Butler,
     table: Table | ResourcePathExpression,
-    instrument: str | InstrumentDescription,
+    instrument: GivenInstrument,
     *,
     names: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
@@ -78,10 +78,13 @@ def ingest_table(
     label: str | None = None,
     batch_size: int = _BATCH,
     on_error: Literal["raise", "skip"] = "raise",
+    update_records: bool = False,
+    dry_run: bool = False,
 ) -> IngestResult:
     """Put the exposures of a table into a repository.
 
-    Exposures that are there already are skipped, so that running it twice is safe.
+    Exposures that are there already are skipped, so that running it twice is safe. Of these nothing is compared or
+    corrected that the table has no column for, or leaves empty.
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ def ingest_table(
         The repository, writeable.
     table : `astropy.table.Table` or `lsst.resources.ResourcePathExpression`
         The table, or a file that `read_table` reads.
-    instrument : `str` or `InstrumentDescription`
+    instrument : `lsst.resources.ResourcePathExpression` or `InstrumentDescription`
         The instrument: a registered name, a description, a YAML file that has one, or a new name.
     names : `~collections.abc.Mapping` [`str`, `str`], optional
         Columns that have other names than `COLUMNS` knows, by those.
@@ -105,6 +108,10 @@ def ingest_table(
     on_error : `str`, optional
         ``raise`` stops at the first row of which no exposure can be made, and nothing of its batch is written; ``skip``
         reports such rows and ingests all others.
+    update_records : `bool`, optional
+        Replace exposures that are stored otherwise, instead of raising; `redefine_visits` does so with their visits.
+    dry_run : `bool`, optional
+        Write nothing; the result is what would be done.
 
     Returns
     -------
@@ -120,14 +127,11 @@ def ingest_table(
     TypeError
         If the Butler is read-only.
     """
-    check_arguments(butler, on_error)
-    if time_scale is not None and time_scale not in _SCALES:
-        raise IngestError(f"The time scale must be one of {', '.join(_SCALES)}, not {time_scale!r}.")
+    check_arguments(butler, on_error, dry_run=dry_run)
     label = label or ("The table" if isinstance(table, Table) else str(table))
     content = table if isinstance(table, Table) else read_table(table)
-    found = _find_columns(label, content, names or {}, constants or {})
-    scale = time_scale or _time_scale(label, content)
-    choice = choose_instrument(butler, instrument, any_name=True)
+    found, scale = understand_table(label, content, names or {}, constants or {}, time_scale)
+    choice = choose_instrument(butler, instrument, any_name=True, register=not dry_run)
     description, fields = choice.description, choice.fields()
     reader = RowReader(
         label,
@@ -138,30 +142,61 @@ def ingest_table(
         time_scale=scale,
         exposure_max=_exposure_max(butler, fields),
     )
-    return _ingest(butler, fields, reader, len(content), batch_size, on_error == "skip")
+    return _ingest(
+        butler,
+        fields,
+        reader,
+        len(content),
+        batch_size,
+        skip_errors=on_error == "skip",
+        update_records=update_records,
+        dry_run=dry_run,
+    )
+
+
+def understand_table(
+    label: str, table: Table, names: Mapping[str, str], constants: Mapping[str, Any], time_scale: str | None
+) -> tuple[dict[str, Column], str]:
+    """Find the columns of what exposures are made of, and the scale of times."""
+    if time_scale is not None and time_scale not in _SCALES:
+        raise IngestError(f"The time scale must be one of {', '.join(_SCALES)}, not {time_scale!r}.")
+    return _find_columns(label, table, names, constants), time_scale or _time_scale(label, table)
 
 
 def _ingest(
-    butler: Butler, fields: Mapping[str, Any], reader: RowReader, n_rows: int, batch_size: int, skip_errors: bool
+    butler: Butler,
+    fields: Mapping[str, Any],
+    reader: RowReader,
+    n_rows: int,
+    batch_size: int,
+    *,
+    skip_errors: bool,
+    update_records: bool,
+    dry_run: bool,
 ) -> IngestResult:
     result = IngestResult(n_files=n_rows)
-    ids: set[int] = set()
+    # By id the row of each exposure that is done.
+    sources: dict[int, str] = {}
+    days = DayRollover(butler)
 
     def fail(source: str, error: Exception) -> None:
         if not skip_errors:
             raise error
         result.failures.append(IngestFailure(source, reason_of(error)))
 
-    def write_together(some: Sequence[ExposureValues]) -> list[tuple[ExposureValues, bool | Exception]]:
+    def write_together(
+        some: Sequence[ExposureValues],
+    ) -> list[tuple[ExposureValues, bool | Correction | Exception]]:
         def write(plan: ExposurePlan) -> None:
             if plan.failures and not skip_errors:
                 raise plan.failures[0][1]
-            if plan.new:
+            if (plan.new or plan.changed) and not dry_run:
                 with butler.transaction():
                     insert_exposures(butler, plan)
 
-        plan, _ = plan_and_write(butler, fields, some, write)
-        return [*((one, True) for one in plan.new), *((one, False) for one in plan.known), *plan.failures]
+        plan, _ = plan_and_write(butler, fields, some, write, sources.get if update_records else None)
+        there = [*((one, True) for one in plan.new), *((one, False) for one in plan.known)]
+        return [*there, *plan.changed, *plan.failures]
 
     bar: ProgressBar[None]
     with _PROGRESS.bar(total=n_rows, desc=f"Ingesting {n_rows} rows") as bar:
@@ -180,13 +215,17 @@ def _ingest(
             for exposure, outcome in outcomes:
                 if isinstance(outcome, Exception):
                     fail(exposure.source, outcome)
+                    continue
+                sources.setdefault(exposure.id, exposure.source)
+                days.add(fields["name"], exposure)
+                if isinstance(outcome, Correction):
+                    result.corrections.append(outcome)
                 else:
                     result.n_ingested += outcome
                     result.n_skipped += not outcome
-                    ids.add(exposure.id)
             bar.update(len(rows))
     result.n_exposures = result.n_ingested
-    result.exposures = {fields["name"]: sorted(ids)} if ids else {}
+    result.exposures = {fields["name"]: sorted(sources)} if sources else {}
     return result
 
 

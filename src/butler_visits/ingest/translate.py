@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "known_sites", "translate_file"]
 
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -89,14 +89,21 @@ class TranslatedFile:
         return int(self.observation.exposure_id or 0)
 
 
-def translate_file(file: RawFile, translator: type[MetadataTranslator] | None = None) -> TranslatedFile:
-    """Understand a raw file; `IngestError` if no translator knows it, or its headers lack what an exposure needs."""
+def translate_file(
+    file: RawFile,
+    translator: type[MetadataTranslator] | None = None,
+    described: Sequence[type[MetadataTranslator]] = (),
+) -> TranslatedFile:
+    """Understand a raw file; `IngestError` if no translator knows it, or its headers lack what an exposure needs.
+
+    ``described``: the translators of described instruments among which to look first if none is given.
+    """
     images = list(file.images)
     if not images:
         raise IngestError(f"{file.uri}: there is no image in it; expected a raw image with two axes in some HDU.")
     header = file.merged_header(images[0])
     if translator is None:
-        translator = _find_translator(file, header)
+        translator = _find_translator(file, header, described)
     else:
         check_recognised(file, translator)
     if len(images) == 1:
@@ -174,7 +181,13 @@ def known_sites() -> Iterator[None]:
         yield
 
 
-def _find_translator(file: RawFile, header: MutableMapping[str, Any]) -> type[MetadataTranslator]:
+def _find_translator(
+    file: RawFile, header: MutableMapping[str, Any], described: Sequence[type[MetadataTranslator]]
+) -> type[MetadataTranslator]:
+    # Of several descriptions of one instrument astro_metadata_translator knows the last one only.
+    for one in described:
+        if one.can_translate(header, filename=file.uri):
+            return one
     try:
         return MetadataTranslator.determine_translator(header, filename=file.uri)
     except Exception as error:

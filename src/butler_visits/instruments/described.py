@@ -16,7 +16,7 @@ from lsst.daf.butler import DataId
 from lsst.pipe.base import Instrument
 
 from . import StandInInstrument, import_instrument_class, known_class_name
-from .description import instrument_record
+from .description import instrument_record, is_instrument_name
 from .formatter import RawFormatter
 
 
@@ -28,9 +28,12 @@ class DescribedInstrument(StandInInstrument):
 
     def register(self, registry: Any, *, update: bool = False) -> None:
         # Docstring inherited. Filters and detectors are in the instrument's description.
-        registry.syncDimensionData(
-            "instrument", instrument_record(self.getName(), class_name(self.getName())), update=update
-        )
+        fields = instrument_record(self.getName(), class_name(self.getName()))
+        for record in registry.queryDimensionRecords("instrument"):
+            if record.name == self.getName():
+                # Its description may have other limits, and ids are packed with them.
+                fields |= {name: getattr(record, name) for name in ("visit_max", "exposure_max", "detector_max")}
+        registry.syncDimensionData("instrument", fields, update=update)
 
     def getRawFormatter(self, dataId: DataId) -> Any:
         # Docstring inherited.
@@ -49,7 +52,8 @@ def class_name(name: str) -> str:
 
 
 def __getattr__(name: str) -> type[Instrument]:
-    if not name[0].isalpha():
+    # Whoever asks for anything else must hear that it is not there.
+    if not is_instrument_name(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     rubin = known_class_name(name)
     return (rubin and import_instrument_class(rubin)) or described_class(name)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["Detector", "Filter", "InstrumentDescription", "Location", "instrument_record", "read_description"]
+__all__ = [
+    "LONGEST_NAME",
+    "Detector",
+    "Filter",
+    "InstrumentDescription",
+    "Location",
+    "instrument_record",
+    "is_instrument_name",
+    "read_description",
+]
 
+import re
 import types
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,8 +29,19 @@ from ..errors import CameraFileError, DescriptionError
 from ..yaml_files import load_yaml
 from .sources import Model, Properties
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=32, strip_whitespace=True)]
+LONGEST_NAME = 32
+"""Characters that repositories take; those with old universes take fewer, and say so."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME, strip_whitespace=True)]
 """A name, of the length that repositories take."""
+
+_PACKED = 2**63
+"""What the product of ``visit_max`` and ``detector_max`` must be below: pipelines pack both ids into one number."""
+
+_LONGEST_TIME = 3 * 10**16
+"""What the digits of times to the millisecond are below, until the year 2999."""
+
+_INSTRUMENT_NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
 _PURPOSES = {0: "SCIENCE", 1: "FOCUS", 2: "GUIDER", 3: "WAVEFRONT"}
 """Purpose of a detector by the ``detectorType`` that YAML cameras have."""
@@ -60,8 +81,8 @@ class InstrumentDescription(Model):
     docs/instruments.md describes all fields; `read_description` reads a file.
     """
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=28)]
-    """Name of the instrument in data IDs; repositories take 64 characters for the name of its class."""
+    name: Annotated[str, StringConstraints(pattern=_INSTRUMENT_NAME, max_length=LONGEST_NAME)]
+    """Name of the instrument in data IDs."""
     recognise: dict[str, tuple[str | int | float | bool, ...]] = Field(min_length=1)
     """Header keys and the values, one or several of each, by which its files are known."""
     filters: tuple[Filter, ...] = Field(min_length=1)
@@ -79,9 +100,9 @@ class InstrumentDescription(Model):
     day_obs_offset_hours: float = Field(default=0.0, ge=-24, le=24)
     """An observing day begins so many hours after midnight TAI."""
     exposure_max: int = Field(default=10**15, gt=0)
-    """Upper limit of the ids of exposures and visits."""
+    """Upper limit of the ids of exposures; that of visits follows from it and the grouping."""
     detector_max: int = Field(default=1000, gt=0)
-    """Upper limit of the ids of detectors."""
+    """Upper limit of the ids of detectors; lower by default where the ids of visits are long."""
 
     @field_validator("recognise", mode="before")
     @classmethod
@@ -157,6 +178,30 @@ class InstrumentDescription(Model):
                 raise ValueError(f"the camera has a detector {detector_id} {name!r}, which is {other} in detectors")
         if self.raws_flipped is False and camera.flipped:
             raise ValueError("raws_flipped is false, and the camera is mirrored; correct one of them")
+
+    def record(self, class_name: str) -> dict[str, Any]:
+        """Put the fields of its record together, for an instrument that is not registered yet."""
+        given = self.model_fields_set
+        fields = instrument_record(
+            self.name,
+            class_name,
+            exposure_max=self.exposure_max,
+            detector_max=self.detector_max if "detector_max" in given else None,
+            grouping=self.grouping,
+        )
+        # As few as there are; what pipelines can pack is then left for visits.
+        n_detectors = max(fields["detector_max"], 1 + max(detector.id for detector in self.detectors))
+        packable = (_PACKED - 1) // n_detectors
+        if fields["visit_max"] > packable:
+            least = _least_visit_max(self.grouping, self.exposure_max)
+            if packable < least:
+                raise DescriptionError(
+                    f"Instrument {self.name}: pipelines pack the ids of visits, below {least} with grouping "
+                    f"{self.grouping} and exposure_max {self.exposure_max}, with those of detectors, below "
+                    f"{n_detectors}, into 63 bits, which cannot hold them; lower exposure_max or detector_max."
+                )
+            fields["visit_max"] = packable
+        return {**fields, "detector_max": n_detectors}
 
     @cached_property
     def camera_content(self) -> dict[str, Any] | None:
@@ -310,16 +355,38 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+def is_instrument_name(name: str) -> bool:
+    """Tell whether an instrument can have a name: others find its class by it."""
+    return bool(re.match(_INSTRUMENT_NAME, name)) and len(name) <= LONGEST_NAME
+
+
 def instrument_record(
-    name: str, class_name: str, *, exposure_max: int | None = None, detector_max: int | None = None
+    name: str,
+    class_name: str,
+    *,
+    exposure_max: int | None = None,
+    detector_max: int | None = None,
+    grouping: str = "one-to-one",
 ) -> dict[str, Any]:
-    """Put the fields of an instrument record together."""
+    """Put the fields of a record together, with a limit for visits that a grouping's ids fit into; '' for any."""
     fields = InstrumentDescription.model_fields
     exposure_max = exposure_max or fields["exposure_max"].default
+    visit_max = max(_least_visit_max(grouping, exposure_max), _LONGEST_TIME if grouping == "by-group-metadata" else 0)
     return {
         "name": name,
         "class_name": class_name,
-        "visit_max": exposure_max,
+        "visit_max": visit_max,
         "exposure_max": exposure_max,
-        "detector_max": detector_max or fields["detector_max"].default,
+        "detector_max": detector_max or min(fields["detector_max"].default, (_PACKED - 1) // visit_max),
     }
+
+
+def _least_visit_max(grouping: str, exposure_max: int) -> int:
+    """Return what the ids of visits must be below at least."""
+    # A digit 9 before the exposure's id.
+    longer = 10 ** (len(str(exposure_max - 1)) + 1)
+    # The digits of a time, as which groups are named, with milliseconds.
+    time = max(2100 * 10**13, exposure_max)
+    return {"one-to-one": exposure_max, "by-group-metadata": time, "one-to-one-and-by-counter": longer}.get(
+        grouping, max(longer, time)
+    )

@@ -129,7 +129,7 @@ class DescribedTranslator(HeaderValues):
 
     def to_observation_reason(self) -> str | None:
         if self._source("observation_reason") is None:
-            return super().to_observation_reason()
+            return "science" if (self.to_observation_type() or "").casefold() == "science" else "unknown"
         return self._text("observation_reason")
 
     @cache_translation
@@ -274,7 +274,7 @@ def make_translator(description: InstrumentDescription) -> type[DescribedTransla
         if registered.description.stored_content() == description.stored_content():
             return registered
         # The description was changed, so that there is nothing to warn of.
-        del MetadataTranslator.translators[description.name]
+        MetadataTranslator.translators.pop(description.name, None)
     return type(
         f"{description.name}Translator",
         (DescribedTranslator,),

@@ -74,12 +74,17 @@ class RawFile:
     uri: str
     headers: tuple[fits.Header, ...]
     images: dict[int, tuple[int, int]]
+    described: type[MetadataTranslator] | None = None
+    """The translator of its instrument, if that has a description."""
 
     @cached_property
     def translator(self) -> type[MetadataTranslator] | None:
         """What translates the headers; `None` if ``astro_metadata_translator`` does not know the telescope."""
         # Some telescopes can only be told from the header of an image.
         for header in [self.headers[0], *(self.merged_header(index) for index in list(self.images)[:1])]:
+            # Of several descriptions of one instrument astro_metadata_translator knows the last one only.
+            if self.described is not None and self.described.can_translate(header):
+                return self.described
             try:
                 return MetadataTranslator.determine_translator(header, filename=self.uri)
             except (ValueError, KeyError, TypeError):

@@ -56,7 +56,6 @@ class CameraFinder:
         self._butler = butler
         self._versioned_only = versioned_only
         self._read: dict[UUID | str, Camera] = {}
-        self._no_class_camera = ""
         # A collection's type does not change; what a chain holds may.
         self._unchained: set[str] = set()
 
@@ -121,10 +120,12 @@ class CameraFinder:
             valid_from, valid_to = candidate.timespan.nsec
             if candidate.timespan == Timespan(None, None) or (begin is not None and valid_from <= begin < valid_to):
                 return self._dataset_camera(candidate)
+        no_class_camera = ""
         if not self._versioned_only and not isinstance(instrument, StandInInstrument):
             camera = self._class_camera(instrument)
-            if camera is not None:
+            if isinstance(camera, Camera):
                 return camera
+            no_class_camera = camera
         if candidates:
             when = "has no timespan" if begin is None else f"begins at {exposure.timespan.begin.isot} TAI"
             problem = f"none of the {len(candidates)} certified cameras is valid for it (the exposure {when})"
@@ -133,7 +134,7 @@ class CameraFinder:
             problem = f"there is no camera or camera_geometry dataset in {where}"
         raise CameraLookupError(
             f"No camera geometry for exposure {exposure.id} of {instrument.getName()}: {problem}"
-            f"{self._no_class_camera}. "
+            f"{no_class_camera}. "
             f"Certify one in {instrument.makeCalibrationCollectionName()}, or name its collection with --collections."
         )
 
@@ -161,19 +162,18 @@ class CameraFinder:
             )
         return camera
 
-    def _class_camera(self, instrument: Instrument) -> Camera | None:
-        """Ask the instrument's class, which need not have a camera."""
+    def _class_camera(self, instrument: Instrument) -> Camera | str:
+        """Ask the instrument's class, which need not have a camera; if it has none, return what there is to say."""
         get_camera = getattr(instrument, "getCamera", None)
         if get_camera is None:
-            return None
+            return ""
         class_name = f"{type(instrument).__module__}.{type(instrument).__qualname__}"
         if class_name not in self._read:
             try:
                 camera = get_camera()
             except ImportError as error:
                 # Its package is there, and Rubin's stack is not.
-                self._no_class_camera = f"; {class_name}.getCamera() needs what is not installed ({error})"
-                return None
+                return f"; {class_name}.getCamera() needs what is not installed ({error})"
             except Exception as error:
                 raise CameraFileError(f"{class_name}.getCamera() failed: {type(error).__name__}: {error}") from error
             if isinstance(camera, Mapping):

@@ -18,6 +18,7 @@ __all__ = [
     "read_values",
     "read_visit_rows",
     "tables_of_visits",
+    "text_limit",
     "update_exposure_regions",
 ]
 
@@ -27,6 +28,7 @@ from uuid import UUID
 
 import sqlalchemy
 from lsst.daf.butler import Butler, FileDataset, FormatterV2, Timespan, ddl
+from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.daf.butler.registry.interfaces import Database
@@ -174,6 +176,16 @@ def read_certified(
                 valid = representation.extract(row) if columns else None
                 certified.append((row["dataset_id"], row["name"], valid or Timespan(None, None)))
     return certified
+
+
+def text_limit(column: ColumnSpec) -> int | None:
+    """Tell how many characters a column takes; `None` if any number.
+
+    The Butler makes columns of more than 32 characters texts of any length, whatever the universe says.
+    """
+    if not isinstance(column, StringColumnSpec):
+        return None
+    return column.length if column.to_sql_spec().isStringType() else None
 
 
 def lock_visits(butler: Butler, instrument: str, visits: Iterable[int]) -> None:

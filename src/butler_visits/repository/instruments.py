@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["register", "register_instrument", "stored_description"]
+__all__ = ["day_hint", "register", "register_instrument", "stored_description"]
 
 import hashlib
 import json
@@ -21,7 +21,9 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from ..errors import DescriptionError
 from ..instruments.described import class_name as described_class_name
-from ..instruments.description import InstrumentDescription, instrument_record
+from ..instruments.description import InstrumentDescription
+from .database import text_limit
+from .reading import fetch_instruments
 from .write_camera import write_camera
 from .writing import register_run
 
@@ -52,12 +54,7 @@ def register_instrument(butler: Butler, description: InstrumentDescription, *, u
     name = description.name
     register(
         butler,
-        instrument_record(
-            name,
-            described_class_name(name),
-            exposure_max=description.exposure_max,
-            detector_max=description.detector_max,
-        ),
+        _with_registered_limits(butler, description, description.record(described_class_name(name))),
         detectors=({"full_name": one.name, **one.model_dump(exclude={"name"})} for one in description.detectors),
         filters=(one.model_dump() for one in description.filters),
         update=update,
@@ -65,6 +62,21 @@ def register_instrument(butler: Butler, description: InstrumentDescription, *, u
     if description.camera_content is not None:
         write_camera(butler, name, description.camera_content)
     _store_description(butler, description)
+
+
+def _with_registered_limits(
+    butler: Butler, description: InstrumentDescription, fields: dict[str, Any]
+) -> dict[str, Any]:
+    """Keep the limits of a registered instrument that the description does not give: ids are packed with them."""
+    stored = fetch_instruments(butler).get(description.name)
+    if stored is None:
+        return fields
+    given = description.model_fields_set
+    kept = {name for name in ("exposure_max", "detector_max") if name not in given}
+    # With a limit that is given, older versions had the same for visits.
+    if "exposure_max" in kept or stored.visit_max == description.exposure_max:
+        kept.add("visit_max")
+    return {**fields, **{name: getattr(stored, name) for name in kept}}
 
 
 def register(
@@ -119,7 +131,7 @@ def _sync(butler: Butler, element: str, instrument: str, rows: list[Mapping[str,
 def _check_lengths(butler: Butler, element: str, instrument: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Refuse texts that are too long for the repository: older ones take less."""
     for column in butler.dimensions[element].schema.all:
-        limit = getattr(column, "length", None)
+        limit = text_limit(column)
         for row in rows:
             text = row.get(column.name)
             if isinstance(text, str) and limit is not None and len(text) > limit:
@@ -170,6 +182,18 @@ def stored_description(butler: Butler, instrument: str) -> InstrumentDescription
     if ref is None:
         return None
     return InstrumentDescription.from_mapping(butler.get(ref), f"The stored description of {instrument}")
+
+
+def day_hint(butler: Butler, instrument: str) -> str:
+    """Say what is to be done about observing days that begin at night, if the instrument has a description."""
+    description = stored_description(butler, instrument)
+    if description is None:
+        return ""
+    offset = description.day_obs_offset_hours
+    return (
+        f"; day_obs_offset_hours in the description of {instrument} is {offset:g}, and should be such that a day "
+        "begins while it is light"
+    )
 
 
 def _collection(instrument: str) -> str:

@@ -6,9 +6,11 @@ __all__ = ["RawReader"]
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
+from astro_metadata_translator import MetadataTranslator
 from lsst.daf.butler import (
     Butler,
     DataCoordinate,
@@ -54,15 +56,13 @@ class RawReader:
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
         self._names: dict[str, dict[int, str]] = {}
+        self._described: dict[str, type[MetadataTranslator] | None] = {}
         self._dataset_type: DatasetType | None = None
 
     def detector_names(self, instrument: str) -> dict[int, str]:
         """Return the names of an instrument's detectors by their ids."""
         if instrument not in self._names:
             self._names[instrument] = fetch_detector_names(self._butler, instrument)
-            if (description := stored_description(self._butler, instrument)) is not None:
-                # Which HDU shows which detector is asked of all translators.
-                make_translator(description)
         return self._names[instrument]
 
     def collections(self, instrument: Instrument, collections: Sequence[str] | None = None) -> list[str]:
@@ -151,6 +151,9 @@ class RawReader:
                 by_file[primary].append(ref)
         for batch in batches(by_file, _FILES):
             for path, file in zip(batch, read_raw_files(batch), strict=True):
+                if isinstance(file, RawFile):
+                    # Another repository in this process may describe the instrument otherwise.
+                    file = replace(file, described=self._translator(str(by_file[path][0].dataId["instrument"])))
                 for ref in by_file[path]:
                     yield ref, self._wcs(ref, file, alone=len(by_file[path]) == 1)
 
@@ -164,3 +167,10 @@ class RawReader:
             return RawWcs(image)
         except RawFileError as error:
             return error
+
+    def _translator(self, instrument: str) -> type[MetadataTranslator] | None:
+        """Return the translator of an instrument that has a description."""
+        if instrument not in self._described:
+            description = stored_description(self._butler, instrument)
+            self._described[instrument] = None if description is None else make_translator(description)
+        return self._described[instrument]

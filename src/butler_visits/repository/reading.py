@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "datastore_roots",
     "expand_collections",
+    "expression",
     "fetch_bands",
     "fetch_detector_names",
     "fetch_detector_regions",
@@ -26,14 +27,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler import Butler, DimensionRecord, InvalidQueryError
 from lsst.pipe.base import Instrument
 from lsst.resources import ResourcePath
 from lsst.sphgeom import Region
+from sqlalchemy.exc import DataError
 
 from ..errors import RecordError, VisitsError
 from ..instruments import import_instrument_class, known_class_name, load_instrument
-from ..lists import id_batches
+from ..lists import first_line, id_batches
 
 
 def resolve_instrument(butler: Butler, name: str) -> str:
@@ -88,9 +90,23 @@ def expand_collections(butler: Butler, collections: Any) -> list[str] | None:
 
 
 def select_exposures(butler: Butler, instrument: str, where: str) -> list[DimensionRecord]:
-    """Read the exposures that an expression selects; `InvalidQueryError` or `OverflowError` if it is wrong."""
-    with butler.query() as query:
+    """Read the exposures that an expression selects; `InvalidQueryError` if it is wrong."""
+    with expression(where), butler.query() as query:
         return list(query.dimension_records("exposure").where(where, instrument=instrument))
+
+
+@contextmanager
+def expression(where: str) -> Iterator[None]:
+    """Blame an expression for numbers in it that are too large for the database.
+
+    Raises `lsst.daf.butler.InvalidQueryError`, as the Butler does of what it finds wrong with one itself.
+    """
+    try:
+        yield
+    except (OverflowError, DataError) as error:
+        if not where:
+            raise
+        raise InvalidQueryError(first_line(error)) from error
 
 
 def fetch_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, DimensionRecord]:

@@ -143,10 +143,11 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
         }
         if len(self._outlines) > _KEPT:
             self._outlines.clear()
+        failed = self._failed.among(keys.values())
         unread = {
             exposure: refs
             for exposure, refs in raws.items()
-            if keys[exposure] not in self._outlines and self._failed.get(keys[exposure]) is None
+            if keys[exposure] not in self._outlines and keys[exposure] not in failed
         }
         # The WCSs of some exposures are held at once; of all only the outlines.
         records = {exposure.id: exposure for exposure in exposures}
@@ -171,10 +172,10 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
                         continue
                 except VisitsError as error:
                     errors[exposure_id] = RawFileError(f"Exposure {exposure_id}: {error}")
-                self._failed.add(key, errors[exposure_id])
-        for key in keys.values():
-            if (failure := self._failed.get(key)) is not None:
-                raise failure
+                failed[key] = errors[exposure_id]
+                self._failed.add(key, failed[key])
+        if failed:
+            raise next(failed[key] for key in keys.values() if key in failed)
         return {exposure: self._outlines[key] for exposure, key in keys.items()}
 
     def _outline(self, exposure: int, wcss: Mapping[int, RawWcs], camera: Camera | None) -> dict[int, FloatArray]:

@@ -7,7 +7,8 @@ __all__ = ["Failures", "RawPointings", "check_places", "fit_camera_to_raws", "no
 import logging
 import math
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -22,6 +23,8 @@ from ...geometry import directions as sky_directions
 from ...raws import RawWcs, angle_between, check_place
 from ...repository.raws import RawReader
 from ..pointings import FittedPointing, fit_pointing
+
+_K = TypeVar("_K", bound=Hashable)
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,13 +51,11 @@ class Failures:
         """Remember an error."""
         self._known[key] = (time.monotonic(), error)
 
-    def get(self, key: Hashable) -> VisitsError | None:
-        """Return the error of something that failed just now."""
-        at, error = self._known.get(key, (-math.inf, None))
-        if error is not None and time.monotonic() - at > _REMEMBERED:
-            del self._known[key]
-            return None
-        return error
+    def among(self, keys: Iterable[_K]) -> dict[_K, VisitsError]:
+        """Return the errors of what failed just now; who asks twice may get less the second time."""
+        now = time.monotonic()
+        self._known = {key: known for key, known in self._known.items() if now - known[0] <= _REMEMBERED}
+        return {key: self._known[key][1] for key in keys if key in self._known}
 
 
 class RawPointings:
@@ -87,10 +88,11 @@ class RawPointings:
         """Fit the pointings of exposures."""
         raws = self.find(exposures, instrument, collections)
         keys = {e.id: (raws[e.id].id, camera) for e, camera in zip(exposures, cameras, strict=True) if e.id in raws}
-        unread = [raws[e] for e, key in keys.items() if key not in self._fits and self._failed.get(key) is None]
+        failed = self._failed.among(keys.values())
+        unread = [raws[e] for e, key in keys.items() if key not in self._fits and key not in failed]
         if len(self._fits) + len(unread) > _KEPT:
             self._fits.clear()
-            unread = list(raws.values())
+            unread = [raws[e] for e, key in keys.items() if key not in failed]
         records = {record.id: record for record in exposures}
         for ref, wcs in self._raws.read(unread):
             exposure, detector = int(ref.dataId["exposure"]), int(ref.dataId["detector"])
@@ -103,7 +105,8 @@ class RawPointings:
                 self._fits[key] = fit
             except VisitsError as error:
                 kind = type(error) if isinstance(error, RawFileError) else RawFileError
-                self._failed.add(key, kind(f"Exposure {exposure}, detector {detector}: {error}"))
+                failed[key] = kind(f"Exposure {exposure}, detector {detector}: {error}")
+                self._failed.add(key, failed[key])
         result: dict[int, FittedPointing | VisitsError] = {}
         for record in exposures:
             if record.id not in raws:
@@ -111,7 +114,8 @@ class RawPointings:
                 searched = self._raws.collections(instrument, collections)
                 result[record.id] = no_raw(record.id, wanted, searched)
             else:
-                result[record.id] = self._failed.get(keys[record.id]) or self._fits[keys[record.id]]
+                key = keys[record.id]
+                result[record.id] = failed[key] if key in failed else self._fits[key]
         return result
 
     def _check(self, record: DimensionRecord, wcs: RawWcs, fit: FittedPointing, camera: Camera) -> None:
@@ -157,9 +161,10 @@ def check_places(record: DimensionRecord, raws: Mapping[int, RawWcs], detectors:
 
 def no_raw(exposure: int, wanted: str, searched: Sequence[str]) -> DefinitionError:
     """Make the error for an exposure without a raw."""
-    return DefinitionError(
-        f"Exposure {exposure} has no {wanted} in {', '.join(searched) or 'any collection'} to take its pointing from; "
-        "name the collection of its raws with --collections, or leave it out."
+    return DefinitionError.of_exposure(
+        exposure,
+        f" has no {wanted} in {', '.join(searched) or 'any collection'} to take its pointing from; name the collection "
+        "of its raws with --collections, or leave it out.",
     )
 
 

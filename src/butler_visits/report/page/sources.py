@@ -51,7 +51,7 @@ def visits_page(
 
     Raises
     ------
-    lsst.daf.butler.InvalidQueryError, OverflowError
+    lsst.daf.butler.InvalidQueryError
         If the expression is wrong.
     """
     exposures = repository.select_exposures(butler, instrument, where)

@@ -6,7 +6,6 @@ __all__ = ["failures_of", "off_sky", "undefined_exposures"]
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import reduce
 
 from lsst.daf.butler import Butler, DimensionRecord
 
@@ -96,7 +95,7 @@ def failures_of(plan: VisitPlan) -> list[Undefined]:
     first: dict[str, str] = {}
     for failure in plan.failures:
         # Those of many exposures often differ in nothing but the exposure that they name.
-        common = reduce(lambda text, id_: text.replace(str(id_), "…"), failure.exposures, failure.reason)
+        common = failure.common or failure.reason
         grouped[common].extend(failure.exposures)
         first.setdefault(common, failure.reason)
     named = {common if len(ids) > 1 else first[common]: ids for common, ids in grouped.items()}
