@@ -260,6 +260,7 @@ class DefineVisitsTask(Task):
         asked = self._options(**options)
         given = _given(dataIds, dataIds_or_records)
         selection = repository.try_again(self.butler, lambda: self._selector.select(given, asked))
+        self._warn(selection.warnings)
         planned: list[PlannedVisit] = []
         names = PlannedNames()
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
@@ -331,12 +332,15 @@ class DefineVisitsTask(Task):
                 total.add(outcome)
                 bar.update(outcome.n_given)
         # Workers finish in any order.
-        for warning in sorted(total.warnings):
-            self.log.warning("%s", warning)
+        self._warn(selection.warnings + sorted(total.warnings))
         total.check()
         result = total.to_struct(selection)
         self._say(result, total.n_completed)
         return result
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            self.log.warning("%s", warning)
 
     def _say(self, result: RunResult, n_completed: int) -> None:
         """Log what was done."""

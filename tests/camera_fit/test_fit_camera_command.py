@@ -119,7 +119,7 @@ def test_errors(tmp_path: Path, spoil: str, said: str) -> None:
 STEP = np.deg2rad(0.5 / 3600)
 
 
-def write_small(path: Path, number: int = 0, *beside: fits.ImageHDU, binning: int = 1, **cards: object) -> Path:
+def write_small(path: Path, number: int = 0, *beside: fits.ImageHDU, binning: int = 1, **cards: Any) -> Path:
     """Write a raw of a CCD of 640 x 480 pixels of 0.5 arcseconds; a card that is `None` is left out."""
     step = 0.5 / 3600 * binning
     header = {
@@ -213,7 +213,13 @@ def test_far_from_where_the_header_says(
     tmp_path: Path, dec: float, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A warning, and an error where the WCS must be wrong; the translator knows where this telescope looked."""
-    decam = {"INSTRUME": "DECam", "TELESCOP": "CTIO 4.0-m telescope", "RA": "10:00:00.0", "DEC": f"{dec}", "CCDNUM": 1}
+    decam: dict[str, Any] = {
+        "INSTRUME": "DECam",
+        "TELESCOP": "CTIO 4.0-m telescope",
+        "RA": "10:00:00.0",
+        "DEC": f"{dec}",
+        "CCDNUM": 1,
+    }
     raw = write_small(tmp_path / "raw.fits", **decam)
     result = visits_command("fit-camera", raw, "-o", tmp_path / "camera.yaml")
     if dec < 5:

@@ -227,7 +227,7 @@ def test_expression_that_is_not_to_blame(
     monkeypatch.setattr("butler_visits.check.checking.Checker.check_chunk", fail)
     result = check_command(butler, "--where", "exposure > 0")
     assert result.exit_code == 2
-    assert "expression" not in result.output
+    assert "is no valid expression" not in result.output
 
 
 @pytest.mark.sqlite_only

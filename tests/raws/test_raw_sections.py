@@ -14,8 +14,8 @@ from astropy.io import fits
 from butler_visits import RawFileError
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.define.regions.raw_pointings import fit_camera_to_raws
-from butler_visits.raws import RawWcs, find_detector, read_raw_files
-from mosaic import HEIGHT, WIDTH, write_raw
+from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
+from mosaic import HEIGHT, WIDTH, Kind, write_raw
 from raw_files import TOLERANCE, binned, check, regions_of, warnings_of, wcs, write
 from raw_repository import CAMERA, IDS, POINTING, border_pixels, hull, sky
 from stored_visits import outline_distance
@@ -27,7 +27,7 @@ SECTIONS = {"DATASEC": f"[1:{WIDTH},1:{HEIGHT}]", "DETSEC": f"[1:{WIDTH},1:{HEIG
 
 @pytest.mark.parametrize("kind", ["TPV", "SIP"])
 @pytest.mark.parametrize("first", range(4))
-def test_amplifiers(tmp_path: Path, kind: str, first: int) -> None:
+def test_amplifiers(tmp_path: Path, kind: Kind, first: int) -> None:
     """Four amplifiers of which three are mirrored, with prescans; the WCS is taken from any of them."""
     whole = tmp_path / "whole.fits"
     write_raw(whole, CAMERA, ["M5"], *POINTING[:3], kind, layout="amplifiers")
@@ -172,6 +172,7 @@ def test_binning_by_its_keyword(
     path = write(tmp_path / "raw.fits", [header])
     check(path, ["M2"], padding=250)
     (file,) = read_raw_files([path])
+    assert isinstance(file, RawFile)
     raw = RawWcs(find_detector(file, 9, "M2"))
     assert raw.box.tolist() == [[0, 0], [WIDTH - 1, HEIGHT - 1]]
     mapping = CAMERA

@@ -20,7 +20,7 @@ from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
 
 WIDTH, HEIGHT = 32, 24
 STEP = 0.5 / 3600
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "CTYPE1": "RA---TAN",
     "CTYPE2": "DEC--TAN",
     "CRVAL1": 150.0,
@@ -45,7 +45,7 @@ PIXELS = np.array([[-0.5, -0.5], [31.5, -0.5], [31.5, 23.5], [-0.5, 23.5], [100.
 
 def read_wcs(path: Path, cards: Mapping[str, Any]) -> RawWcs:
     """Write a raw with a WCS and read it back; a card that is `None` is left out."""
-    header = fits.Header([(key, value) for key, value in (PLAIN | cards).items() if value is not None])
+    header = fits.Header([(key, value) for key, value in (PLAIN | dict(cards)).items() if value is not None])
     fits.PrimaryHDU(np.zeros((HEIGHT, WIDTH), np.int16), header).writeto(path / "raw.fits", overwrite=True)
     (file,) = read_raw_files([path / "raw.fits"])
     assert isinstance(file, RawFile), file
@@ -182,7 +182,7 @@ def test_corrections_of_iraf(tmp_path: Path, lngcor: str, latcor: str, is_zpx: b
     plane = (PIXELS + 1 - [16.5, 12.5]) * [-STEP, STEP]
     xi = plane[:, 0] * 1.002 + 1e-5
     eta = plane[:, 1] + 3e-3 * plane[:, 0] * plane[:, 1]
-    projection = {"CRPIX1": 0.0, "CRPIX2": 0.0, "CD1_1": 1.0, "CD2_2": 1.0}
+    projection: dict[str, Any] = {"CRPIX1": 0.0, "CRPIX2": 0.0, "CD1_1": 1.0, "CD2_2": 1.0}
     projection |= ZPN | {"PV2_1": 1.0, "PV2_3": 220.0} if is_zpx else {}
     term = "projp0=0. projp1=1. projp2=0. projp3=220. " if is_zpx else ""
     expected = directions(*WCS(fits.Header(PLAIN | projection)).all_pix2world(xi, eta, 1))
@@ -276,6 +276,7 @@ def test_a_card_that_is_there_twice(tmp_path: Path, caplog: pytest.LogCaptureFix
     header.append(("CRPIX1", 16.5), bottom=True)
     fits.PrimaryHDU(np.zeros((HEIGHT, WIDTH), np.int16), header).writeto(tmp_path / "raw.fits")
     (file,) = read_raw_files([tmp_path / "raw.fits"])
+    assert isinstance(file, RawFile)
     assert_same(RawWcs(find_detector(file, 0, None)), truth())
     (warning,) = warnings_of(caplog)
     assert "CRVAL1 is there twice" in warning

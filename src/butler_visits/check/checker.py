@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Checker", "exposure_ids"]
+__all__ = ["Checker"]
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -10,8 +10,10 @@ from contextlib import suppress
 
 from lsst.daf.butler import DimensionRecord, MissingDatasetTypeError
 
+from ..define.clashes import clash_of_systems
 from ..define.plan import plan_visits
-from ..define.visits import Options, PlannedVisit, VisitDefinitionData
+from ..define.records import stored_systems
+from ..define.visits import Options, PlannedVisit, VisitDefinitionData, VisitSystem, ids_of
 from ..errors import CameraLookupError
 from ..geometry.comparison import unreadable
 from ..lists import FAILURES, isolate, reason_of
@@ -44,7 +46,7 @@ class Checker:
         self._detectors: dict[int, frozenset[int]] = {}
         self._shared: dict[frozenset[int], frozenset[int]] = {}
         self._without_camera: list[tuple[VisitDefinitionData, Exception]] = []
-        self._has_memberships = "visit_system_membership" in task.butler.dimensions.elements.names
+        self._universe = task.butler.dimensions
 
     def check_chunk(self, chunk: list[VisitDefinitionData]) -> None:
         """Check visits that would be computed now, whether they are stored or not."""
@@ -58,9 +60,11 @@ class Checker:
         others, damaged = self._read_records([visit.id for visit, _ in failed if visit.id in joined])
         records |= others
         self._add_failed((visit, error) for visit, error in failed if visit.id not in damaged)
+        clashes = {visit.id: clash for visit in stored if (clash := self._clash(visit))}
         # The record of a group that is joined in part was made of that part, and is to be compared with that.
-        whole = {visit.id for visit in stored if joined[visit.id] in (set(), exposure_ids(visit))}
-        parts = [part for visit in stored if visit.id not in whole and (part := self._as_joined(visit)) is not None]
+        own = [visit for visit in stored if visit.id not in clashes]
+        whole = {visit.id for visit in own if joined[visit.id] in (set(), ids_of(visit))}
+        parts = [part for visit in own if visit.id not in whole and (part := self._as_joined(visit)) is not None]
         compared = {visit: plan for visit, plan in plans.items() if visit in whole}
         compared |= {plan.definition.id: plan for plan in self._plan(parts)[0]}
         differing = [
@@ -75,16 +79,18 @@ class Checker:
             if plan is not None:
                 detectors = frozenset(plan.regions.detector_ids)
                 detectors = self._shared.setdefault(detectors, detectors)
-                self._detectors.update(dict.fromkeys(exposure_ids(visit), detectors))
+                self._detectors.update(dict.fromkeys(ids_of(visit), detectors))
             if visit.id not in joined:
                 # Others may have defined it since the check began.
-                if plan is not None and plan.is_new:
+                if plan is not None and plan.stored is None:
                     self._check_new(plan)
                 continue
-            self._check_systems(visit)
             as_joined = compared.get(visit.id)
-            equal = as_joined is not None and not as_joined.differences and visit.id not in changed
-            self._check_stored(visit, plan, regions.get(visit.id, {}), equal=equal)
+            if visit.id in clashes:
+                self._check_other(visit, clashes[visit.id], regions.get(visit.id, {}))
+            else:
+                equal = as_joined is not None and not as_joined.differences and visit.id not in changed
+                self._check_stored(visit, plan, regions.get(visit.id, {}), equal=equal)
             if as_joined is not None:
                 self.findings += check_fields(as_joined, self._tolerance)
             if (record := records.get(visit.id)) is not None:
@@ -128,7 +134,7 @@ class Checker:
         if not self._without_camera:
             return []
         visits = [visit for visit, _ in self._without_camera]
-        exposures = set().union(*map(exposure_ids, visits))
+        exposures = set().union(*map(ids_of, visits))
         text = f"{named('Visit', [visit.id for visit in visits])} cannot be computed. {self._without_camera[0][1]}"
         return [Finding(Kind.NO_CAMERA, text, exposures=tuple(sorted(exposures)))]
 
@@ -184,7 +190,7 @@ class Checker:
                 self._without_camera.append((visit, error))
             else:
                 text = f"Visit {visit.id} ({visit.name}): {reason_of(error)}"
-                self._add(Kind.FAILED, text, visit.id, exposures=exposure_ids(visit))
+                self._add(Kind.FAILED, text, visit.id, exposures=ids_of(visit))
 
     def _read_records(self, visits: Sequence[int]) -> tuple[dict[int, DimensionRecord], set[int]]:
         """Read the records of visits, and report those that the Butler cannot make of what is stored."""
@@ -223,14 +229,14 @@ class Checker:
     def _as_joined(self, visit: VisitDefinitionData) -> VisitDefinitionData | None:
         """Return a visit with the exposures that are joined to it, if it can have been made of them."""
         scope, joined = self._scope, self._scope.joined[visit.id]
-        if joined.isdisjoint(exposure_ids(visit)) or joined & scope.off_sky or not joined <= scope.exposures.keys():
+        if joined.isdisjoint(ids_of(visit)) or joined & scope.off_sky or not joined <= scope.exposures.keys():
             return None
         return dataclasses.replace(visit, exposures=[scope.exposures[exposure] for exposure in sorted(joined)])
 
     def _check_new(self, plan: PlannedVisit) -> None:
         """Say that a visit is not stored, and whether it can be."""
         visit = plan.definition
-        ids = exposure_ids(visit)
+        ids = ids_of(visit)
         text = f"Visit {visit.id} ({visit.name}) of {named('exposure', ids)} is not defined"
         if (other := self._id_of.setdefault(visit.name, visit.id)) != visit.id:
             text = f"{text}: visit {other} has its name."
@@ -249,11 +255,29 @@ class Checker:
         unknown = set(plan.regions.detector_ids) - self._registered
         return f"The camera's {named('detector', unknown)} must be registered first." if unknown else ""
 
-    def _in_other_visits(self, visit: VisitDefinitionData, exposures: Iterable[int]) -> set[int]:
-        """Find other visits that exposures are in: in each visit system they can be in one only."""
-        systems = {system.value for system in visit.visit_systems} | self._scope.systems.get(visit.id, set())
+    def _in_other_visits(
+        self, visit: VisitDefinitionData, exposures: Iterable[int], gained: Iterable[VisitSystem] | None = None
+    ) -> set[int]:
+        """Find other visits that exposures are in: in each visit system (those gained) they can be in one only."""
+        systems = {system.value for system in (visit.visit_systems if gained is None else gained)}
+        if gained is None:
+            systems |= self._scope.systems.get(visit.id, set())
         others = set().union(*(self._scope.visits_of.get(exposure, ()) for exposure in exposures)) - {visit.id}
         return {other for other in others if systems & self._scope.systems.get(other, set())}
+
+    def _clash(self, visit: VisitDefinitionData) -> str:
+        """Say why a stored visit is one of another grouping, if it is."""
+        systems = self._scope.systems.get(visit.id, set())
+        return clash_of_systems(visit, self._universe, self._scope.joined[visit.id], systems)
+
+    def _check_other(self, visit: VisitDefinitionData, clash: str, regions: dict[int, bytes | None]) -> None:
+        """Say that the visit of another grouping has a visit's id."""
+        name, joined = f"Visit {visit.id} ({self._scope.names[visit.id]})", self._scope.joined[visit.id]
+        self._add(Kind.CLASHING_ID, f"{name}: {clash}.", visit.id, exposures=ids_of(visit))
+        self._check_exposures(name, visit.id, joined)
+        if absent := self._expected_detectors(joined) - regions.keys():
+            text = f"{name} has no region of {named('detector', absent)}."
+            self._add(Kind.NO_DETECTOR_REGION, text, visit.id, detectors=absent)
 
     def _check_exposures(self, name: str, visit: int, joined: set[int]) -> set[int]:
         """Return the exposures of a visit that no visit can be made of."""
@@ -271,35 +295,39 @@ class Checker:
         self, visit: VisitDefinitionData, plan: PlannedVisit | None, regions: dict[int, bytes | None], *, equal: bool
     ) -> None:
         """Check a visit's exposures, and that no detectors are absent; ``equal`` is all that is stored of it."""
-        name, ids, joined = f"Visit {visit.id} ({visit.name})", exposure_ids(visit), self._scope.joined[visit.id]
+        name, ids, joined = f"Visit {visit.id} ({visit.name})", ids_of(visit), self._scope.joined[visit.id]
         missing = ids - joined
         extra = joined - ids - self._check_exposures(name, visit.id, joined) - self._scope.failed
         expected = self._expected_detectors(ids) if plan is None else set(plan.regions.detector_ids)
         absent = expected - regions.keys()
         unregistered = "" if plan is None else self._unregistered(plan)
+        lacking = {
+            system
+            for system in stored_systems(visit, self._universe)
+            if system.value not in self._scope.systems.get(visit.id, set())
+        }
+        others = self._in_other_visits(visit, missing) | self._in_other_visits(visit, ids, lacking)
         # Nothing that is stored may be overwritten but what more exposures change.
-        safe = (
-            plan is not None
-            and equal
-            and joined <= ids
-            and not self._in_other_visits(visit, missing)
-            and not unregistered
-        )
-        # define-visits adds no exposure to a visit of one.
-        completable = safe and bool(missing) and len(ids) > 1
+        safe = plan is not None and equal and joined <= ids and not others and not unregistered
+        completable = safe and bool(missing or lacking)
+        elsewhere = f"; its exposures are in {named('visit', others)}" if others else ""
         if not joined:
-            text = f"{name} has no exposures, and {named('exposure', ids)} would give it."
+            text = f"{name} has no exposures, and {named('exposure', ids)} would give it{elsewhere}."
             self._add(Kind.NO_DEFINITION, text, visit.id, exposures=ids, repairable=completable)
         elif missing == ids:
             text = f"{name} has {named('exposure', joined)}, and {named('exposure', ids)} would give it too."
             self._add(Kind.CLASHING_ID, text, visit.id, exposures=ids)
             extra = set()
         elif missing:
-            text = f"{name} lacks {named('exposure', missing)} of its group."
+            text = f"{name} lacks {named('exposure', missing)} of its group{elsewhere}."
             self._add(Kind.PARTIAL_GROUP, text, visit.id, exposures=missing, repairable=completable)
         if extra:
             text = f"{name} has {named('exposure', extra)}, which would give another visit."
             self._add(Kind.EXTRA_EXPOSURE, text, visit.id, exposures=extra)
+        if lacking:
+            systems = " and ".join(sorted(map(str, lacking)))
+            text = f"{name} is not in visit system {systems}{elsewhere}."
+            self._add(Kind.NO_MEMBERSHIP, text, visit.id, repairable=completable)
         if absent:
             text = f"{name} has no region of {named('detector', absent)}. {unregistered}".rstrip()
             self._add(Kind.NO_DETECTOR_REGION, text, visit.id, detectors=absent, repairable=safe)
@@ -307,16 +335,3 @@ class Checker:
             self.to_complete.append(plan)
         elif plan is not None and safe and absent:
             self.to_define.append(plan)
-
-    def _check_systems(self, visit: VisitDefinitionData) -> None:
-        """Check which visit systems a visit is in; more are no harm."""
-        stored = self._scope.systems.get(visit.id, set())
-        absent = {system for system in visit.visit_systems if system.value not in stored}
-        if self._has_memberships and absent:
-            named = " and ".join(sorted(map(str, absent)))
-            self._add(Kind.NO_MEMBERSHIP, f"Visit {visit.id} ({visit.name}) is not in visit system {named}.", visit.id)
-
-
-def exposure_ids(visit: VisitDefinitionData) -> set[int]:
-    """Return the ids of a visit's exposures."""
-    return {exposure.id for exposure in visit.exposures}

@@ -6,13 +6,14 @@ __all__ = ["Mend", "check_and_mend", "check_visits"]
 
 from collections.abc import Callable, Sequence
 
-from ..define.visits import Options, PlannedVisit
+from ..define.visits import Options, PlannedVisit, ids_of
 from ..errors import VisitsError
 from ..lists import batches, batches_of_families
 from ..repository import try_again
 from ..task import DefineVisitsTask
-from .checker import Checker, exposure_ids
+from .checker import Checker
 from .findings import CheckReport, Kind
+from .identities import check_identities
 from .scope import find_scope
 
 Mend = Callable[[list[PlannedVisit], list[PlannedVisit]], None]
@@ -71,7 +72,7 @@ def check_and_mend(
             "config that they were defined with (-C, -c); to add visits of another grouping, use define-visits."
         )
     checker = Checker(task, instrument, scope, Options(collections=collections))
-    for chunk in batches_of_families(scope.visits, task.config.chunkSize, exposure_ids):
+    for chunk in batches_of_families(scope.visits, task.config.chunkSize, ids_of):
         checker.to_define, checker.to_complete = [], []
         checker.check_chunk(chunk)
         if mend is not None and (checker.to_define or checker.to_complete):
@@ -82,7 +83,7 @@ def check_and_mend(
         checker.check_unexpected(batch)
     order = {kind: number for number, kind in enumerate(Kind)}
     findings = sorted(
-        scope.failures + checker.findings + checker.without_camera(),
+        scope.failures + checker.findings + checker.without_camera() + check_identities(task.butler, instrument, scope),
         key=lambda found: (order[found.kind], found.visit or 0, found.exposures, found.detectors),
     )
     n_exposures = len(scope.selected - scope.off_sky)

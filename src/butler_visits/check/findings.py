@@ -31,6 +31,7 @@ class Kind(enum.Enum):
     CLASHING_NAME = "clashing-name"
     NO_DEFINITION = "no-definition"
     NO_MEMBERSHIP = "no-membership"
+    TWO_VISITS = "two-visits"
     NO_DETECTOR_REGION = "no-detector-region"
     NULL_REGION = "null-region"
     UNREADABLE_REGION = "unreadable-region"
@@ -42,6 +43,8 @@ class Kind(enum.Enum):
     NO_EXPOSURE = "no-exposure"
     OFF_SKY = "off-sky"
     UNEXPECTED_VISIT = "unexpected-visit"
+    SEVERAL_DAYS = "several-days"
+    LARGE_ID = "large-id"
 
     @property
     def title(self) -> str:
@@ -59,10 +62,11 @@ _TITLES = {
     Kind.PARTIAL_GROUP: "visits that lack exposures of their group",
     Kind.FAILED: "exposures of which no visit can be computed",
     Kind.NO_CAMERA: "exposures without camera geometry, whose visits cannot be computed",
-    Kind.CLASHING_ID: "groups of exposures that give the id of another visit",
+    Kind.CLASHING_ID: "groups of exposures that give the id of another visit, or of one of another grouping",
     Kind.CLASHING_NAME: "groups of exposures that give the name of another visit",
     Kind.NO_DEFINITION: "visits that no exposure is joined to",
     Kind.NO_MEMBERSHIP: "visits that are not in a visit system they belong to",
+    Kind.TWO_VISITS: "exposures that are in several visits of one visit system",
     Kind.NO_DETECTOR_REGION: "visits that lack regions of detectors",
     Kind.NULL_REGION: "visits with regions that are null",
     Kind.UNREADABLE_REGION: "visits with regions that are damaged",
@@ -74,38 +78,48 @@ _TITLES = {
     Kind.NO_EXPOSURE: "visits with exposures that do not exist",
     Kind.OFF_SKY: "visits with exposures that are not on the sky",
     Kind.UNEXPECTED_VISIT: "visits that the grouping does not make of their exposures",
+    Kind.SEVERAL_DAYS: "visits with exposures of several day_obs, of which pipelines see those of the smallest only",
+    Kind.LARGE_ID: "visits whose ids are too large for pipelines to pack them",
 }
 
 _REPLACE = (
     "'define-visits --update-records' replaces what is stored; do not use it where the regions are meant to differ, as "
     "after update-regions."
 )
-_BY_HAND = (
-    "define-visits takes nothing away; correct the exposures' records or the config, or remove the visit from the "
-    "database and check again."
+_REMOVE = (
+    "'butler-visits remove-visits' removes a visit, and 'define-visits --incremental' defines then what its exposures "
+    "give now; or correct the exposures' records or the config."
+)
+_ANOTHER = (
+    "Use another grouping algorithm for these exposures, or correct their records; 'butler-visits remove-visits' "
+    "removes a visit that is wrong."
 )
 
 _ADVICE = {
-    Kind.NO_VISIT: "An exposure is in one visit of a visit system at most; mend the other visits first.",
+    Kind.NO_VISIT: (
+        "An exposure is in one visit of a visit system at most; mend or remove ('butler-visits remove-visits') the "
+        "other visits first."
+    ),
     Kind.PARTIAL_GROUP: (
         "'define-visits --incremental' completes them, and replaces fields and regions that differ; --repair does not "
-        "replace any."
+        "replace any. Where exposures are in other visits, mend or remove ('butler-visits remove-visits') those first."
     ),
     Kind.FAILED: "Correct the exposures' records, the camera or the config.",
     Kind.NO_CAMERA: (
         "Store a camera with 'butler-visits write-camera', or name its collection with --collections. Until then "
         "visits are not compared with what would be computed."
     ),
-    Kind.CLASHING_ID: "Use another grouping algorithm for these exposures, or correct their records.",
-    Kind.CLASHING_NAME: "Use another grouping algorithm for these exposures, or correct their records.",
+    Kind.CLASHING_ID: f"Give the config that the visits were defined with, if it was another one. {_ANOTHER}",
+    Kind.CLASHING_NAME: _ANOTHER,
     Kind.NO_DEFINITION: (
-        "define-visits does not join a single exposure to a visit that is there, nor any to a visit that differs: "
-        "butler.registry.syncDimensionData('visit_definition', ...) does."
+        "'define-visits --incremental' joins exposures to them, and replaces fields and regions that differ; "
+        "'butler-visits remove-visits' removes visits that no exposure would give."
     ),
     Kind.NO_MEMBERSHIP: (
-        "define-visits does not change the visit systems of a visit that is there: "
-        "butler.registry.syncDimensionData('visit_system_membership', ...) does."
+        "'define-visits --incremental' puts them into it, and replaces fields and regions that differ; 'butler-visits "
+        "remove-visits' removes visits that no exposure would give."
     ),
+    Kind.TWO_VISITS: _REMOVE,
     Kind.NO_DETECTOR_REGION: (
         "Mend first what else is found of these visits, and check those of another grouping with its config. Where "
         "they differ from what would be computed, their regions may be fitted ones; 'define-visits --update-records' "
@@ -113,17 +127,19 @@ _ADVICE = {
     ),
     Kind.NULL_REGION: _REPLACE,
     Kind.UNREADABLE_REGION: (
-        "'define-visits --update-records' replaces the regions of detectors; set a region of a visit to null in the "
-        "database first."
+        "'define-visits --update-records' replaces the regions of detectors; where that of a visit is damaged, remove "
+        "it ('butler-visits remove-visits') and define it again."
     ),
     Kind.FIELDS: _REPLACE,
     Kind.REGION: _REPLACE,
     Kind.DETECTOR_REGION: _REPLACE,
     Kind.DETECTOR_OUTSIDE: _REPLACE,
-    Kind.EXTRA_EXPOSURE: _BY_HAND,
-    Kind.NO_EXPOSURE: _BY_HAND,
-    Kind.OFF_SKY: _BY_HAND,
-    Kind.UNEXPECTED_VISIT: _BY_HAND,
+    Kind.EXTRA_EXPOSURE: _REMOVE,
+    Kind.NO_EXPOSURE: _REMOVE,
+    Kind.OFF_SKY: _REMOVE,
+    Kind.UNEXPECTED_VISIT: _REMOVE,
+    Kind.SEVERAL_DAYS: "Then 'define-visits --update-records' updates their visits.",
+    Kind.LARGE_ID: "With another visit_max ids are packed otherwise than they have been until then.",
 }
 
 

@@ -50,7 +50,7 @@ def open_repository(repo: str, *, writeable: bool) -> Butler:
         ) from error
     except Exception as error:
         # None of our code runs in it, and for a file that is no repository the Butler raises nearly anything.
-        raise click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}") from error
+        raise click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.") from error
 
 
 def no_visits(instrument: str, where: str) -> click.ClickException:

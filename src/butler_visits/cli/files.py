@@ -14,7 +14,7 @@ import click
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from ..lists import reason_of
+from ..lists import listed, reason_of
 from .errors import errors_as_messages
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_file_name(name: str, endings: Collection[str] = (), option: str = "--o
     """Refuse the name of a file that cannot be written, before any work is done."""
     path = Path(name)
     if endings and path.suffix.lower() not in endings:
-        raise click.BadParameter(f"{name!r} must end in one of {', '.join(endings)}.", param_hint=option)
+        raise click.BadParameter(f"{name!r} must end in one of {listed(endings)}.", param_hint=option)
     if not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r} for {path.name}.", param_hint=option)
 

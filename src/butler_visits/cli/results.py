@@ -8,7 +8,7 @@ import click
 from lsst.pipe.base import Struct
 
 from ..define.visit_plan import VisitPlan
-from ..lists import counted
+from ..lists import counted, listed
 
 
 def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, seconds: float) -> None:
@@ -35,5 +35,5 @@ def echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str,
     if result.n_filtered:
         click.echo(f"Left out {counted(result.n_filtered, 'exposure')} with a visit already.")
     if types := result.off_sky_types:
-        listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
-        click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {listed}.")
+        kinds = listed(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
+        click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {kinds}.")

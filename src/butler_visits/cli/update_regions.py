@@ -7,7 +7,7 @@ import time
 import click
 from lsst.daf.butler.cli.opt import options_file_option, where_option
 
-from ..lists import counted
+from ..lists import counted, listed
 from .errors import errors_as_messages, expression_errors, open_repository
 from .options import VisitsCommand, dry_run_option, instrument_argument, plan_option, repo_argument, set_log_level
 
@@ -66,7 +66,7 @@ def update_regions(
             write_plan(butler, plan, output)
     if not datasets:
         which = f" that match {where!r}" if where else ""
-        click.echo(f"Nothing updated: {name} has no {dataset_type} datasets{which} in {', '.join(searched)}.")
+        click.echo(f"Nothing updated: {name} has no {dataset_type} datasets{which} in {listed(searched)}.")
     elif dry_run:
         click.echo(plan)
     else:

@@ -7,7 +7,7 @@ __all__ = ["REMOVE", "PlannedNames", "clash_of_systems", "leave_moved", "missing
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DimensionUniverse
 
 from ..lists import listed
 from ..repository.stored import (
@@ -48,21 +48,22 @@ def missing_systems(plan: PlannedVisit, systems: Set[int]) -> set[VisitSystem]:
     return {system for system in wanted if system.value not in systems}
 
 
-def clash_of_systems(plan: PlannedVisit, joined: Set[int], systems: Set[int]) -> str:
+def clash_of_systems(
+    visit: VisitDefinitionData, universe: DimensionUniverse, joined: Set[int], systems: Set[int]
+) -> str:
     """Say why what is stored under a visit's id is the visit of another grouping algorithm, if it is."""
-    universe = plan.record.definition.universe
-    wanted = {system.value for system in stored_systems(plan.definition, universe)}
+    wanted = {system.value for system in stored_systems(visit, universe)}
     if "visit_system_membership" not in universe.elements.names:
         # There is room for one system only, and it is part of the keys of other rows.
         other = systems != wanted
     else:
-        other = joined != ids_of(plan.definition) and not systems <= wanted
+        other = joined != ids_of(visit) and not systems <= wanted
         # Of a visit that has lost its exposures one system is enough.
         other &= bool(joined) or systems.isdisjoint(wanted)
     if not other:
         return ""
     return f"it is stored as a visit of {name_systems(systems)} with {_exposures(joined)}, and is now one of " + (
-        f"{name_systems(wanted)} with {_exposures(ids_of(plan.definition))}"
+        f"{name_systems(wanted)} with {_exposures(ids_of(visit))}"
     )
 
 

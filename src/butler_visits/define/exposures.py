@@ -16,7 +16,10 @@ from lsst.pipe.base import Instrument
 
 from .. import repository
 from ..errors import DefinitionError
+from ..instruments import described
 from ..lists import FAILURES, batches, isolate
+from ..repository.stored import fetch_visit_names
+from .doubts import doubts, id_limit, limit_hint
 from .groups import GroupExposuresTask
 from .pointings import is_on_sky, saw_sky
 from .regions import ComputeVisitRegionsTask
@@ -44,6 +47,9 @@ class Selection:
     failures: list[Failure] = dataclasses.field(default_factory=list)
     """Exposures of which no visit can be made."""
 
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    """What is doubtful of the visits, a line for each kind."""
+
 
 class Selector:
     """Finds the visits to define; reads only."""
@@ -61,6 +67,7 @@ class Selector:
         self._regions = regions
         self._ignore_off_sky = ignore_off_sky
         self._instruments: dict[str, Instrument] = {}
+        self._records: dict[str, DimensionRecord] = {}
 
     def select(
         self, data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord], options: Options
@@ -88,7 +95,10 @@ class Selector:
         if options.incremental:
             exposures += self._missing(exposures, options.collections)
         if exposures:
-            selection.visits = self._group(exposures, options, selection.failures)
+            visits = self._group(exposures, options, selection.failures)
+            instrument = self._record_of(exposures[0].instrument, visits)
+            selection.visits = self._below_limit(visits, instrument, options, selection.failures)
+            selection.warnings = doubts(self._butler, instrument, selection.visits)
         return selection
 
     def reread(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
@@ -107,8 +117,41 @@ class Selector:
         ids = {visit.id for visit in visits}
         exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
         grouped = self._group(exposures + self._missing(exposures, collections), Options(), [])
-        # A group can give more visits than these, which are somebody else's to define.
-        return [visit for visit in grouped if visit.id in ids]
+        # A group can give more visits than these, which are somebody else's to define; or others instead of these.
+        lost = ids - {visit.id for visit in grouped}
+        orphans = set().union(*(ids_of(visit) for visit in visits if visit.id in lost))
+        return [visit for visit in grouped if visit.id in ids or not orphans.isdisjoint(ids_of(visit))]
+
+    def _record_of(self, name: str, visits: Sequence[VisitDefinitionData]) -> DimensionRecord:
+        """Read an instrument's record, again if its limit may have been raised for visits since."""
+        record = self._records.get(name)
+        if record is None or any(visit.id >= (id_limit(record) or visit.id + 1) for visit in visits):
+            record = self._records[name] = repository.fetch_instruments(self._butler)[name]
+        return record
+
+    def _below_limit(
+        self,
+        visits: list[VisitDefinitionData],
+        instrument: DimensionRecord,
+        options: Options,
+        failures: list[Failure],
+    ) -> list[VisitDefinitionData]:
+        """Refuse new visits whose ids pipelines cannot pack, of instruments that this package has registered."""
+        limit = id_limit(instrument)
+        if limit is None or not instrument.class_name.startswith(described.__name__):
+            return visits
+        large = {visit.id for visit in visits if visit.id >= limit}
+        if large:
+            large -= fetch_visit_names(self._butler, instrument.name, large).keys()
+        reason = "Visit {} is not below {}, the visit_max of {}, by which pipelines pack the ids of visits. {}"
+        for visit in visits:
+            if visit.id in large:
+                hint = limit_hint(instrument, max(large))
+                failure = Failure(tuple(sorted(ids_of(visit))), reason.format(visit.id, limit, instrument.name, hint))
+                if not options.skip_errors:
+                    raise DefinitionError(failure.reason)
+                failures.append(failure)
+        return [visit for visit in visits if visit.id not in large]
 
     def visits_now(
         self, instrument: str, exposures: Iterable[int], collections: Sequence[str] | None

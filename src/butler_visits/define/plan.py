@@ -180,7 +180,7 @@ def _decide(plan: PlannedVisit, stored: _Stored, options: Options, region_tolera
         plan.differences = compare_records(plan.stored, plan.record, region_tolerance)
     ids = [exposure.id for exposure in plan.definition.exposures]
     plan.exposures_of_others = stored.exposures - set(ids)
-    if clash := clash_of_systems(plan, stored.exposures, stored.systems):
+    if clash := clash_of_systems(plan.definition, plan.record.definition.universe, stored.exposures, stored.systems):
         plan.refuse(clash, "", skip=skip)
         return
     if stored.exposures and stored.exposures.isdisjoint(ids):
