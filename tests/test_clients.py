@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from astro_metadata_translator import MetadataTranslator, ObservationInfo
+from astropy import log
+from astropy.io import fits
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.progress import Progress
 from lsst.daf.butler.registry import DataIdError
@@ -29,6 +34,9 @@ from butler_visits import (
     VisitDefinitionData,
 )
 from butler_visits.config import make_config
+from butler_visits.instruments.description import InstrumentDescription
+from butler_visits.instruments.translator import make_translator
+from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
 from command_line import run_program
 from simulated_survey import CAMERA_RUN, INSTRUMENT
 from visit_tables import (
@@ -348,3 +356,53 @@ def test_two_tasks_in_two_threads(make_survey: Callable[..., Butler]) -> None:
         results = list(pool.map(lambda butler: make_task(butler, "by-group-metadata").run(given), butlers[:2]))
     assert [result.n_new for result in results] == [3, 3]
     assert tables(butlers[0]) == tables(butlers[1]) == tables(butlers[2])
+
+
+def test_reading_headers_changes_nothing_of_the_process(tmp_path: Path) -> None:
+    """Filters, log levels and the table of translators are all threads'."""
+    fits.PrimaryHDU(np.zeros((4, 4)), fits.Header(HEADER)).writeto(tmp_path / "a.fits")
+    description = InstrumentDescription.from_mapping(DESCRIPTION, "description")
+    seen: list[Any] = []
+
+    def state() -> tuple[Any, ...]:
+        return list(warnings.filters), log.level, dict(MetadataTranslator.translators)
+
+    class Header(dict[str, Any]):
+        """Sees what there is while it is read."""
+
+        def __getitem__(self, key: str) -> Any:
+            seen.append(state())
+            return super().__getitem__(key)
+
+    before = state()
+    translator = make_translator(description)
+    assert make_translator(description) is translator
+    ObservationInfo(Header(HEADER), translator_class=translator)
+    (file,) = read_raw_files([str(tmp_path / "a.fits")])
+    assert isinstance(file, RawFile)
+    RawWcs(find_detector(file, 0, None, alone=True))
+    assert seen and all(one == before for one in seen)
+    assert state() == before
+
+
+HEADER = {
+    "INSTRUME": "MyCam",
+    "FILTER": "V",
+    "CTYPE1": "RA---TAN",
+    "CTYPE2": "DEC--TAN",
+    "CRPIX1": 2.5,
+    "CRPIX2": 2.5,
+    "CRVAL1": 150.0,
+    "CRVAL2": 2.0,
+    "CD1_1": -1e-4,
+    "CD2_2": 1e-4,
+    "DATE-OBS": "06/05/98",
+}
+
+DESCRIPTION = {
+    "name": "MyCam",
+    "recognise": {"INSTRUME": "MyCam"},
+    "filters": [{"name": "V", "band": "V"}],
+    "detectors": [{"id": 0, "name": "CCD"}],
+    "properties": {"physical_filter": "FILTER"},
+}

@@ -5,14 +5,12 @@ from __future__ import annotations
 __all__ = ["read_afw_camera"]
 
 import io
-import warnings
 from functools import cache
 from typing import Any
 
 import numpy as np
 import starlink.Ast
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 
 from ..errors import CameraFileError
 from ..lists import first_line
@@ -28,14 +26,12 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
     Raises `CameraFileError` if the file is no camera or is damaged.
     """
     try:
-        with warnings.catch_warnings():
-            # Damage that matters is an error further on.
-            warnings.simplefilter("ignore", AstropyUserWarning)
-            warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
-            with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                return _Archive(hdus, source).camera()
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            last = hdus[-1].fileinfo()
+            if last["datLoc"] + last["datSpan"] > len(content):
+                raise ValueError("it is truncated")
+            return _Archive(hdus, source).camera()
     except (
-        AstropyUserWarning,
         OSError,
         KeyError,
         IndexError,

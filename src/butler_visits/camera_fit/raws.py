@@ -6,7 +6,6 @@ __all__ = ["fit_camera_to_files"]
 
 import logging
 import math
-import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -141,11 +140,9 @@ def _translated_pointing(detector: FoundDetector) -> Pointing | None:
     if file.translator is None:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            wanted = {"tracking_radec", "boresight_rotation_angle", "boresight_rotation_coord"}
-            header = file.merged_header(detector.image.index)
-            info = ObservationInfo(header, translator_class=file.translator, pedantic=False, subset=wanted)
+        wanted = {"tracking_radec", "boresight_rotation_angle", "boresight_rotation_coord"}
+        header = file.merged_header(detector.image.index)
+        info = ObservationInfo(header, translator_class=file.translator, pedantic=False, subset=wanted)
     except (ValueError, KeyError, TypeError):
         return None
     if info.tracking_radec is None:

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,14 @@ class VisitsCommand(ButlerCommand):
     """A command of ``butler-visits``; ``butler`` may have it too."""
 
     extra_epilog = "Options of the program, such as --log-level, stand before the command's name."
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # astropy's notes on how it mends headers come for each file anew. The process is ours here.
+        from astropy.utils.exceptions import AstropyWarning
+
+        logging.getLogger("astropy").setLevel(logging.WARNING)
+        warnings.simplefilter("ignore", AstropyWarning)
+        return super().invoke(ctx)
 
 
 def set_log_level() -> None:

@@ -25,7 +25,7 @@ from ..lists import aligned
 from ..raws import RawFile, read_raw_files
 from .files import as_resource
 from .records import exposure_record, guess_band, observation_values
-from .translate import PROPERTIES, TranslatedFile, check_recognised, known_sites, translate_file
+from .translate import PROPERTIES, TranslatedFile, check_recognised, find_sites, translate_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,26 +106,26 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
         raise IngestError(f"{file.uri}: there is no image in it; expected a raw image with two axes in some HDU.")
     if translator is not None:
         check_recognised(file, translator)
-    with known_sites():
-        if translator is None:
-            translator = _find_translator(file)
-        headers = {index: file.merged_header(index) for index in file.images}
-        for header in headers.values():
-            fix_header(header, translator_class=translator, filename=file.uri)
-        detectors = tuple(
-            (
-                index,
-                _describe(translator, header, file, "detector_num"),
-                _describe(translator, header, file, "detector_unique_name"),
-            )
-            for index, header in headers.items()
+    find_sites()
+    if translator is None:
+        translator = _find_translator(file)
+    headers = {index: file.merged_header(index) for index in file.images}
+    for header in headers.values():
+        fix_header(header, translator_class=translator, filename=file.uri)
+    detectors = tuple(
+        (
+            index,
+            _describe(translator, header, file, "detector_num"),
+            _describe(translator, header, file, "detector_unique_name"),
         )
-        first = next((index for index, number, _ in detectors if number.value is not None), detectors[0][0])
-        properties = tuple(_describe(translator, headers[first], file, name) for name in PROPERTIES)
-        try:
-            record, problem = _record(translate_file(file, translator), description), ""
-        except IngestError as error:
-            record, problem = None, str(error)
+        for index, header in headers.items()
+    )
+    first = next((index for index, number, _ in detectors if number.value is not None), detectors[0][0])
+    properties = tuple(_describe(translator, headers[first], file, name) for name in PROPERTIES)
+    try:
+        record, problem = _record(translate_file(file, translator), description), ""
+    except IngestError as error:
+        record, problem = None, str(error)
     return FileDescription(file.uri, translator, properties, detectors, record, problem)
 
 

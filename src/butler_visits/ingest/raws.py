@@ -28,7 +28,7 @@ from .insert import ExposurePlan, check_arguments, plan_and_write
 from .records import observation_values
 from .result import IngestFailure, IngestResult
 from .transfer import gone_error, staging
-from .translate import TranslatedFile, known_sites, translate_file
+from .translate import TranslatedFile, find_sites, translate_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -165,8 +165,9 @@ class _Ingest:
         for error in errors:
             self._fail(str(error), error)
         self._result.n_files = len(files)
+        find_sites()
         bar: ProgressBar[None]
-        with _PROGRESS.bar(total=len(files), desc=f"Ingesting {len(files)} files") as bar, known_sites():
+        with _PROGRESS.bar(total=len(files), desc=f"Ingesting {len(files)} files") as bar:
             for batch in batches(files, batch_size):
                 # Nothing of a batch is kept while the next one is read.
                 for name, raws in self._understand(batch).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 __all__ = ["read_table"]
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,7 @@ def read_table(uri: ResourcePathExpression) -> Table:
     if kind is None:
         raise IngestError(f"The table {uri} must end in one of {', '.join(_FORMATS)}, which says of what kind it is.")
     try:
-        with path.as_local() as local, warnings.catch_warnings():
-            # astropy's notes on units that are not quite standard.
-            warnings.simplefilter("ignore")
+        with path.as_local() as local:
             if kind == "parquet":
                 return _read_parquet(local.ospath)
             if kind == "fits":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "known_sites", "translate_file"]
+__all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "find_sites", "translate_file"]
 
 import logging
-from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from astro_metadata_translator import MetadataTranslator, ObservationInfo
@@ -149,16 +149,16 @@ def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> Non
     )
 
 
-@contextmanager
-def known_sites() -> Iterator[None]:
+@cache
+def find_sites() -> None:
     """Let translators ask astropy for observatories without the network, which is an error that they do not expect.
 
-    They have coordinates of their own for one that it does not know.
+    They have coordinates of their own for one that it does not know. Where there is no network astropy has no list, and
+    gets one of one observatory, once and for good: other threads must not find it gone.
     """
     try:
         EarthLocation.get_site_names()
     except OSError:
-        before = EarthLocation._site_registry
         EarthLocation._site_registry = SiteRegistry.from_json(
             {
                 "greenwich": {
@@ -173,12 +173,6 @@ def known_sites() -> Iterator[None]:
                 }
             }
         )
-        try:
-            yield
-        finally:
-            EarthLocation._site_registry = before
-    else:
-        yield
 
 
 def _find_translator(

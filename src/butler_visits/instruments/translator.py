@@ -7,11 +7,12 @@ from __future__ import annotations
 
 __all__ = ["DescribedTranslator", "make_translator"]
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import astropy.units as u
-from astro_metadata_translator import MetadataTranslator, cache_translation
+from astro_metadata_translator import cache_translation
 from astropy.coordinates import AltAz, Angle, BaseCoordinateFrame, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
@@ -267,25 +268,33 @@ class DescribedTranslator(HeaderValues):
         return None if exposure is None or detector is None else exposure * self.description.detector_max + detector
 
 
+_MADE: dict[str, type[DescribedTranslator]] = {}
+"""Translators by what the descriptions say that they are of, the newest last."""
+
+_KEPT = 100
+
+
 def make_translator(description: InstrumentDescription) -> type[DescribedTranslator]:
-    """Make the translator of an instrument's headers, and register it in this process."""
-    registered = MetadataTranslator.translators.get(description.name)
-    if registered is not None and issubclass(registered, DescribedTranslator):
-        if registered.description.stored_content() == description.stored_content():
-            return registered
-        # The description was changed, so that there is nothing to warn of.
-        MetadataTranslator.translators.pop(description.name, None)
-    return type(
-        f"{description.name}Translator",
-        (DescribedTranslator,),
-        {
+    """Make the translator of an instrument's headers: always the same one for the same description.
+
+    astro_metadata_translator does not know it: one process may have several descriptions of one instrument.
+    """
+    key = json.dumps(description.stored_content(), sort_keys=True)
+    if (made := _MADE.get(key)) is None:
+        namespace = {
             "__doc__": f"Translates the headers of {description.name}.",
             "__module__": __name__,
-            "name": description.name,
+            # A class that has a name as soon as it is made is registered for all of the process.
+            "name": None,
             "supported_instrument": description.name,
             "description": description,
-        },
-    )
+        }
+        made = type(f"{description.name}Translator", (DescribedTranslator,), namespace)
+        made.name = description.name
+        while len(_MADE) >= _KEPT:
+            _MADE.pop(next(iter(_MADE)))
+        made = _MADE.setdefault(key, made)
+    return made
 
 
 def _equinox(text: str | None) -> str | None:

@@ -6,7 +6,6 @@ __all__ = ["RawFile", "read_raw_files"]
 
 import gzip
 import io
-import warnings
 from collections import ChainMap
 from collections.abc import Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,9 +106,9 @@ def read_raw_files(uris: Sequence[ResourcePathExpression], *, threads: int = THR
     """Read the headers of many FITS files at the same time."""
     if not uris:
         return []
-    # astropy's warnings about a file name neither the file nor the HDU; what matters becomes an error below.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(threads, len(uris))) as pool:
-        warnings.simplefilter("ignore")
+    # astropy's warnings about a file name neither the file nor the HDU; what matters becomes an error below. They are
+    # not silenced, because filters are the whole process's, and other threads have theirs.
+    with ThreadPoolExecutor(min(threads, len(uris))) as pool:
         return list(pool.map(_read, uris))
 
 

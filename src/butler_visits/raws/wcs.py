@@ -5,13 +5,9 @@ from __future__ import annotations
 __all__ = ["RawWcs"]
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
-from astropy import log
 from astropy.coordinates import ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.wcs import WCS
 from astropy.wcs.utils import wcs_to_celestial_frame
@@ -43,22 +39,21 @@ class RawWcs:
         self.image = image
         self.box = image.box
         self.label = image.label
-        with _quietly():
-            try:
-                primary = read_primary_wcs(image.header)
-                self._primary = primary
-                self._wcs = WCS(primary.header, naxis=2)
-                self._frame: BaseCoordinateFrame = (
-                    equatorial_frame(image.header) if primary.is_equatorial else wcs_to_celestial_frame(self._wcs)
-                )
-                grid = self.directions(self.grid())
-                self._check_reference()
-            except WcsError:
-                raise
-            except Exception as error:
-                # wcslib's errors have no base but Exception.
-                text = " ".join(str(error).split()) or type(error).__name__
-                raise WcsError(f"{self.label}: the header's WCS cannot be used ({text}).") from error
+        try:
+            primary = read_primary_wcs(image.header)
+            self._primary = primary
+            self._wcs = WCS(primary.header, naxis=2)
+            self._frame: BaseCoordinateFrame = (
+                equatorial_frame(image.header) if primary.is_equatorial else wcs_to_celestial_frame(self._wcs)
+            )
+            grid = self.directions(self.grid())
+            self._check_reference()
+        except WcsError:
+            raise
+        except Exception as error:
+            # wcslib's errors have no base but Exception.
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise WcsError(f"{self.label}: the header's WCS cannot be used ({text}).") from error
         square = grid.reshape(_GRID, _GRID, 3)
         sides = np.cross(square[1:, :-1] - square[:-1, :-1], square[:-1, 1:] - square[:-1, :-1])
         # A positive or a negative parity, but one and the same everywhere, and an area that can be seen.
@@ -123,16 +118,3 @@ class RawWcs:
             return vectors
         coordinates = SkyCoord(*vectors.T, frame=self._frame, representation_type="cartesian")
         return coordinates.icrs.cartesian.xyz.value.T
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Silence astropy's notes on how it mends headers, which come for each raw anew."""
-    level = log.level
-    log.setLevel("WARNING")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
