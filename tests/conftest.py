@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,9 @@ from lsst.daf.butler import Butler
 from leftovers import end_leftovers
 from obscore import make_obscore_repository
 from postgres import Cluster, find_programs
-from simulated_survey import camera, make_repository
 from stored_visits import GOLDEN
-from visit_tables import add_exposures, data_ids, exposure, make_task
+from templates import make_repository, one_raft
+from visit_tables import add_exposures, data_ids, engine, exposure, make_task
 
 DATABASES = ("sqlite", "postgresql")
 DATABASES_OF = {"both_databases": DATABASES, "sqlite_only": DATABASES[:1], "postgresql_only": DATABASES[1:]}
@@ -75,70 +74,22 @@ def database(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-class _SurveyTemplates:
-    """Makes each kind of survey repository once, and as many copies of it as tests ask for.
-
-    Parameters
-    ----------
-    folders : `pytest.TempPathFactory`
-        Makes the folders.
-    postgres : `~collections.abc.Callable`
-        Returns the PostgreSQL cluster, which is only started when a test asks for it.
-    """
-
-    def __init__(self, folders: pytest.TempPathFactory, postgres: Callable[[], Cluster]) -> None:
-        self._folders = folders
-        self._postgres = cache(postgres)
-        self._made: dict[tuple[str, int | None], tuple[Path, str | None]] = {}
-
-    def copy(self, target: Path, database: str, universe: int | None) -> str | None:
-        """Copy a survey repository, and return the name of its PostgreSQL database if it has one."""
-        if (database, universe) not in self._made:
-            self._made[database, universe] = self._make(database, universe)
-        folder, template = self._made[database, universe]
-        shutil.copytree(folder, target)
-        if template is None:
-            return None
-        name = self._postgres().create_database(template)
-        config = target / "butler.yaml"
-        config.write_text(config.read_text().replace(self._postgres().url(template), self._postgres().url(name)))
-        return name
-
-    def drop(self, name: str) -> None:
-        """Remove the PostgreSQL database of a copy."""
-        self._postgres().drop_database(name)
-
-    def _make(self, database: str, universe: int | None) -> tuple[Path, str | None]:
-        folder = self._folders.mktemp("template") / "repository"
-        name = self._postgres().create_database() if database == "postgresql" else None
-        url = None if name is None else self._postgres().url(name)
-        # Only a database that nobody is connected to can be copied.
-        make_repository(folder, universe=universe, camera=camera(rafts=1), database=url).close()
-        return folder, name
-
-
-@pytest.fixture(scope="session")
-def _survey_templates(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> _SurveyTemplates:
-    return _SurveyTemplates(tmp_path_factory, lambda: request.getfixturevalue("postgres"))
-
-
 @pytest.fixture
-def make_survey(_survey_templates: _SurveyTemplates, tmp_path: Path, database: str) -> Iterator[Callable[..., Butler]]:
+def make_survey(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Butler]]:
     """Return a function that makes a repository of the simulated survey with nine detectors and no exposures."""
+    cluster: Cluster | None = request.getfixturevalue("postgres") if database == "postgresql" else None
     made: list[tuple[Butler, str | None]] = []
 
     def make(universe: int | None = None) -> Butler:
-        target = tmp_path / f"survey{len(made) + 1}"
-        name = _survey_templates.copy(target, database, universe)
-        butler = Butler.from_config(target, writeable=True)
-        made.append((butler, name))
+        butler = make_repository(tmp_path / f"survey{len(made) + 1}", one_raft, universe=universe, cluster=cluster)
+        made.append((butler, engine(butler).url.database))
         return butler
 
     yield make
     for butler, name in made:
-        if name is not None:
+        if cluster is not None and name is not None:
             butler.close()
-            _survey_templates.drop(name)
+            cluster.drop_database(name)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,8 @@ from lsst.sphgeom import Angle, Circle, ConvexPolygon, LonLat, Region, UnitVecto
 from butler_visits.export import Outline, coverage_moc, ds9_regions, read_outlines
 from butler_visits.geometry import boundary_distance, decode_polygon, polygon_area
 from command_line import message, visits_command
-from simulated_survey import INSTRUMENT, camera, insert_exposures, make_repository
+from simulated_survey import INSTRUMENT, insert_exposures
+from templates import make_repository, one_raft
 from visit_tables import add_exposures, data_ids, delete_rows, exposure, make_task, root, stored
 
 pytestmark = pytest.mark.sqlite_only
@@ -45,7 +46,7 @@ EXPOSURES = [
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Butler:
     """Return a repository with visits at odd places, which no test changes."""
-    return with_visits(make_repository(tmp_path_factory.mktemp("survey"), camera=camera(rafts=1)))
+    return with_visits(make_repository(tmp_path_factory.mktemp("survey") / "repository", one_raft))
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 from astropy.io import fits
-from lsst.daf.butler import Butler, DimensionConfig
-from lsst.resources import ResourcePath
 
 from butler_visits.instruments.description import InstrumentDescription
 
@@ -72,16 +70,6 @@ def write_quadcam(path: Path, chips: tuple[int, ...] = (1, 2, 3, 4), *, wcs: boo
         hdus.append(fits.ImageHDU(np.zeros((4, 4), dtype=np.int16), chip_header))
     fits.HDUList(hdus).writeto(path)
     return path
-
-
-def make_repository(path: Path, universe: int | None = None) -> Butler:
-    """Create an empty repository."""
-    config = None
-    if universe is not None:
-        config = DimensionConfig(
-            ResourcePath(f"resource://lsst.daf.butler/configs/old_dimensions/daf_butler_universe{universe}.yaml")
-        )
-    return Butler.from_config(Butler.makeRepo(path, dimensionConfig=config), writeable=True)
 
 
 SMALLEST: dict[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +11,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import Result
-from lsst.daf.butler import Butler, Config, DimensionRecord, MissingCollectionError, MissingDatasetTypeError
+from lsst.daf.butler import Butler, DimensionRecord, MissingCollectionError, MissingDatasetTypeError
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits.cli.program import butler_visits
 from butler_visits.instruments.description import InstrumentDescription
-from example_raws import make_repository
 from postgres import Cluster
 from simulated_raws import describe
 from simulated_survey import INSTRUMENT, night
@@ -28,29 +26,6 @@ RUN: Final = f"{INSTRUMENT}/raw/all"
 ELEMENTS: Final = ("instrument", "physical_filter", "detector", "day_obs", "group", "exposure")
 
 SUMMARY_FIELDS: Final = ("n_files", "n_ingested", "n_skipped", "n_failed", "n_datasets", "n_exposures")
-
-
-_configs: dict[str, tuple[str, str]] = {}
-"""Of each PostgreSQL cluster an empty repository: its database, which is copied for others, and its settings."""
-
-
-def make_empty(path: Path, cluster: Cluster | None = None) -> Butler:
-    """Create an empty repository with an SQLite database, or in a PostgreSQL cluster."""
-    if cluster is None:
-        return make_repository(path)
-    if cluster.url("") not in _configs:
-        template = cluster.create_database()
-        config = Config()
-        config["registry", "db"] = cluster.url(template)
-        path.mkdir(parents=True)
-        Butler.makeRepo(path / "template", config)
-        _configs[cluster.url("")] = template, (path / "template" / "butler.yaml").read_text()
-        shutil.rmtree(path)
-    template, settings = _configs[cluster.url("")]
-    path.mkdir(parents=True)
-    database = cluster.create_database(template)
-    (path / "butler.yaml").write_text(settings.replace(cluster.url(template), cluster.url(database)))
-    return Butler.from_config(path, writeable=True)
 
 
 def cluster_of(request: pytest.FixtureRequest) -> Cluster | None:

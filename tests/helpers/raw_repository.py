@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import math
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +10,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, DimensionConfig, DimensionRecord, FileDataset
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, DimensionRecord, FileDataset
 from lsst.daf.butler.formatters.json import JsonFormatter
-from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+import templates
 from butler_visits import (
     ComputeVisitRegionsTask,
     DefineVisitsConfig,
@@ -56,17 +52,7 @@ ACROSS_RA_0: Final = Pointing(math.radians(359.95), math.radians(12.0), math.rad
 AT_THE_POLE: Final = Pointing(math.radians(77.0), math.radians(89.95), math.radians(140.0))
 
 
-@functools.cache
-def _template(universe: int | None) -> Path:
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    config = None
-    if universe is not None:
-        config = DimensionConfig(
-            ResourcePath(f"resource://lsst.daf.butler/configs/old_dimensions/daf_butler_universe{universe}.yaml")
-        )
-    Butler.makeRepo(folder / "repository", dimensionConfig=config)
-    butler = Butler.from_config(folder / "repository", writeable=True)
+def _mosaic(butler: Butler) -> None:
     for dataset_type, dimensions, storage_class in (
         ("raw", ["instrument", "detector", "exposure"], "Exposure"),
         ("camera_geometry", ["instrument"], "StructuredDataDict"),
@@ -78,13 +64,11 @@ def _template(universe: int | None) -> Path:
             )
         )
     add_instrument(butler, INSTRUMENT, CAMERA)
-    return folder / "repository"
 
 
 def make_repository(root: Path, camera: Mapping[str, Any] | None = CAMERA, *, universe: int | None = None) -> Butler:
     """Make a repository of the mosaic; the camera may be another one, or missing."""
-    shutil.copytree(_template(universe), root)
-    butler = Butler.from_config(root, writeable=True)
+    butler = templates.make_repository(root, _mosaic, universe=universe)
     if camera is not None:
         butler.collections.register(CAMERA_RUN)
         butler.put(dict(camera), "camera_geometry", instrument=INSTRUMENT, run=CAMERA_RUN)

@@ -15,9 +15,9 @@ from lsst.daf.butler import Butler
 
 from butler_visits.errors import IngestError, RawFileError
 from butler_visits.ingest import ingest_raws
-from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, reasons, records, run_command, science, stored, summary
 from simulated_raws import describe, raw_header, write_raws
+from templates import make_repository
 
 
 @pytest.fixture

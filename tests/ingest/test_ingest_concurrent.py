@@ -16,9 +16,10 @@ from sqlalchemy import text
 from butler_visits import IngestResult
 from butler_visits.ingest import ingest_raws, ingest_table
 from butler_visits.repository.instruments import register_instrument
-from ingest_helpers import DESCRIPTION, cluster_of, files_in, make_empty, records, science, stored, summary
+from ingest_helpers import DESCRIPTION, cluster_of, files_in, records, science, stored, summary
 from simulated_raws import write_raws
 from simulated_survey import INSTRUMENT
+from templates import make_repository
 from visit_tables import connect, root
 
 pytestmark = pytest.mark.usefixtures("importing_children")
@@ -33,7 +34,7 @@ MakeEmpty = Callable[[str], Butler]
 @pytest.fixture
 def empty(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> MakeEmpty:
     """Return a function that creates an empty repository."""
-    return lambda name: make_empty(tmp_path / name, cluster_of(request))
+    return lambda name: make_repository(tmp_path / name, cluster=cluster_of(request))
 
 
 class Job(NamedTuple):

@@ -13,9 +13,9 @@ from lsst.pipe.base import Instrument
 from lsst.resources import ResourcePath
 
 from butler_visits.ingest import ingest_raws
-from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, RUN, records, science
 from simulated_raws import write_raws
+from templates import make_repository
 
 
 class Exposure:

@@ -15,8 +15,9 @@ from lsst.daf.butler import Butler, DimensionRecord
 from butler_visits import DefineVisitsTask
 from butler_visits.ingest import ingest_raws
 from butler_visits.repository.write_camera import write_camera
-from ingest_helpers import make_empty, write_header
+from ingest_helpers import write_header
 from simulated_survey import camera
+from templates import make_repository
 
 
 def sexagesimal(text: str) -> float:
@@ -134,7 +135,7 @@ def ingested(
     for name, header in headers.items():
         write_header(header, folder / f"{name}.fits")
     cluster = request.getfixturevalue("postgres") if request.param == "postgresql" else None
-    butler = make_empty(folder / "repository", cluster)
+    butler = make_repository(folder / "repository", cluster=cluster)
     result = ingest_raws(butler, [folder])
     assert (result.n_files, result.n_ingested, result.n_exposures, result.failures) == (6, 6, 6, [])
     return butler, headers

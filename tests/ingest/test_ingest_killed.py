@@ -16,10 +16,10 @@ from lsst.daf.butler import Butler
 
 from butler_visits.ingest import ingest_raws
 from butler_visits.repository.instruments import register_instrument
-from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, files_in, science, stored
 from killing import COMMIT, call_at, die
 from simulated_raws import write_raws
+from templates import make_repository
 
 N_FILES = 36
 BATCH = 4

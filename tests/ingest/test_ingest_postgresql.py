@@ -16,9 +16,10 @@ from butler_visits import DatabaseError
 from butler_visits.ingest import ingest_raws, ingest_table
 from butler_visits.repository import retry
 from butler_visits.repository.instruments import register_instrument
-from ingest_helpers import DESCRIPTION, files_in, make_empty, records, science, small, stored, summary
+from ingest_helpers import DESCRIPTION, files_in, records, science, small, stored, summary
 from postgres import Cluster
 from simulated_raws import write_raws
+from templates import make_repository
 from visit_tables import connect, engine, root
 
 N_FILES = 3
@@ -30,7 +31,7 @@ MOMENTS = ("before the commit", "after the commit")
 @pytest.fixture
 def butler(tmp_path: Path, postgres: Cluster) -> Butler:
     """Create a repository that knows the instrument."""
-    butler = make_empty(tmp_path / "repository", postgres)
+    butler = make_repository(tmp_path / "repository", cluster=postgres)
     register_instrument(butler, DESCRIPTION)
     return butler
 

@@ -18,10 +18,10 @@ from butler_visits.errors import IngestError
 from butler_visits.ingest import ingest_raws
 from butler_visits.instruments.translator import make_translator
 from butler_visits.repository.instruments import register_instrument
-from example_raws import make_repository
-from ingest_helpers import DESCRIPTION, RUN, cluster_of, files_in, make_empty, records, science, stored, summary
+from ingest_helpers import DESCRIPTION, RUN, cluster_of, files_in, records, science, stored, summary
 from simulated_raws import describe, raw_header, write_raws
 from simulated_survey import FILTERS, INSTRUMENT
+from templates import make_repository
 
 MakeSurvey = Callable[..., Butler]
 
@@ -33,7 +33,7 @@ both = pytest.mark.usefixtures("database")
 @pytest.fixture
 def butler(tmp_path: Path, request: pytest.FixtureRequest) -> Butler:
     """Create an empty repository."""
-    return make_empty(tmp_path / "repository", cluster_of(request))
+    return make_repository(tmp_path / "repository", cluster=cluster_of(request))
 
 
 @both
@@ -194,7 +194,7 @@ def test_output_run(butler: Butler, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("universe", range(9))
 def test_universes(tmp_path: Path, universe: int) -> None:
-    butler = make_repository(tmp_path / "repository", universe)
+    butler = make_repository(tmp_path / "repository", universe=universe)
     exposures = science(3)
     write_raws(tmp_path / "raw", exposures, detectors=(0, 1), in_one_file=True)
     result = ingest_raws(butler, [tmp_path / "raw"], instrument=DESCRIPTION)

@@ -11,10 +11,10 @@ import yaml
 
 from butler_visits.errors import IngestError
 from butler_visits.ingest import ingest_raws, ingest_table
-from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, RUN, science, stored, summary
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT
+from templates import make_repository
 
 pytest.importorskip("moto")
 boto3 = pytest.importorskip("boto3")

@@ -20,9 +20,9 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from butler_visits import DefineVisitsTask
 from butler_visits.errors import IngestError
 from butler_visits.ingest import ingest_table
-from example_raws import make_repository
-from ingest_helpers import BEGINS, DESCRIPTION, cluster_of, make_empty, records, small, summary
+from ingest_helpers import BEGINS, DESCRIPTION, cluster_of, records, small, summary
 from simulated_survey import INSTRUMENT, night
+from templates import make_repository
 
 SURVEY = [one for one in night(40) if one["observation_type"] == "science"]
 FIELDS = (
@@ -41,7 +41,7 @@ both = pytest.mark.usefixtures("database")
 @pytest.fixture
 def butler(tmp_path: Path, request: pytest.FixtureRequest) -> Butler:
     """Create an empty repository."""
-    return make_empty(tmp_path / "repository", cluster_of(request))
+    return make_repository(tmp_path / "repository", cluster=cluster_of(request))
 
 
 def survey_table() -> Table:
@@ -361,7 +361,7 @@ def test_batches(butler: Butler, batch_size: int) -> None:
 
 @pytest.mark.parametrize("universe", range(9))
 def test_universes_and_visits(tmp_path: Path, universe: int) -> None:
-    butler = make_repository(tmp_path / "repository", universe)
+    butler = make_repository(tmp_path / "repository", universe=universe)
     ingest_table(butler, survey_table(), DESCRIPTION, time_scale="tai")
     exposures = records(butler, "exposure")
     assert len(exposures) == len(SURVEY)

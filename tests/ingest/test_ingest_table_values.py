@@ -17,8 +17,8 @@ from lsst.daf.butler import Butler
 
 from butler_visits.errors import IngestError
 from butler_visits.ingest import ingest_table
-from example_raws import make_repository
 from ingest_helpers import DESCRIPTION, records, run_command
+from templates import make_repository
 
 BEGIN = "2026-04-01T23:15:00"
 MJD = 61131.96875

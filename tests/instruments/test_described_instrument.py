@@ -30,8 +30,9 @@ from butler_visits.repository import resolve_instrument
 from butler_visits.repository.instruments import register, register_instrument, stored_description
 from butler_visits.repository.write_camera import write_camera
 from command_line import define_visits, run_program
-from example_raws import EXAMPLES, describe, make_repository, write_quadcam
+from example_raws import EXAMPLES, describe, write_quadcam
 from simulated_survey import insert_exposures
+from templates import make_repository
 from visit_tables import exposure, root
 
 HILLCAM = EXAMPLES / "hillcam.yaml"
@@ -56,7 +57,7 @@ def changed(description: InstrumentDescription, **changes: Any) -> InstrumentDes
 
 @pytest.mark.parametrize("universe", [*range(9)])
 def test_registered_in_every_universe(tmp_path: Path, universe: int) -> None:
-    butler = make_repository(tmp_path / "repo", universe)
+    butler = make_repository(tmp_path / "repo", universe=universe)
     description = read_description(QUADCAM)
     for _ in range(2):
         register_instrument(butler, description)
@@ -194,7 +195,7 @@ def test_limits_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_names_that_old_repositories_do_not_take(tmp_path: Path) -> None:
-    butler = make_repository(tmp_path / "repo", 0)
+    butler = make_repository(tmp_path / "repo", universe=0)
     with pytest.raises(DescriptionError, match=r"'MyVeryLongCamera17' .* has 18 characters; this repository takes 16"):
         register_instrument(butler, describe(name="MyVeryLongCamera17"))
     assert not records(butler, "instrument")

@@ -18,7 +18,8 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 from butler_visits.geometry import boundary_distance, decode_polygon
 from butler_visits.report import plot_coverage, plot_visit
 from command_line import message, visits_command
-from simulated_survey import INSTRUMENT, camera, make_repository
+from simulated_survey import INSTRUMENT
+from templates import make_repository, one_raft
 from visit_tables import add_exposures, data_ids, delete_rows, exposure, make_task, root, stored
 
 pytestmark = pytest.mark.sqlite_only
@@ -35,7 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Butler:
     """Return a repository that no test changes."""
-    butler = make_repository(tmp_path_factory.mktemp("survey"), camera=camera(rafts=1))
+    butler = make_repository(tmp_path_factory.mktemp("survey") / "repository", one_raft)
     make_task(butler).run(data_ids(add_exposures(butler, EXPOSURES)))
     return butler
 
