@@ -12,6 +12,7 @@ import yaml
 from astropy.io import fits
 
 from butler_visits.camera.yaml_camera import read_yaml_camera
+from butler_visits.camera_fit.fit import Pointing
 from butler_visits.define.pointings import fit_pointing
 from command_line import visits_command
 from mosaic import Kind, Layout, mosaic_camera, pixel_grid, truth_directions, write_raw
@@ -150,7 +151,8 @@ def fit_small(folder: Path, *raws: Path) -> tuple[dict[str, Any], str]:
     return yaml.safe_load((folder / "camera.yaml").read_text()), result.output
 
 
-def test_raws_of_one_ccd(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_time", [True, False])
+def test_raws_of_one_ccd(tmp_path: Path, with_time: bool) -> None:
     """No header names it, and a mask and a thumbnail lie beside it."""
     raws = []
     for number in range(3):
@@ -159,7 +161,9 @@ def test_raws_of_one_ccd(tmp_path: Path) -> None:
         own = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 2.0, "CD1_1": 1e-3, "CD2_2": 1e-3}
         mask.header.update(own | {"CRPIX1": 1.0, "CRPIX2": 1.0})
         thumbnail.header.update(own | {"CRPIX1": 1.0, "CRPIX2": 1.0})
-        raws.append(write_small(tmp_path / f"{number}.fits", number, mask, thumbnail))
+        # The time of day may have a keyword of its own.
+        date: dict[str, Any] = {} if with_time else {"DATE-OBS": "2024-05-06", "UT": f"07:{number:02d}:09.5"}
+        raws.append(write_small(tmp_path / f"{number}.fits", number, mask, thumbnail, **date))
     content, output = fit_small(tmp_path, *raws)
     ((name, ccd),) = content["CCDs"].items()
     assert (name, ccd["id"], ccd["bbox"]) == ("0", 0, [[0, 0], [639, 479]])
@@ -210,17 +214,13 @@ def test_size_of_a_pixel(tmp_path: Path, cards: dict[str, Any], binning: int, si
 
 @pytest.mark.parametrize(("dec", "said"), [(2.5, "0.5 degrees from where its header says"), (30.0, "28 degrees")])
 def test_far_from_where_the_header_says(
-    tmp_path: Path, dec: float, said: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, dec: float, said: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A warning, and an error where the WCS must be wrong; the translator knows where this telescope looked."""
-    decam: dict[str, Any] = {
-        "INSTRUME": "DECam",
-        "TELESCOP": "CTIO 4.0-m telescope",
-        "RA": "10:00:00.0",
-        "DEC": f"{dec}",
-        "CCDNUM": 1,
-    }
-    raw = write_small(tmp_path / "raw.fits", **decam)
+    """A warning, and an error where the WCS must be wrong."""
+    # Translators that know a pointing look up their observatories in the network.
+    pointing = Pointing(float(np.deg2rad(150.0)), float(np.deg2rad(dec)))
+    monkeypatch.setattr("butler_visits.camera_fit.raws._translated_pointing", lambda detector: pointing)
+    raw = write_small(tmp_path / "raw.fits")
     result = visits_command("fit-camera", raw, "-o", tmp_path / "camera.yaml")
     if dec < 5:
         assert result.exit_code == 0, result.output

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.time import Time
 from lsst.daf.butler import Butler, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from butler_visits import IngestError, IngestResult, ingest_raws, ingest_table, redefine_visits
-from example_raws import make_repository
-from ingest_helpers import DESCRIPTION, cluster_of, make_empty, science, stored, summary
+from ingest_helpers import DESCRIPTION, cluster_of, science, stored, summary
 from ingest_helpers import records as all_records
 from simulated_raws import write_raws
 from simulated_survey import INSTRUMENT, NS_PER_S
+from templates import make_repository
 from visit_tables import DAY, exposure, make_task, records, tables
 from visit_tables import stored as stored_visits
 
@@ -42,7 +43,9 @@ def table_of(*exposures: dict[str, Any], without: tuple[str, ...] = ()) -> Table
 
 def _mjd(nsec: int) -> str:
     """Write a time of whole seconds in TAI."""
-    return str(Timespan.model_validate((nsec, nsec + 1)).begin.tai.isot)
+    begin = Timespan.model_validate((nsec, nsec + 1)).begin
+    assert isinstance(begin, Time)
+    return str(begin.tai.isot)
 
 
 def ingest(butler: Butler, *exposures: dict[str, Any], **options: Any) -> IngestResult:
@@ -104,9 +107,9 @@ def test_corrected_rows_and_their_visits(make_survey: MakeSurvey) -> None:
 
 @pytest.mark.parametrize("universe", range(9))
 def test_universes(tmp_path: Path, universe: int) -> None:
-    found = []
+    found: list[Any] = []
     for rows in ((WRONG, RIGHT), (RIGHT,)):
-        butler = make_repository(tmp_path / f"repository{len(found)}", universe)
+        butler = make_repository(tmp_path / f"repository{len(found)}", universe=universe)
         ingest_table(butler, table_of(*rows[0]), DESCRIPTION, time_scale="tai")
         for row in rows[1:]:
             assert ingest(butler, *row, update_records=True).n_updated == 2
@@ -127,7 +130,7 @@ def test_a_new_filter_group_and_day(make_survey: MakeSurvey) -> None:
 @both
 def test_what_a_table_lacks_is_left_alone(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Neither what it has no column for, nor what it leaves empty, is compared or corrected."""
-    butler = make_empty(tmp_path / "repository", cluster_of(request))
+    butler = make_repository(tmp_path / "repository", cluster=cluster_of(request))
     ingest_table(butler, table_of(*WRONG), DESCRIPTION, time_scale="tai")
     before = exposures_of(butler)
     few = table_of(*WRONG)["exposure_id", "datetime_begin", "physical_filter"]
@@ -237,7 +240,7 @@ def test_not_on_the_sky_any_more(make_survey: MakeSurvey, caplog: pytest.LogCapt
 
 @both
 def test_corrected_headers(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    butler = make_empty(tmp_path / "repository", cluster_of(request))
+    butler = make_repository(tmp_path / "repository", cluster=cluster_of(request))
     files = write_raws(tmp_path / "raw", science(2), detectors=(0, 1))
     ingest_raws(butler, files, instrument=DESCRIPTION)
     before = stored(butler)
@@ -260,7 +263,7 @@ def test_corrected_headers(tmp_path: Path, request: pytest.FixtureRequest) -> No
 @pytest.mark.parametrize("changed", [0, 1])
 def test_files_that_disagree(tmp_path: Path, batch_size: int, changed: int) -> None:
     """The files of an exposure must agree before it is replaced as one of them says."""
-    butler = make_empty(tmp_path / "repository")
+    butler = make_repository(tmp_path / "repository")
     files = write_raws(tmp_path / "raw", science(1), detectors=(0, 1))
     ingest_raws(butler, files, instrument=DESCRIPTION)
     fits.setval(files[changed], "OBJECT", value="M 31")
@@ -270,7 +273,7 @@ def test_files_that_disagree(tmp_path: Path, batch_size: int, changed: int) -> N
 
 def test_headers_of_copied_files(tmp_path: Path) -> None:
     """The repository's own copy is as it was; its record is corrected, and a second run changes nothing."""
-    butler = make_empty(tmp_path / "repository")
+    butler = make_repository(tmp_path / "repository")
     (file,) = write_raws(tmp_path / "raw", science(1))
     ingest_raws(butler, [file], instrument=DESCRIPTION, transfer="copy")
     fits.setval(file, "OBJECT", value="M 31")
@@ -283,7 +286,7 @@ def test_headers_of_copied_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("transfer", ["direct", "copy", "move"])
 def test_a_dry_run_writes_nothing(tmp_path: Path, transfer: Any) -> None:
     """Neither exposures nor anything that must be there before them, also through a Butler that cannot write."""
-    make_empty(tmp_path / "repository")
+    make_repository(tmp_path / "repository")
     files = write_raws(tmp_path / "raw", science(2), detectors=(0, 1))
     butler = Butler.from_config(tmp_path / "repository", writeable=False)
     content = {path: path.read_bytes() for path in (tmp_path / "repository").rglob("*") if path.is_file()}

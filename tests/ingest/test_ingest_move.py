@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from astropy.io import fits
@@ -114,7 +115,7 @@ def test_others_write_while_files_are_copied(
     copied: list[Path] = []
     copy = shutil.copy
 
-    def slow(source: str, target: str, **options: object) -> str:
+    def slow(source: str, target: str, **options: Any) -> str:
         # Somebody else, who does not wait.
         with sqlite3.connect(tmp_path / "repo" / "gen3.sqlite3", timeout=0) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from astropy.table import Table
 from lsst.daf.butler import Butler
+from lsst.daf.butler.column_spec import StringColumnSpec
 from lsst.pipe.base import Instrument
 from lsst.resources import ResourcePath
 
@@ -17,10 +18,11 @@ from butler_visits import IngestError, ingest_raws, ingest_table, read_descripti
 from butler_visits.errors import DescriptionError
 from butler_visits.repository import fetch_exposures
 from butler_visits.repository.raws import RawReader
-from example_raws import EXAMPLES, make_repository, write_quadcam
-from ingest_helpers import DESCRIPTION, cluster_of, make_empty, records, science
+from example_raws import EXAMPLES, write_quadcam
+from ingest_helpers import DESCRIPTION, cluster_of, records, science
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT
+from templates import make_repository
 
 both = pytest.mark.usefixtures("database")
 
@@ -30,7 +32,7 @@ BEGINS = ["2026-04-01T23:15:00", "2026-04-01T23:16:00.5", "2026-04-02T00:03:00"]
 @pytest.fixture
 def butler(tmp_path: Path, request: pytest.FixtureRequest) -> Butler:
     """Create an empty repository."""
-    return make_empty(tmp_path / "repository", cluster_of(request))
+    return make_repository(tmp_path / "repository", cluster=cluster_of(request))
 
 
 def table(n: int, **columns: list[Any]) -> Table:
@@ -65,10 +67,11 @@ def test_long_texts(butler: Butler) -> None:
 
 @pytest.mark.parametrize("universe", range(9))
 def test_long_texts_in_old_repositories(tmp_path: Path, universe: int) -> None:
-    butler = make_repository(tmp_path / "repository", universe)
+    butler = make_repository(tmp_path / "repository", universe=universe)
     ingest_table(butler, table(1, target_name=["x" * 65], observation_reason=["z" * 65]), "NewCam")
     (record,) = records(butler, "exposure")
     reason = next(one for one in butler.dimensions["exposure"].schema.all if one.name == "observation_reason")
+    assert isinstance(reason, StringColumnSpec)
     assert record.target_name == "x" * 65
     assert record.observation_reason == "z" * (65 if reason.length > 32 else 32)
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from butler_visits import RawFileError
 from mosaic import HEIGHT, WIDTH, Layout, write_raw
-from raw_files import check, regions_of, wcs, write
+from raw_files import binned, check, regions_of, wcs, write
 from raw_repository import CAMERA, IDS, POINTING
 
 # Which HDU
@@ -155,6 +155,11 @@ def beside(name: str, **cards: Any) -> fits.Header:
     return wcs("N1", {"EXTNAME": name, **cards}, POINTING._replace(ra=1.0))
 
 
+def thumbnail() -> fits.Header:
+    """Make the header of an image of the same sky in large pixels, without a name."""
+    return binned(wcs("M2"), 16, 16)
+
+
 NO_WCS = fits.Header({"EXTNAME": "anything", "NAXIS1": 10, "NAXIS2": 10})
 
 
@@ -168,6 +173,7 @@ NO_WCS = fits.Header({"EXTNAME": "anything", "NAXIS1": 10, "NAXIS2": 10})
         [wcs("M2"), beside("VARIANCE"), beside("WEIGHT"), beside("THUMBNAIL")],
         [NO_WCS, wcs("M2", {"EXTNAME": "IMAGE"})],
         [wcs("M2"), wcs("M2", {"EXTNAME": ""})],
+        [thumbnail(), wcs("M2")],
         [wcs("M2", {"CCDNUM": 9}), beside("MASK", CCDNUM=9)],
         [wcs("M2", {"CCDNUM": 9, "EXTNAME": "SCI"}), beside("ERR", CCDNUM=9), other("CCDNUM", 3)],
         [wcs("M2", MOSAIC_OF_ONE), beside("MASK", **MOSAIC_OF_ONE)],

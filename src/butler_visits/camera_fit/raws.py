@@ -34,6 +34,9 @@ _LOG = logging.getLogger(__name__)
 _EXPOSURE_KEYS = ("EXPID", "EXPNUM", "OBSID", "OBS-ID", "EXP-ID", "DATE-OBS", "MJD-OBS")
 """Keywords that tell exposures apart, the best first."""
 
+_TIME_KEYS = ("TIME-OBS", "UT", "UTC", "UTC-OBS", "UTSTART", "UT-START", "TIME", "UTSHUT")
+"""Keywords with the time of day, where DATE-OBS has none."""
+
 
 def fit_camera_to_files(uris: Sequence[ResourcePathExpression]) -> FittedCamera:
     """Fit a camera to raw files; a `RawFileError` or a `CameraFitError` if they do not tell one.
@@ -99,8 +102,15 @@ def _numbers(found: Sequence[tuple[Hashable, FoundDetector]]) -> list[int]:
 
 def _exposure(file: RawFile, detector: FoundDetector) -> Hashable:
     """Return what tells an exposure from others; if nothing does, its file is an exposure."""
-    values = (_value(file, detector.image.index, key) for key in _EXPOSURE_KEYS)
-    return next((value for value in values if value is not None), file.uri)
+    for key in _EXPOSURE_KEYS:
+        value = _value(file, detector.image.index, key)
+        if value is None:
+            continue
+        if key == "DATE-OBS" and "T" not in str(value):
+            times = (_value(file, detector.image.index, key) for key in _TIME_KEYS)
+            return value, next((time for time in times if time is not None), file.uri)
+        return value
+    return file.uri
 
 
 def _value(file: RawFile, index: int, key: str) -> str | int | float | None:

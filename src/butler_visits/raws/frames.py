@@ -21,9 +21,11 @@ _SYSTEMS = {
     "ICRF3": "ICRS",
     "FK5": "FK5",
     "FK5J2000": "FK5",
+    "FK52000": "FK5",
     "J2000": "FK5",
     "FK4": "FK4",
     "FK4B1950": "FK4",
+    "FK41950": "FK4",
     "B1950": "FK4",
     "FK4NOE": "FK4-NO-E",
 }

@@ -130,7 +130,7 @@ def own_images(file: RawFile, hdus: Sequence[int]) -> list[int]:
 
 
 def _main_image(file: RawFile, hdus: Sequence[int]) -> int | None:
-    """Choose the image of a detector from several: the first with a celestial WCS, or the one that is called SCI.
+    """Choose the image of a detector from several: SCI, or the first of the largest that have a celestial WCS.
 
     `None` if there is none, if sections say how they lie on the detector, or if they show different places.
     """
@@ -138,7 +138,9 @@ def _main_image(file: RawFile, hdus: Sequence[int]) -> int | None:
         return None
     with_wcs = [i for i in hdus if has_celestial_wcs(file.headers[i])]
     with_wcs = [i for i in with_wcs if _extension_name(file.headers[i]) not in _BESIDE_NAMES] or with_wcs
-    with_wcs.sort(key=lambda i: _extension_name(file.headers[i]) != _SCIENCE)
+    # A thumbnail is smaller.
+    largest = max((np.prod(file.images[i]) for i in with_wcs), default=0)
+    with_wcs.sort(key=lambda i: (_extension_name(file.headers[i]) != _SCIENCE, np.prod(file.images[i]) < largest))
     if len(with_wcs) > 1:
         try:
             centres = [image_centre(file.headers[i], file.images[i]) for i in with_wcs]
