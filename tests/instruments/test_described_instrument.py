@@ -145,8 +145,7 @@ def test_limits_of_ids(tmp_path: Path, grouping: str, n_detectors: int) -> None:
     """Visits have ids below `visit_max`, and packers, which multiply it with `detector_max`, have 63 bits."""
     butler = make_repository(tmp_path / "repo")
     detectors = [{"id": number, "name": str(number)} for number in range(n_detectors)]
-    properties = {**describe().stored_content()["properties"], "detector_num": "CCD"}
-    description = describe(detectors=detectors, grouping=grouping, properties=properties)
+    description = describe(detectors=detectors, grouping=grouping, properties={"detector_num": "CCD"})
     register_instrument(butler, description)
     (instrument,) = records(butler, "instrument")
     assert instrument["visit_max"] > GROUPINGS[grouping]

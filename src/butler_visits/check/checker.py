@@ -229,7 +229,8 @@ class Checker:
     def _as_joined(self, visit: VisitDefinitionData) -> VisitDefinitionData | None:
         """Return a visit with the exposures that are joined to it, if it can have been made of them."""
         scope, joined = self._scope, self._scope.joined[visit.id]
-        if joined.isdisjoint(ids_of(visit)) or joined & scope.off_sky or not joined <= scope.exposures.keys():
+        # One with exposures of others is to be removed, whatever its record is like.
+        if not joined <= ids_of(visit) or joined & scope.off_sky or not joined <= scope.exposures.keys():
             return None
         return dataclasses.replace(visit, exposures=[scope.exposures[exposure] for exposure in sorted(joined)])
 

@@ -357,7 +357,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def is_instrument_name(name: str) -> bool:
     """Tell whether an instrument can have a name: others find its class by it."""
-    return bool(re.match(_INSTRUMENT_NAME, name)) and len(name) <= LONGEST_NAME
+    return bool(re.fullmatch(_INSTRUMENT_NAME, name)) and len(name) <= LONGEST_NAME
 
 
 def instrument_record(
