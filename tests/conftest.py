@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from astro_metadata_translator import MetadataTranslator
+from hypothesis import settings
 from lsst.daf.butler import Butler
 
 from leftovers import end_leftovers
@@ -21,6 +22,10 @@ from visit_tables import add_exposures, data_ids, engine, exposure, make_task
 DATABASES = ("sqlite", "postgresql")
 DATABASES_OF = {"both_databases": DATABASES, "sqlite_only": DATABASES[:1], "postgresql_only": DATABASES[1:]}
 BUCKET = "survey"
+
+# No test asserts a duration.
+settings.register_profile("any-duration", deadline=None)
+settings.load_profile("any-duration")
 
 
 def pytest_configure(config: pytest.Config) -> None:
