@@ -69,7 +69,9 @@ def test_dry_run(defined: Butler, options: list[str]) -> None:
     chosen: dict[str, Any] = {option.strip("-").replace("-", "_"): True for option in options}
     plan = plan_of(defined, **chosen)
     expected = [*str(plan).splitlines(), LEFT_OUT]
-    assert lines(define_visits(root(defined), INSTRUMENT, "--dry-run", *options)) == expected
+    # Its status says whether there are conflicts.
+    status = 0 if options else 1
+    assert lines(define_visits(root(defined), INSTRUMENT, "--dry-run", *options), status=status) == expected
     assert tables(defined) == before
 
 
@@ -82,7 +84,7 @@ def test_dry_run_writes_no_visit_system(butler: Butler) -> None:
 def test_dry_run_of_a_read_only_repository(defined: Butler) -> None:
     expected = [*str(plan_of(defined)).splitlines(), LEFT_OUT]
     make_read_only(defined)
-    assert lines(define_visits(root(defined), INSTRUMENT, "--dry-run")) == expected
+    assert lines(define_visits(root(defined), INSTRUMENT, "--dry-run"), status=1) == expected
     assert re.search("read-?only", failure(root(defined), INSTRUMENT, status=1))
 
 
@@ -231,7 +233,8 @@ def test_on_error_raise(with_bad: Butler, options: list[str]) -> None:
 def test_on_error_skip_with_a_dry_run_and_a_table(with_bad: Butler, tmp_path: Path) -> None:
     file = tmp_path / "plan.csv"
     result = define_visits(root(with_bad), INSTRUMENT, "--on-error", "skip", "--dry-run", "--output", file)
-    assert "4 visits: 4 new, 2 failed" in result.stdout
+    assert result.exit_code == 1
+    assert "6 visits: 4 new, 2 failed" in result.stdout
     for said in BAD:
         assert said in result.output
     assert_holds(file, plan_of(with_bad).to_table())

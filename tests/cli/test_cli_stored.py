@@ -192,6 +192,7 @@ def test_removed_by_an_expression(make_survey: MakeSurvey) -> None:
 def test_visits_with_datasets_stay(make_survey: MakeSurvey) -> None:
     butler = defined(make_survey, GROUP)
     one, other = visits_of(butler)
+    butler.collections.register("results")
     kinds_of = {"calexp": ["instrument", "visit", "detector"], "summary": ["instrument", "visit"]}
     for name, dimensions in kinds_of.items():
         kind = DatasetType(name, dimensions, "StructuredDataDict", universe=butler.dimensions)

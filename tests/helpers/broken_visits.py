@@ -174,10 +174,9 @@ ONE_WAY: list[tuple[str, int, tuple[int, ...], tuple[int, ...], float | None, bo
     ("clashing-id", visit_id(37), ids(37), (), None, False),
     ("clashing-id", visit_id(37), ids(38), (), None, False),
     ("clashing-name", visit_id(41), ids(41), (), None, False),
-    # define-visits joins exposures to a visit of several only.
     ("no-definition", visit_id(6), ids(6, 7), (), None, True),
-    ("no-definition", visit_id(10), ids(10), (), None, False),
-    ("no-membership", visit_id(11), (), (), None, False),
+    ("no-definition", visit_id(10), ids(10), (), None, True),
+    ("no-membership", visit_id(11), (), (), None, True),
     ("no-detector-region", visit_id(12), (), (7,), None, True),
     ("null-region", visit_id(13), (), (), None, False),
     ("null-region", visit_id(14), (), (CENTRE,), None, False),
