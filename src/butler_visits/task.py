@@ -265,6 +265,7 @@ class DefineVisitsTask(Task):
         names = PlannedNames()
         for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
             planned += self._attempt(lambda visits: self._plan(visits, asked, names), chunk, asked, selection.failures)
+        self._warn(Outcome(apart=[one.definition.id for one in planned if one.regions.apart]).all_warnings())
         return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
 
     @_timed
@@ -331,8 +332,7 @@ class DefineVisitsTask(Task):
             for outcome in outcomes:
                 total.add(outcome)
                 bar.update(outcome.n_given)
-        # Workers finish in any order.
-        self._warn(selection.warnings + sorted(total.warnings))
+        self._warn(selection.warnings + total.all_warnings())
         total.check()
         result = total.to_struct(selection)
         self._say(result, total.n_completed)

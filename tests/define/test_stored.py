@@ -11,6 +11,8 @@ from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from sqlalchemy import text
 
 from broken_visits import COUNTER, GROUP, check, ids, kinds, snaps, visit_id
+from butler_visits import DefineVisitsTask
+from butler_visits.errors import DefinitionError
 from butler_visits.repository import remove_visits
 from simulated_survey import INSTRUMENT, insert_exposures
 from visit_tables import (
@@ -327,6 +329,50 @@ def test_exposure_that_is_not_on_the_sky_any_more(
     remove_visits(butler, INSTRUMENT, [visit_id(1)])
     run(butler, GROUP, incremental=True)
     assert kinds(check(butler, GROUP)) == []
+
+
+# Exposures that look far apart
+
+
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize(("apart", "warned"), [(0.97, False), (1.05, True), (170.0, True)])
+def test_pointings_that_are_far_apart(
+    make_survey: MakeSurvey, caplog: pytest.LogCaptureFixture, apart: float, warned: bool, merge: bool
+) -> None:
+    """The outermost corners of the padded camera are 1.02 degrees from each other."""
+    butler = make_survey()
+    three = []
+    for start in (1, 3, 5):
+        first, second = snaps(start, tracking_dec=0.0, tracking_ra=30.0)
+        three += [first, {**second, "tracking_ra": 30.0 + (apart if start > 1 else 0.0)}]
+    given = data_ids(add_exposures(butler, three))
+    task = make_task(butler, GROUP, chunkSize=1)
+    task.config.computeVisitRegions["single-raw-wcs"].mergeExposures = merge
+    task = DefineVisitsTask(task.config, butler=butler)
+    assert task.run(given).n_new == 3
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == warned
+    if warned:
+        assert warnings[0].startswith("2 visits with exposures that look farther apart than the camera is wide")
+        assert f"{visit_id(3)}, {visit_id(5)}." in warnings[0]
+    caplog.clear()
+    task.plan(given)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == warnings
+
+
+def test_pointings_on_opposite_sides_of_the_sky(make_survey: MakeSurvey) -> None:
+    butler = make_survey()
+    first, second = snaps(1, tracking_dec=0.0, tracking_ra=30.0)
+    given = data_ids(add_exposures(butler, [first, {**second, "tracking_ra": 210.0}, exposure(3)]))
+    config = make_task(butler, GROUP).config
+    config.computeVisitRegions["single-raw-wcs"].mergeExposures = True
+    task = DefineVisitsTask(config, butler=butler)
+    with pytest.raises(DefinitionError, match=f"Visit {visit_id(1)} .*{FIRST}, {SECOND} look in directions"):
+        task.run(given)
+    result = task.run(given, on_error="skip")
+    assert [failure.exposures for failure in result.failures] == [(FIRST, SECOND)] and result.n_new == 1
+    # The advice holds.
+    assert make_task(butler, GROUP).run(given).n_new == 1
 
 
 def test_exposure_that_was_not_given(make_survey: MakeSurvey, caplog: pytest.LogCaptureFixture) -> None:

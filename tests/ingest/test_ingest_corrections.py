@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from astropy.time import Time
-from lsst.daf.butler import Butler, Timespan
+from lsst.daf.butler import Butler, DimensionRecord, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from butler_visits import IngestError, IngestResult, ingest_raws, ingest_table, redefine_visits
@@ -53,7 +53,7 @@ def ingest(butler: Butler, *exposures: dict[str, Any], **options: Any) -> Ingest
 
 
 def define(butler: Butler, grouping: str = "one-to-one-and-by-counter") -> None:
-    make_task(butler, grouping).run(records(butler, [one.id for one in stored_visits(butler, "exposure")]))
+    make_task(butler, grouping).run(records(butler, [one.id for one in exposure_records(butler)]))
 
 
 def redefine(butler: Butler, result: IngestResult, grouping: str = "one-to-one-and-by-counter") -> Any:
@@ -65,6 +65,10 @@ def redefine(butler: Butler, result: IngestResult, grouping: str = "one-to-one-a
 
 def exposures_of(butler: Butler) -> list[dict[str, Any]]:
     return [record.toDict() for record in all_records(butler, "exposure")]
+
+
+def exposure_records(butler: Butler) -> list[DimensionRecord]:
+    return sorted(stored_visits(butler, "exposure"), key=lambda record: int(record.id))
 
 
 WRONG = (exposure(1), exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3), exposure(4))
@@ -123,7 +127,7 @@ def test_a_new_filter_group_and_day(make_survey: MakeSurvey) -> None:
     ingest(butler, exposure(1))
     corrected = exposure(1, physical_filter="H-alpha", band="Ha", group="another", day_obs=DAY + 1)
     assert ingest(butler, corrected, update_records=True).n_updated == 1
-    (record,) = stored_visits(butler, "exposure")
+    (record,) = exposure_records(butler)
     assert (record.physical_filter, record.group, record.day_obs) == ("H-alpha", "another", DAY + 1)
 
 
@@ -157,7 +161,7 @@ def test_what_follows_is_corrected_too(make_survey: MakeSurvey) -> None:
     table["exposure_time"] = [40.0, 40.0]
     table["datetime_begin"] = [begins[0], "2026-04-02T23:16:00"]
     assert ingest_table(butler, table, INSTRUMENT, update_records=True).n_updated == 2
-    first, second = stored_visits(butler, "exposure")
+    first, second = exposure_records(butler)
     assert (first.can_see_sky, first.observation_reason, first.dark_time, first.day_obs) == (
         False,
         "unknown",
@@ -175,7 +179,7 @@ def test_an_exposure_keeps_its_length(make_survey: MakeSurvey) -> None:
     few = table_of(exposure(2))["exposure_id", "datetime_begin", "physical_filter"]
     few["exposure_id"] = id_of(1)
     ingest_table(butler, few, INSTRUMENT, time_scale="tai", update_records=True)
-    (record,) = stored_visits(butler, "exposure")
+    (record,) = exposure_records(butler)
     assert record.toDict() == {"instrument": INSTRUMENT, **exposure(1), "has_simulated": False} | {
         "timespan": exposure(2)["timespan"]
     }
@@ -204,7 +208,7 @@ def test_names_stay_unique(make_survey: MakeSurvey) -> None:
         ingest(butler, taken, update_records=True)
     free = exposure(1, obs_id="another")
     assert ingest(butler, free, update_records=True).n_updated == 1
-    assert [one.obs_id for one in stored_visits(butler, "exposure")] == ["another", exposure(2)["obs_id"]]
+    assert [one.obs_id for one in exposure_records(butler)] == ["another", exposure(2)["obs_id"]]
 
 
 def test_the_group_before(make_survey: MakeSurvey) -> None:

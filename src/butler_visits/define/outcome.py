@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.pipe.base import Struct
 
+from ..lists import counted, listed
 from .exposures import Selection
 from .visits import Action, Failure, Options, PlannedVisit
 
@@ -72,6 +73,9 @@ class Outcome:
     warnings: list[str] = dataclasses.field(default_factory=list)
     """A line for each visit of which there is something to know."""
 
+    apart: list[int] = dataclasses.field(default_factory=list)
+    """Ids of the visits whose exposures look farther apart than the camera is wide."""
+
     failures: list[Failure] = dataclasses.field(default_factory=list)
     """Exposures whose visit could not be defined."""
 
@@ -87,6 +91,7 @@ class Outcome:
             n_partially_updated=sum(visit.partially_updated for visit in planned),
             n_completed=sum(visit.action is Action.UPDATE and bool(visit.detectors_to_write) for visit in planned),
             failures=list(failures),
+            apart=[visit.definition.id for visit in planned if visit.regions.apart],
             warnings=[
                 f"Visit {visit.definition.id} ({visit.definition.name}): {visit.warning}."
                 for visit in planned
@@ -105,6 +110,17 @@ class Outcome:
                 for visit in conflicts
             ]
         return outcome
+
+    def all_warnings(self) -> list[str]:
+        """Say what there is to know of the visits: one line for those whose exposures look far apart."""
+        # Workers finish in any order.
+        warnings = sorted(self.warnings)
+        if self.apart:
+            warnings.append(
+                f"{counted(len(self.apart), 'visit')} with exposures that look farther apart than the camera is wide: "
+                f"{listed(sorted(self.apart), _LISTED_CONFLICTS)}. Correct the exposures' pointings, or their group."
+            )
+        return warnings
 
     def add(self, other: Outcome) -> None:
         """Add what became of other visits."""

@@ -133,6 +133,8 @@ class VisitRegions:
         self.detector_ids = detector_ids
         self._detectors = detectors
         self._exact_region = exact_region
+        self.apart = False
+        """Whether the visit's exposures look farther apart than the camera is wide."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # How they are made cannot be taken along in general, but they can.

@@ -2,7 +2,7 @@
 
 from .hulls import plane_hull, sky_hull
 from .polygons import boundary_distance, decode_polygon, encode_polygons, outline_distance, polygon_area
-from .sphere import ARCSEC, FloatArray, axes, directions, field_angle_to_sky, lon_lat, ra_dec
+from .sphere import ARCSEC, FloatArray, axes, directions, field_angle_to_sky, largest_distance, lon_lat, ra_dec
 
 __all__ = [
     "ARCSEC",
@@ -13,6 +13,7 @@ __all__ = [
     "directions",
     "encode_polygons",
     "field_angle_to_sky",
+    "largest_distance",
     "lon_lat",
     "outline_distance",
     "plane_hull",

@@ -30,6 +30,13 @@ def ra_dec(directions: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
 
 
+def largest_distance(directions: FloatArray) -> float:
+    """Return the largest distance (radians) of any two of some directions (n, 3)."""
+    # Of a chord, because the cosine of a small angle has lost its digits.
+    chords = np.linalg.norm(directions[:, None] - directions, axis=-1)
+    return float(2 * np.arcsin(np.clip(chords.max(initial=0.0) / 2, 0, 1)))
+
+
 def axes(ra: npt.ArrayLike, dec: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the directions (..., 3) to the east and to the north at angles (...)."""
     sin_ra, cos_ra, sin_dec, cos_dec = np.sin(ra), np.cos(ra), np.sin(dec), np.cos(dec)

@@ -8,7 +8,7 @@ import logging
 
 from lsst.daf.butler import Butler
 
-from ..repository.instruments import day_hint
+from ..define.doubts import day_hint
 from .records import ExposureValues
 
 _LOG = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["day_hint", "register", "register_instrument", "stored_description"]
+__all__ = ["register", "register_instrument", "stored_description"]
 
 import hashlib
 import json
@@ -182,18 +182,6 @@ def stored_description(butler: Butler, instrument: str) -> InstrumentDescription
     if ref is None:
         return None
     return InstrumentDescription.from_mapping(butler.get(ref), f"The stored description of {instrument}")
-
-
-def day_hint(butler: Butler, instrument: str) -> str:
-    """Say what is to be done about observing days that begin at night, if the instrument has a description."""
-    description = stored_description(butler, instrument)
-    if description is None:
-        return ""
-    offset = description.day_obs_offset_hours
-    return (
-        f"; day_obs_offset_hours in the description of {instrument} is {offset:g}, and should be such that a day "
-        "begins while it is light"
-    )
 
 
 def _collection(instrument: str) -> str:

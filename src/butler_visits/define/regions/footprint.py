@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...camera.model import Camera
 from ...errors import CameraFileError
-from ...geometry import encode_polygons, field_angle_to_sky, plane_hull
+from ...geometry import encode_polygons, field_angle_to_sky, largest_distance, plane_hull
 from ..pointings import Pointings
 from .exact import ExactFootprint
 
@@ -58,6 +58,12 @@ class Footprint:
         """The same to the bits that Rubin's own software has, of cameras from afw FITS files."""
         corners = self._camera.exact_corners(self._padding)
         return None if corners is None else ExactFootprint(self.detector_ids, corners, flip=self.flip)
+
+    @cached_property
+    def diameter(self) -> float:
+        """The largest distance of two corners on the sky, radians."""
+        (corners,) = field_angle_to_sky(self.hull, *np.zeros((3, 1)), flip=self.flip)
+        return largest_distance(corners)
 
     def visit_polygons(self, pointings: Pointings) -> list[bytes]:
         """Compute the outlines of the whole camera."""

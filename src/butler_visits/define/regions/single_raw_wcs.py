@@ -18,9 +18,10 @@ from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
 
 from ...camera import Camera
 from ...camera.parity import expected_flip
-from ...errors import NoWcsError, VisitsError, WcsError
+from ...errors import DefinitionError, NoWcsError, VisitsError, WcsError
+from ...geometry import directions, largest_distance
 from ...instruments import raws_flipped
-from ...lists import isolate
+from ...lists import isolate, listed
 from ...repository.cameras import CameraFinder
 from ..pointings import Pointings, has_pointing, is_on_sky, record_pointings
 from ..visits import VisitDefinitionData, VisitRegions
@@ -169,7 +170,7 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
             if len(exposures) == 1:
                 singles[placed[exposures[0].id].footprint].append(index)
             else:
-                result[index] = _merged([placed[exposure.id] for exposure in exposures])
+                result[index] = _merged(visits[index], [placed[exposure.id] for exposure in exposures])
         for footprint, indices in singles.items():
             own = [placed[used[index][0].id] for index in indices]
             each = zip(*(place.pointing for place in own), strict=True)
@@ -182,6 +183,11 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
                     partial(_detector_regions, own[i]),
                     own[i].exact_region,
                 )
+        for index, visit in enumerate(visits):
+            if len(visit.exposures) > 1:
+                known = record_pointings([exposure for exposure in visit.exposures if has_pointing(exposure)])
+                spread = largest_distance(directions(known.ra, known.dec))
+                result[index].apart = spread > placed[used[index][0].id].footprint.diameter
         return [result[index] for index in range(len(visits))]
 
     def _place(
@@ -238,14 +244,21 @@ def _detector_regions(place: _Placed) -> dict[int, Region]:
     return {detector: ConvexPolygon.decode(encoded) for detector, encoded in polygons.items()}
 
 
-def _merged(parts: Sequence[_Placed]) -> VisitRegions:
-    """Hull the corners of several exposures, which need not share a pointing or a camera."""
+def _merged(visit: VisitDefinitionData, parts: Sequence[_Placed]) -> VisitRegions:
+    """Hull the corners of a visit's exposures, which need not share a pointing or a camera."""
     corners: dict[int, list[UnitVector3d]] = defaultdict(list)
     for place in parts:
-        (directions,) = place.footprint.corner_directions(place.pointing)
-        for detector, points in zip(place.footprint.detector_ids, directions.tolist(), strict=True):
+        (corner_directions,) = place.footprint.corner_directions(place.pointing)
+        for detector, points in zip(place.footprint.detector_ids, corner_directions.tolist(), strict=True):
             corners[detector].extend(UnitVector3d(*point) for point in points)
-    region = ConvexPolygon([point for points in corners.values() for point in points])
+    try:
+        region = ConvexPolygon([point for points in corners.values() for point in points])
+    except ValueError as error:
+        raise DefinitionError(
+            f"Visit {visit.id} ({visit.name}) has no region with mergeExposures: its exposures "
+            f"{listed(exposure.id for exposure in visit.exposures)} look in directions that no hemisphere holds. "
+            "Correct their pointings or their group, or leave mergeExposures out."
+        ) from error
     exact = [(place.exact, place.angles) for place in parts if place.exact is not None]
     if len(exact) < len(parts):
         return VisitRegions(
