@@ -29,7 +29,7 @@ from broken_visits import (
     visit_id,
 )
 from butler_visits import DefineVisitsTask
-from butler_visits.check import check_visits
+from butler_visits.check import Kind, check_visits
 from command_line import visits_command
 from simulated_survey import INSTRUMENT, insert_exposures
 from stored_visits import INSTRUMENTS, STORED, make_config, read_records
@@ -59,9 +59,12 @@ def test_sound(universe: int, groupings: tuple[str, ...], make_survey: MakeSurve
     n_visits = sum(make_task(butler, grouping).run(exposures).n_new for grouping in groupings)
     for grouping in groupings:
         report = check(butler, grouping)
-        assert report.sound, str(report)
+        # From universe 6 on it matters that one group of this night has two days.
+        days = [one for one in report.findings if one.kind is Kind.SEVERAL_DAYS]
+        assert len(days) == (universe >= 6 and grouping == "by-group-metadata"), str(report)
+        assert report.findings == days
         assert report.n_visits == n_visits
-    assert str(report).endswith("Nothing is wrong with them.")
+        assert days or str(report).endswith("Nothing is wrong with them.")
 
 
 @pytest.mark.parametrize(("name", "grouping"), STORED)

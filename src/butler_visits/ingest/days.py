@@ -32,7 +32,7 @@ class DayRollover:
         self._warned.add(instrument)
         _LOG.warning(
             "Exposures %d and %d of %s are of one group (%s) and of two observing days (%s, %s), of which the Butler's "
-            "queries show only one with a visit%s.",
+            "queries show only one with a visit. %s",
             first,
             exposure.id,
             instrument,
