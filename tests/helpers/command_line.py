@@ -36,7 +36,7 @@ def run_program(program: str, *arguments: object, **environment: str) -> subproc
     """Run a program in a process of its own."""
     command = [sys.executable, "-c", PROGRAMS[program], *map(str, arguments)]
     return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600, check=False
     )
 
 

@@ -6,6 +6,7 @@ import copy
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -367,5 +368,6 @@ def test_hdu_of_a_detector(tmp_path: Path) -> None:
     (file,) = read_raw_files([write_quadcam(tmp_path / "q.fits", wcs=True)])
     assert isinstance(file, RawFile)
     assert [one.id for one in translate_file(file, translator).detectors] == [0, 1, 2, 3]
+    file = replace(file, described=translator)
     for detector in description.detectors:
         assert find_detector(file, detector.id, detector.name).header["CHIP"] == detector.id + 1

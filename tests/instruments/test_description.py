@@ -73,7 +73,7 @@ def test_raws_flipped_is_in_the_camera(parity: bool | None) -> None:
         ({"name": None}, "name is missing"),
         ({"name": "1cam"}, "name must begin with a letter and have letters, digits, - and _ only, not '1cam'"),
         ({"name": "My.Cam"}, "name must begin with a letter"),
-        ({"name": "x" * 29}, "name must have at most 28 characters"),
+        ({"name": "x" * 33}, "name must have at most 32 characters"),
         ({"name": 5}, "name must be a text, not 5; put it in quotes"),
         ({"telescop": "X"}, "telescop is not known; 'telescop' must be one of name, recognise, filters, detectors"),
         ({"recognise": {}}, "recognise is empty"),

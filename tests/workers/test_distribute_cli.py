@@ -89,7 +89,7 @@ def test_without_dask(butler: Butler, tmp_path: Path) -> None:
 # Interruptions
 
 
-PYTHONPATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""), *filter(None, sys.path)])
+PYTHONPATH = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *filter(None, sys.path)])
 
 CONFIG = """
 import trouble_regions
@@ -189,7 +189,7 @@ def test_killed_worker(butler: Butler, make_survey: Callable[..., Butler], tmp_p
     # It has ended when nobody can write into its pipes any more.
     result = run_program("butler-visits", *command, PYTHONPATH=PYTHONPATH)
     assert result.returncode == 1
-    assert result.stderr.startswith("Error: A worker of ProcessPoolExecutor died")
+    assert "Error: A worker of ProcessPoolExecutor died" in result.stderr
     assert "run it again for the rest" in result.stderr
     assert "Traceback" not in result.stderr
     assert_whole(butler, make_survey)
