@@ -276,7 +276,7 @@ def test_moved_exposure(
     """The old visit keeps it until somebody removes that visit."""
     butler = defined(make_survey, GROUP)
     before = tables(butler)
-    moved = {**snaps(1)[1], "group": exposure(3)["group"]}
+    moved = {**snaps(1)[1], "group": exposure(3)["group"], "tracking_ra": exposure(3)["tracking_ra"]}
     add_exposures(butler, [moved], replace=True)
     old, new = visit_id(1), visit_id(3)
     complete = "incremental" in options

@@ -217,7 +217,8 @@ def test_page_of_a_plan(survey: Butler, tmp_path: Path) -> None:
     add_exposures(survey, [exposure(1, target_name="M 31", tracking_ra=36.0)], replace=True)
     options = ["--dry-run", "--output", file, "--on-error", "skip"]
     result = define_visits(root(survey), INSTRUMENT, *options)
-    assert result.exit_code == 0, result.output
+    # There is a conflict, and a failure.
+    assert result.exit_code == 1, result.output
     data = content(file.read_text())
     assert labels(data, "action") == ["conflict", "unchanged", "new", "new"]
     assert data["visits"]["stored"] == [{"target_name": "field 1"}, {}, {}, {}]

@@ -8,7 +8,7 @@ import logging
 
 from lsst.daf.butler import Butler
 
-from ..define.doubts import day_hint
+from ..define.doubts import day_hint, day_matters
 from .records import ExposureValues
 
 _LOG = logging.getLogger(__name__)
@@ -19,12 +19,15 @@ class DayRollover:
 
     def __init__(self, butler: Butler) -> None:
         self._butler = butler
+        self._matters = day_matters(butler)
         # Of each group the first exposure, and its day.
         self._first: dict[tuple[str, str], tuple[int, int]] = {}
         self._warned: set[str] = set()
 
     def add(self, instrument: str, exposure: ExposureValues) -> None:
         """Look at an exposure that is in the repository now."""
+        if not self._matters:
+            return
         group, day = exposure.fields["group"], exposure.fields["day_obs"]
         first, before = self._first.setdefault((instrument, group), (exposure.id, day))
         if day == before or instrument in self._warned:

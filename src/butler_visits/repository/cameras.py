@@ -130,8 +130,8 @@ class CameraFinder:
             when = "has no timespan" if begin is None else f"begins at {exposure.timespan.begin.isot} TAI"
             problem = f"none of the {len(candidates)} certified cameras is valid for it (the exposure {when})"
         else:
-            where = ", ".join(searched) if searched else "no collections"
-            problem = f"there is no camera or camera_geometry dataset in {where}"
+            where = f"in {', '.join(searched)}" if searched else "because there are no collections to search"
+            problem = f"there is no camera or camera_geometry dataset {where}"
         raise CameraLookupError(
             f"No camera geometry for exposure {exposure.id} of {instrument.getName()}: {problem}"
             f"{no_class_camera}. "

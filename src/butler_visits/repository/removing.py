@@ -65,7 +65,10 @@ def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry
         tables = tables_of_visits(butler)
         if used := _datasets_of(butler, instrument, wanted, [table for table in tables if "dataset_id" in table.c]):
             shown = listed(
-                (f"{visit} ({names[visit]}) has {' and '.join(types)}" for visit, types in sorted(used.items())),
+                (
+                    f"{visit} ({names[visit]}) has {' and '.join(sorted(types))}"
+                    for visit, types in sorted(used.items())
+                ),
                 _LISTED,
             )
             raise VisitsError(

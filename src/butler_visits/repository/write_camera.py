@@ -203,9 +203,9 @@ def latest_camera(butler: Butler, instrument_name: str) -> Camera:
     try:
         (camera,) = CameraFinder(butler).find([exposure], instrument)
     except CameraLookupError as error:
-        where = ", ".join(searched) or "no collections"
+        where = f"in {', '.join(searched)}" if searched else "because there are no collections to search"
         raise CameraLookupError(
-            f"No camera geometry for {name}: there is no camera or camera_geometry dataset in {where}, and no class "
+            f"No camera geometry for {name}: there is no camera or camera_geometry dataset {where}, and no class "
             "that has one. Store one with butler-visits write-camera."
         ) from error
     return camera
