@@ -29,11 +29,7 @@ _NO_UNIT = 1e-6
 
 def unreadable(regions: Mapping[int, bytes]) -> set[int]:
     """Find encoded regions that are damaged."""
-    polygons = {
-        key: region
-        for key, region in regions.items()
-        if region[:1] == _POLYGON and len(region) >= 1 + 3 * 24 and len(region) % 24 == 1
-    }
+    polygons = {key: region for key, region in regions.items() if _is_polygon_like(region)}
     found = {key for key in regions.keys() - polygons.keys() if not _is_region(regions[key])}
     if polygons:
         points = _vertices(polygons)
@@ -68,9 +64,12 @@ def are_same(a: Sequence[bytes], b: Sequence[bytes], tolerance: float) -> npt.ND
     same = np.array([one == other for one, other in zip(a, b, strict=True)], dtype=bool)
     if tolerance <= 0:
         return same
+    polygons = [
+        index for index in np.flatnonzero(~same).tolist() if _is_polygon_like(a[index]) and _is_polygon_like(b[index])
+    ]
     by_size: dict[int, list[int]] = defaultdict(list)
-    for index in np.flatnonzero(~same).tolist():
-        if a[index][:1] == b[index][:1] == _POLYGON and len(a[index]) == len(b[index]):
+    for index in polygons:
+        if len(a[index]) == len(b[index]):
             by_size[len(a[index])].append(index)
     for members in by_size.values():
         first, second = _stacked([a[i] for i in members]), _stacked([b[i] for i in members])
@@ -79,7 +78,7 @@ def are_same(a: Sequence[bytes], b: Sequence[bytes], tolerance: float) -> npt.ND
         order = (shift[:, None] + np.arange(first.shape[1])) % first.shape[1]
         offset = first - np.take_along_axis(second, order[..., None], axis=1)
         same[members] = np.sqrt(np.einsum("nvi,nvi->nv", offset, offset).max(axis=1)) <= tolerance * ARCSEC
-    others = np.flatnonzero(~same).tolist()
+    others = [index for index in polygons if not same[index]]
     if others:
         same[others] = outline_distances([a[i] for i in others], [b[i] for i in others]) <= tolerance
     return same
@@ -136,3 +135,8 @@ def _stacked(encoded: Sequence[bytes]) -> FloatArray:
     """Decode polygons of V vertices each, to the shape (N, V, 3)."""
     rows = np.frombuffer(b"".join(encoded), dtype=np.uint8).reshape(len(encoded), -1)
     return np.ascontiguousarray(rows[:, 1:]).view("<f8").reshape(len(encoded), -1, 3)
+
+
+def _is_polygon_like(encoded: bytes) -> bool:
+    """Tell whether bytes have the length of a polygon with three and more vertices, and begin like one."""
+    return encoded[:1] == _POLYGON and len(encoded) >= 1 + 3 * 24 and len(encoded) % 24 == 1
