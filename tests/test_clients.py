@@ -161,7 +161,7 @@ def test_the_name_that_the_original_has_today(butler: Butler, given: list[dict[s
     assert task.run(dataIds_or_records=given).n_new == 4
     with pytest.raises(TypeError, match="dataIds or as dataIds_or_records"):
         task.run(given, dataIds_or_records=given)
-    with pytest.raises(TypeError, match="dataIds or as dataIds_or_records"):
+    with pytest.raises(ValueError, match="Expected an iterable of exposure records or data IDs, got None"):
         task.run()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler, DataCoordinate, DimensionRecord
-from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.daf.butler.registry import ConflictingDefinitionError, DataIdError
 from lsst.pex.config import registerConfigurable
 from lsst.sphgeom import ConvexPolygon, LonLat, Region, UnitVector3d
 
@@ -155,11 +155,7 @@ def test_argument_that_is_no_list(butler: Butler, kind: str) -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        {"instrument": INSTRUMENT, "visit": 5},
-        {"exposure": SNAPS[0]["id"]},
         {"instrument": INSTRUMENT, "exposure": "text"},
-        {"instrument": INSTRUMENT, "exposure": None},
-        {},
         5,
         None,
         "text",
@@ -169,6 +165,23 @@ def test_argument_that_is_no_list(butler: Butler, kind: str) -> None:
 def test_item_that_is_no_exposure(butler: Butler, item: Any) -> None:
     ids = add_exposures(butler, SNAPS)
     assert_refused(butler, [*data_ids(ids), item])
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"instrument": INSTRUMENT, "visit": 5},
+        {"exposure": SNAPS[0]["id"]},
+        {"instrument": INSTRUMENT, "exposure": None},
+        {},
+    ],
+    ids=str,
+)
+def test_item_that_is_incomplete(butler: Butler, item: Any) -> None:
+    ids = add_exposures(butler, SNAPS)
+    with pytest.raises(DataIdError, match="incomplete: expected values for instrument and exposure"):
+        make_task(butler).run([*data_ids(ids), item])
+    assert not stored(butler, "visit")
 
 
 def test_text_is_no_list(butler: Butler) -> None:

@@ -437,10 +437,9 @@ class DefineVisitsTask(Task):
 
 def _given(dataIds: DataIds | None, dataIds_or_records: DataIds | None) -> list[Any]:
     """Take what was given under either name."""
-    given = dataIds if dataIds_or_records is None else dataIds_or_records
-    if given is None or (dataIds is not None and dataIds_or_records is not None):
+    if dataIds is not None and dataIds_or_records is not None:
         raise TypeError("Give the exposures as dataIds or as dataIds_or_records.")
-    return as_list(given)
+    return as_list(dataIds if dataIds_or_records is None else dataIds_or_records)
 
 
 def _exposure_ids(item: VisitDefinitionData | PlannedVisit) -> set[int]:

@@ -13,6 +13,7 @@ from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 from lsst.daf.butler import Butler, DataIdValueError, MissingCollectionError, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.pex.config import Field, registerConfigurable
 from lsst.pipe.base import Struct
 from lsst.sphgeom import Angle, Circle, Region, UnitVector3d
@@ -311,8 +312,8 @@ def test_conflict(make_survey: Callable[..., Butler]) -> None:
 
 @pytest.mark.both_databases
 @pytest.mark.parametrize("planned", [False, True], ids=["run", "plan and apply"])
-def test_refused_by_the_database(make_survey: Callable[..., Butler], planned: bool) -> None:
-    """A visit that is there under another id, so that its name is taken; only the database knows."""
+def test_another_visit_has_the_name(make_survey: Callable[..., Butler], planned: bool) -> None:
+    """A visit that is there under another id, with the same name and exposure."""
     butler = make_survey(5)
     bad = exposure(16, group="taken", group_id=7)
     insert(butler, [*(one for one in GOOD if one["seq_num"] != 16), bad])
@@ -325,10 +326,10 @@ def test_refused_by_the_database(make_survey: Callable[..., Butler], planned: bo
     result = task.apply(task.plan(given, on_error="skip")) if planned else task.run(given, on_error="skip")
     (failure,) = result.failures
     assert failure.exposures == (bad["id"],)
-    assert "visit 8 (taken)" in failure.reason
+    assert failure.reason.startswith("Visit 8 is in conflict") and "already in visit 7 (taken)" in failure.reason
     assert (result.n_failed, result.n_new, result.n_skipped) == (1, 30, 0)
     assert set(before["visit"]) < set(tables(butler)["visit"])
-    with pytest.raises(DefinitionError, match=r"visit 8 \(taken\)"):
+    with pytest.raises(DatabaseConflictError, match=r"Visit 8 \(taken\) of SimCam is in conflict"):
         task.run(given)
 
 

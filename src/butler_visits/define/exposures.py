@@ -274,7 +274,7 @@ def _flaw(visit: VisitDefinitionData) -> str | None:
 
 
 def as_list(
-    data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord],
+    data_ids: Iterable[Mapping[str, Any] | DataCoordinate | DimensionRecord] | None,
 ) -> list[Mapping[str, Any] | DataCoordinate | DimensionRecord]:
     """Make a list of data IDs or records, of which a single one is none.
 
@@ -305,7 +305,9 @@ def _expand(
                 data_id, dimensions=dimensions, defaults=butler.registry.defaults.dataId
             )
             instrument, exposure = coordinate["instrument"], coordinate["exposure"]
-        except LookupError:
+        except LookupError as error:
+            if data_id is None:
+                raise ValueError("Expected exposure records or data IDs, got None.") from error
             instrument, exposure = None, None
         except (TypeError, ValueError) as error:
             raise ValueError(f"Expected exposure records or data IDs, got {data_id!r}.") from error
@@ -314,7 +316,7 @@ def _expand(
         if isinstance(exposure, str) and exposure.isdecimal():
             exposure = int(exposure)
         if not isinstance(exposure, int | np.integer):
-            raise ValueError(f"Expected a data ID whose exposure is an integer, got {data_id!r}.")
+            raise ValueError(f"Expected exposure records or data IDs whose exposure is an integer, got {data_id!r}.")
         if not 0 <= exposure <= _MAX_ID:
             raise DataIdValueError(f"{instrument} has no exposure {exposure}; ids are from 0 to 2^63 - 1.")
         wanted.add((str(instrument), int(exposure)))

@@ -304,7 +304,7 @@ class PlannedVisit:
         """Why there is something to do, or nothing; empty where the action says it all."""
         reasons = [text for text in (self.clash, self.warning) if text]
         reasons += [str(difference) for difference in self.differences]
-        if self.systems_to_add and self.action is not Action.NEW:
+        if self.systems_to_add and self.stored is not None:
             reasons.append(f"it is not in visit system {' and '.join(sorted(map(str, self.systems_to_add)))}")
         if self.action is Action.UPDATE:
             if self.exposures_to_join:
