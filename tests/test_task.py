@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler, DataCoordinate, DataIdValueError
+from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.pex.config import Config, FieldValidationError
 from lsst.pipe.base import Task
 
@@ -17,7 +18,6 @@ from butler_visits import (
     ComputeVisitRegionsTask,
     DefineVisitsConfig,
     DefineVisitsTask,
-    DefinitionError,
     GroupExposuresTask,
 )
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
@@ -341,7 +341,7 @@ def test_in_a_transaction(butler: Butler, given: list[dict[str, Any]]) -> None:
     taken = SNAPS[0]["obs_id"]
     with butler.transaction():
         make_task(butler, "by-group-metadata").run(data_ids(add_exposures(butler, [exposure(4, group=taken)])))
-        with pytest.raises(DefinitionError, match=f"{second}.*{taken}"):
+        with pytest.raises(DatabaseConflictError, match=f"{second}.*{taken}"):
             make_task(butler).run(given)
     written = {visit.id for visit in stored(butler, "visit")}
     assert len(written) == 3

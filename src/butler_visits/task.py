@@ -335,6 +335,7 @@ class DefineVisitsTask(Task):
         self._warn(selection.warnings + total.all_warnings())
         total.check()
         result = total.to_struct(selection)
+        self.log.verbose("Defined: %s", result)
         self._say(result, total.n_completed)
         return result
 
