@@ -140,7 +140,9 @@ def test_latest(
     assert lines(show(root(butler), INSTRUMENT))[0].startswith(f"Camera {expected}, from ")
 
 
-def test_camera_of_the_class(make_survey: Callable[..., Butler]) -> None:
+def test_camera_of_the_class(make_survey: Callable[..., Butler], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Pytest puts that folder on the path only where it collects it.
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "camera")
     butler = make_survey()
     remove_camera(butler)
     set_class(butler, "test_afw_object.AfwSimCam")

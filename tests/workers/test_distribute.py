@@ -171,7 +171,7 @@ class Bars(ProgressHandler):
 def test_progress(make_survey: Callable[..., Butler], caplog: pytest.LogCaptureFixture) -> None:
     """It is told of each chunk when it is done."""
     # Bars are shown to those who see such messages.
-    caplog.set_level(logging.INFO, "butler_visits")
+    caplog.set_level(logging.INFO, "lsst.defineVisits")
     butler = make_survey()
     add_exposures(butler, EXPOSURES)
     bars = Bars()
