@@ -98,7 +98,15 @@ class WorkerError(VisitsError, RuntimeError):
     """Visits that workers could not define, because they died or cannot be reached, or must not for a transaction."""
 
 
-def require(package: str, need: str) -> None:
-    """Raise `VisitsError` where a package is not installed that something needs."""
+_NEEDS = {
+    "matplotlib": "Pictures need",
+    "mocpy": "MOCs need",
+    "plotly": "The page needs",
+    "skyproj": "Pictures need",
+}
+
+
+def require(package: str) -> None:
+    """Raise `VisitsError` where a package that something needs is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise VisitsError(f"{need} {package}, which is not installed: pip install 'butler-visits[report]'.")
+        raise VisitsError(f"{_NEEDS[package]} {package}, which is not installed: pip install 'butler-visits[report]'.")

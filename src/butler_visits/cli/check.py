@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import click
 from lsst.daf.butler.cli.opt import options_file_option
 
-from .errors import errors_as_messages, expression_errors, open_repository
+from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import (
     VisitsCommand,
     collections_option,
@@ -62,14 +62,12 @@ def check(
     """
     from ..check import check_visits, repair_visits
     from ..config import make_config
-    from ..repository import resolve_instrument
     from ..task import DefineVisitsTask
 
     set_log_level()
     try:
         with errors_as_messages(repo):
-            butler = open_repository(repo, writeable=repair)
-            name = resolve_instrument(butler, instrument)
+            butler, name = open_instrument(repo, instrument, writeable=repair)
             task = DefineVisitsTask(make_config(butler, name, config_file, config), butler=butler)
             with expression_errors(where):
                 look = repair_visits if repair else check_visits

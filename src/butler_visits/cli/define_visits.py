@@ -9,7 +9,7 @@ from typing import Any
 import click
 from lsst.daf.butler.cli import opt
 
-from .errors import errors_as_messages, expression_errors, open_repository
+from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import (
     VisitsCommand,
     collections_option,
@@ -92,7 +92,7 @@ def define_visits(
     Visits that are there already and equal are left alone, so running it twice is safe.
     """
     from ..config import make_config
-    from ..repository import resolve_instrument, select_exposures
+    from ..repository import select_exposures
     from ..task import DefineVisitsTask
     from .files import check_plan_name, write_plan
     from .results import echo_left_out, echo_result
@@ -109,8 +109,7 @@ def define_visits(
     set_log_level()
     options["collections"] = collections or None
     with errors_as_messages(repo):
-        butler = open_repository(repo, writeable=not dry_run)
-        name = resolve_instrument(butler, instrument)
+        butler, name = open_instrument(repo, instrument, writeable=not dry_run)
         task = DefineVisitsTask(make_config(butler, name, config_file, config), butler=butler)
         with expression_errors(where):
             exposures = select_exposures(butler, name, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["errors_as_messages", "expression_errors", "no_visits", "open_repository"]
+__all__ = ["errors_as_messages", "expression_errors", "no_visits", "open_instrument", "open_repository"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +51,14 @@ def open_repository(repo: str, *, writeable: bool) -> Butler:
     except Exception as error:
         # None of our code runs in it, and for a file that is no repository the Butler raises nearly anything.
         raise click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.") from error
+
+
+def open_instrument(repo: str, instrument: str, *, writeable: bool) -> tuple[Butler, str]:
+    """Open a repository, and find the name of one of its instruments."""
+    from ..repository import resolve_instrument
+
+    butler = open_repository(repo, writeable=writeable)
+    return butler, resolve_instrument(butler, instrument)
 
 
 def no_visits(instrument: str, where: str) -> click.ClickException:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from lsst.daf.butler.cli.opt import options_file_option
 
+from ..errors import require
 from ..lists import counted
-from .errors import errors_as_messages, expression_errors, no_visits, open_repository
+from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
 from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ _REGIONS = (".reg",)
 @options_file_option()
 def export(repo: str, instrument: str, output: str, where: str, detectors: bool) -> None:
     """Write the outlines of visits, or of their detectors, for other tools to read."""
-    from ..export import read_outlines, require_mocpy
-    from ..repository import resolve_instrument
+    from ..export import read_outlines
     from .files import check_file_name, written_whole
 
     check_file_name(output, (*_MOCS, *_TABLES, *_REGIONS))
@@ -47,9 +47,8 @@ def export(repo: str, instrument: str, output: str, where: str, detectors: bool)
     ending = Path(output).suffix.lower()
     with errors_as_messages(repo):
         if ending in _MOCS:
-            require_mocpy()
-        butler = open_repository(repo, writeable=False)
-        name = resolve_instrument(butler, instrument)
+            require("mocpy")
+        butler, name = open_instrument(repo, instrument, writeable=False)
         with expression_errors(where):
             outlines = read_outlines(butler, name, where, detectors=detectors)
         if (first := next(outlines, None)) is None:

@@ -14,6 +14,7 @@ import click
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
+from ..errors import require
 from ..lists import listed, reason_of
 from .errors import errors_as_messages
 
@@ -62,10 +63,8 @@ def check_plan_name(name: str) -> None:
     """Refuse the name of a file for a plan that cannot be written, before any work is done."""
     check_file_name(name, [*_TABLES, _PAGE])
     if Path(name).suffix.lower() == _PAGE:
-        from ..report.page import require_plotly
-
         with errors_as_messages(name):
-            require_plotly()
+            require("plotly")
 
 
 @contextmanager

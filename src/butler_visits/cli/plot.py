@@ -9,8 +9,9 @@ import click
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.opt import options_file_option
 
+from ..errors import require
 from ..lists import counted
-from .errors import errors_as_messages, expression_errors, no_visits, open_repository
+from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
 from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 @options_file_option()
 def plot(repo: str, instrument: str, output: str, where: str, visit: int | None) -> None:
     """Draw how often the visits cover the sky, or one visit's detectors."""
-    from ..report import PICTURE_ENDINGS, require_skyproj
-    from ..repository import resolve_instrument
+    from ..report import PICTURE_ENDINGS
     from .files import check_file_name, written_whole
 
     check_file_name(output, PICTURE_ENDINGS)
@@ -35,9 +35,8 @@ def plot(repo: str, instrument: str, output: str, where: str, visit: int | None)
         raise click.UsageError("--where selects the visits of a coverage, --visit takes one by its id; give one.")
     set_log_level()
     with errors_as_messages(repo):
-        require_skyproj()
-        butler = open_repository(repo, writeable=False)
-        name = resolve_instrument(butler, instrument)
+        require("skyproj")
+        butler, name = open_instrument(repo, instrument, writeable=False)
         figure = _coverage(butler, name, where) if visit is None else _visit(butler, name, visit)
     with written_whole(output, "picture") as partial:
         figure.savefig(partial, format=Path(output).suffix[1:].lower())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from lsst.daf.butler.cli import opt
 
-from .errors import errors_as_messages, expression_errors, open_repository
+from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import VisitsCommand, dry_run_option, instrument_argument, repo_argument, set_log_level
 
 
@@ -28,8 +28,7 @@ def remove_visits(repo: str, instrument: str, visits: tuple[int, ...], where: st
         raise click.UsageError("Say which visits: --visit ID, as often as there are visits, or --where, and not both.")
     set_log_level()
     with errors_as_messages(repo):
-        butler = open_repository(repo, writeable=not dry_run)
-        name = repository.resolve_instrument(butler, instrument)
+        butler, name = open_instrument(repo, instrument, writeable=not dry_run)
         with expression_errors(where):
             ids = list(visits) or repository.select_visits(butler, name, where)
         if not ids:

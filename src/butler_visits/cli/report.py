@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import click
 from lsst.daf.butler.cli.opt import options_file_option
 
-from .errors import errors_as_messages, expression_errors, open_repository
+from ..errors import require
+from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import (
     VisitsCommand,
     collections_option,
@@ -44,16 +45,14 @@ def report(
     why.
     """
     from ..config import make_config
-    from ..report.page import require_plotly, visits_page
-    from ..repository import resolve_instrument
+    from ..report.page import visits_page
     from .files import check_file_name, write_page
 
     check_file_name(output, [".html"])
     set_log_level()
     with errors_as_messages(repo):
-        require_plotly()
-        butler = open_repository(repo, writeable=False)
-        name = resolve_instrument(butler, instrument)
+        require("plotly")
+        butler, name = open_instrument(repo, instrument, writeable=False)
         task_config = make_config(butler, name, config_file, config)
         with expression_errors(where):
             page = visits_page(butler, name, where=where, collections=collections or None, config=task_config)

@@ -8,7 +8,8 @@ import click
 from lsst.daf.butler.cli.opt import options_file_option
 from lsst.daf.butler.cli.utils import MWArgumentDecorator
 
-from .errors import errors_as_messages, open_repository
+from ..errors import require
+from .errors import errors_as_messages, open_instrument
 from .options import VisitsCommand
 
 repo_or_file_argument = MWArgumentDecorator(
@@ -34,22 +35,21 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None) -> 
     from ..camera.describe import describe_camera
     from ..camera.yaml_camera import read_yaml_camera
     from ..instruments import raws_flipped
-    from ..report import PICTURE_ENDINGS, plot_camera, require_matplotlib
-    from ..repository import fetch_instrument, resolve_instrument
+    from ..report import PICTURE_ENDINGS, plot_camera
+    from ..repository import fetch_instrument
     from ..repository.write_camera import latest_camera
     from .files import FITS, check_file_name, read_file, written_whole
 
     flip, note = False, ""
     with errors_as_messages(repo_or_file):
         if plot:
-            require_matplotlib()
+            require("matplotlib")
             check_file_name(plot, PICTURE_ENDINGS, "--plot")
         if instrument is None:
             content = read_file(repo_or_file)
             camera = (read_afw_camera if content.startswith(FITS) else read_yaml_camera)(content, repo_or_file)
         else:
-            butler = open_repository(repo_or_file, writeable=False)
-            name = resolve_instrument(butler, instrument)
+            butler, name = open_instrument(repo_or_file, instrument, writeable=False)
             camera = latest_camera(butler, name)
             expected = raws_flipped(fetch_instrument(butler, name))
             if expected is None:

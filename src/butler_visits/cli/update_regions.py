@@ -8,7 +8,7 @@ import click
 from lsst.daf.butler.cli.opt import options_file_option, where_option
 
 from ..lists import counted, listed
-from .errors import errors_as_messages, expression_errors, open_repository
+from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import VisitsCommand, dry_run_option, instrument_argument, plan_option, repo_argument, set_log_level
 
 
@@ -42,7 +42,6 @@ def update_regions(
     from ..define.visits import Action
     from ..fitted.geometries import find_geometries
     from ..fitted.update import update_visit_regions
-    from ..repository import resolve_instrument
     from .files import check_plan_name, write_plan
 
     searched = [name.strip() for name in collections.split(",") if name.strip()]
@@ -52,8 +51,7 @@ def update_regions(
         check_plan_name(output)
     set_log_level()
     with errors_as_messages(repo):
-        butler = open_repository(repo, writeable=not dry_run)
-        name = resolve_instrument(butler, instrument)
+        butler, name = open_instrument(repo, instrument, writeable=not dry_run)
         config = make_config(butler, name, groups=False)
         with expression_errors(where):
             datasets = find_geometries(butler, name, searched, dataset_type, where)

@@ -17,7 +17,7 @@ from ..geometry import ARCSEC, decode_polygon, outline_distance
 from ..geometry.comparison import are_same
 from ..lists import listed
 from ..repository.database import read_visit_rows
-from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems
+from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems, region_bytes
 from .clashes import REMOVE, PlannedNames, clash_of_systems, missing_systems, refuse_clashes
 from .records import stored_systems, visit_fields
 from .regions import ComputeVisitRegionsTask
@@ -133,19 +133,11 @@ def _find_unchanged(
             and own.systems == {system.value for system in stored_systems(visit, universe)}
             and not (options.check_detector_regions and set(region.detector_ids) - own.detectors)
         ):
-            alike.append((visit.id, _bytes(row["region"]), region.region.encode()))
+            alike.append((visit.id, region_bytes(row["region"] or ""), region.region.encode()))
     if not alike:
         return set()
     ids, old, new = zip(*alike, strict=True)
     return {visit for visit, same in zip(ids, are_same(old, new, tolerance).tolist(), strict=True) if same}
-
-
-def _bytes(region: str | None) -> bytes:
-    """Make the bytes of a region from the text that the Butler stores; none if it is damaged or null."""
-    try:
-        return b64decode(region or "", validate=True)
-    except ValueError:
-        return b""
 
 
 class _Stored(NamedTuple):

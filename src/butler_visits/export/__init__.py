@@ -1,7 +1,7 @@
 """Outlines of visits and detectors, for other tools to read."""
 
 from .ds9 import ds9_regions
-from .moc import coverage_moc, require_mocpy
+from .moc import coverage_moc
 from .obscore import obscore_table, write_obscore_parquet, write_obscore_votable
 from .outlines import Outline, read_outlines
 
@@ -11,7 +11,6 @@ __all__ = [
     "ds9_regions",
     "obscore_table",
     "read_outlines",
-    "require_mocpy",
     "write_obscore_parquet",
     "write_obscore_votable",
 ]

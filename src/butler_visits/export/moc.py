@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["coverage_moc", "require_mocpy"]
+__all__ = ["coverage_moc"]
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -24,11 +24,6 @@ _CELLS, _CELLS_OF_DETECTOR = 100, 20
 """Cells across the diameter of a visit's and of a detector's outline, at least."""
 _FINEST = 29
 """The order in which a MOC's ranges are given."""
-
-
-def require_mocpy() -> None:
-    """Check that MOCs can be made; `VisitsError` if mocpy is not installed."""
-    require("mocpy", "MOCs need")
 
 
 def coverage_moc(outlines: Iterable[Outline], *, order: int | None = None) -> MOC:
@@ -53,7 +48,7 @@ def coverage_moc(outlines: Iterable[Outline], *, order: int | None = None) -> MO
     VisitsError
         If mocpy is not installed.
     """
-    require_mocpy()
+    require("mocpy")
     from mocpy import MOC
 
     united = np.empty((0, 2), dtype=np.int64)

@@ -20,7 +20,7 @@ from ..define.visits import Action, Difference, Options, PlannedVisit, VisitDefi
 from ..errors import VisitsError
 from ..geometry.comparison import outline_distances, unreadable
 from ..lists import batches, counted
-from ..repository.stored import fetch_encoded_regions, fetch_exposures_of_visits, fetch_visits_of_exposures
+from ..repository.stored import fetch_encoded_regions, fetch_exposures_of_visits, fetch_owners
 from .geometries import VisitGeometry, read_geometries
 
 _PROGRESS = Progress("butler_visits.updateRegions")
@@ -199,11 +199,7 @@ def _plan(butler: Butler, instrument: str, geometries: Mapping[int, VisitGeometr
     regions = fetch_encoded_regions(butler, instrument, geometries)
     joined = fetch_exposures_of_visits(butler, instrument, geometries)
     exposures = repository.fetch_exposures(butler, instrument, set().union(*joined.values()))
-    visits_of = fetch_visits_of_exposures(butler, instrument, exposures)
-    members = fetch_exposures_of_visits(butler, instrument, set().union(*visits_of.values()))
-    owners = {
-        exposure: min(visits, key=lambda visit: (len(members[visit]), visit)) for exposure, visits in visits_of.items()
-    }
+    owners = fetch_owners(butler, instrument, exposures)
     planned = []
     for visit, geometry in geometries.items():
         record = stored[visit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PICTURE_ENDINGS", "plot_camera", "require_matplotlib"]
+__all__ = ["PICTURE_ENDINGS", "plot_camera"]
 
 from typing import TYPE_CHECKING
 
@@ -29,17 +29,12 @@ _MARGIN = 0.1
 _FILL, _EDGE = "#dbe7f3", "#2b5c8a"
 
 
-def require_matplotlib() -> None:
-    """Check that pictures can be drawn; `VisitsError` if matplotlib is not installed."""
-    require("matplotlib", "Pictures need")
-
-
 def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
     """Draw a camera's focal plane in mm, and the field as it is seen on the sky at rotation 0, east to the left.
 
     Raises `CameraFileError` if a detector has no pixels, or no finite place in the field.
     """
-    require_matplotlib()
+    require("matplotlib")
     # A figure without pyplot takes no window system and leaves nothing open.
     from matplotlib.figure import Figure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["plot_coverage", "plot_visit", "require_skyproj"]
+__all__ = ["plot_coverage", "plot_visit"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -42,11 +42,6 @@ _PLAIN: Mapping[str, Any] = MappingProxyType({"parse_math": False, "usetex": Fal
 """Names are no formulas, whatever is in them and in the user's settings."""
 
 
-def require_skyproj() -> None:
-    """Check that the sky can be drawn; `VisitsError` if skyproj is not installed."""
-    require("skyproj", "Pictures need")
-
-
 def plot_coverage(visits: Sequence[FloatArray], *, title: str = "") -> Figure:
     """Draw how many visits cover each piece of the sky.
 
@@ -70,7 +65,7 @@ def plot_coverage(visits: Sequence[FloatArray], *, title: str = "") -> Figure:
     VisitsError
         If skyproj is not installed.
     """
-    require_skyproj()
+    require("skyproj")
     sky = _draw_sky(np.concatenate(visits), title)
     image, extent = _image(sky, visits)
     limits = sky.ax.get_xlim(), sky.ax.get_ylim()
@@ -107,7 +102,7 @@ def plot_visit(detectors: Mapping[str, FloatArray], *, outline: FloatArray | Non
     VisitsError
         If skyproj is not installed.
     """
-    require_skyproj()
+    require("skyproj")
     from matplotlib.collections import PolyCollection
 
     everything = [*detectors.values(), *([] if outline is None else [outline])]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraFinder", "find_certified"]
+__all__ = ["CameraFinder"]
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from lsst.daf.butler import (
@@ -24,29 +23,13 @@ from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping, read_yaml_camera
 from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
-from .database import read_certified
+from .database import Certified, find_certified
 from .reading import expand_collections
 
 _LOG = logging.getLogger(__name__)
 
 CAMERA_DATASET_TYPES = ("camera", "camera_geometry")
 """Where cameras are stored: Rubin's dataset type, then ours."""
-
-
-@dataclass(frozen=True)
-class _Certified:
-    """A camera dataset and when it is valid."""
-
-    dataset_id: UUID
-    dataset_type: str
-    collection: str
-    timespan: Timespan
-
-
-def find_certified(butler: Butler, dataset_type: str, instrument: str, collections: Sequence[str]) -> list[_Certified]:
-    """List the cameras of an instrument that are certified, in no order; collections are not chained."""
-    found = read_certified(butler, dataset_type, instrument, collections) if collections else []
-    return [_Certified(dataset_id, dataset_type, collection, when) for dataset_id, collection, when in found]
 
 
 class CameraFinder:
@@ -100,9 +83,9 @@ class CameraFinder:
                 flat.append(name)
         return flat
 
-    def _certified(self, instrument: str, collections: Sequence[str]) -> list[_Certified]:
+    def _certified(self, instrument: str, collections: Sequence[str]) -> list[Certified]:
         """List all cameras of the instrument, the first to be taken first."""
-        certified: list[_Certified] = []
+        certified: list[Certified] = []
         for dataset_type in CAMERA_DATASET_TYPES:
             found = find_certified(self._butler, dataset_type, instrument, collections)
             certified += sorted(found, key=lambda one: collections.index(one.collection))
@@ -112,7 +95,7 @@ class CameraFinder:
         self,
         exposure: DimensionRecord,
         begin: int | None,
-        candidates: Sequence[_Certified],
+        candidates: Sequence[Certified],
         instrument: Instrument,
         searched: Sequence[str],
     ) -> Camera:
@@ -138,7 +121,7 @@ class CameraFinder:
             f"Certify one in {instrument.makeCalibrationCollectionName()}, or name its collection with --collections."
         )
 
-    def _dataset_camera(self, candidate: _Certified) -> Camera:
+    def _dataset_camera(self, candidate: Certified) -> Camera:
         camera = self._read.get(candidate.dataset_id)
         if camera is None:
             ref = self._butler.get_dataset(candidate.dataset_id)

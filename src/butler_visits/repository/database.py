@@ -9,21 +9,22 @@ __all__ = [
     "database_name",
     "database_of",
     "file_places",
+    "find_certified",
     "in_transaction",
     "lock_exposures",
     "lock_visits",
     "park_names",
-    "read_certified",
     "read_columns",
     "read_values",
     "read_visit_rows",
+    "table_of",
     "tables_of_visits",
     "text_limit",
     "update_exposure_regions",
 ]
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy
@@ -64,35 +65,46 @@ def in_transaction(butler: Butler) -> bool:
     return database_of(butler).isInTransaction()
 
 
-def _table(database: Database, name: str, columns: Iterable[str], ids: Iterable[str]) -> sqlalchemy.TableClause:
-    kinds: dict[str, Any] = dict.fromkeys(("instrument", *columns))
+def table_of(
+    database: Database,
+    name: str,
+    columns: Iterable[str],
+    *others: sqlalchemy.ColumnClause[Any],
+    ids: Iterable[str] = (),
+) -> Any:
+    """Describe a table by some of its columns; those with ids of exposures and visits must be said to be large."""
     # Ids do not fit into what SQLAlchemy takes for an integer by itself.
-    kinds.update(dict.fromkeys(ids, sqlalchemy.BigInteger))
-    return sqlalchemy.table(name, *map(sqlalchemy.column, kinds, kinds.values()), schema=database.namespace)
+    kinds: dict[str, Any] = dict.fromkeys(columns) | dict.fromkeys(ids, sqlalchemy.BigInteger)
+    return sqlalchemy.table(name, *map(sqlalchemy.column, kinds, kinds.values()), *others, schema=database.namespace)
 
 
 def read_columns(
-    butler: Butler, table: str, instrument: str, *columns: str, **only: Sequence[int] | Sequence[str]
+    butler: Butler, table: str, instrument: str, *columns: str, **only: Iterable[Any] | None
 ) -> list[tuple[Any, ...]]:
-    """Read columns of all rows of an instrument, or of those that have one of the given ids or names in a column.
+    """Read columns of all rows of an instrument, or of those that have one of some ids or names in another column.
 
     From universe 6 on the Butler's queries join a visit and its exposures on ``day_obs``, and leave out those of
     another day. Of regions they would make an object each, of which only the bytes are wanted: that takes eight times
     as long.
     """
     database = database_of(butler)
-    source = _table(database, table, columns, only.keys() - {"name"})
+    source = table_of(database, table, ["instrument", *columns], ids=only.keys() - {"name"})
     statement = sqlalchemy.select(*(source.c[name] for name in columns)).where(source.c.instrument == instrument)
+    statements = [statement]
     for name, values in only.items():
-        statement = statement.where(source.c[name].in_(values))
-    with database.query(statement) as rows:
-        return [tuple(row) for row in rows]
+        if values is not None:
+            statements = [statement.where(source.c[name].in_(batch)) for batch in id_batches(values)]
+    found: list[tuple[Any, ...]] = []
+    for one in statements:
+        with database.query(one) as rows:
+            found += map(tuple, rows)
+    return found
 
 
 def read_values(butler: Butler, table: str, instrument: str, column: str) -> set[Any]:
     """Read which values a column has, of an instrument's rows."""
     database = database_of(butler)
-    source = _table(database, table, (column,), ())
+    source = table_of(database, table, ["instrument", column])
     statement = sqlalchemy.select(source.c[column]).where(source.c.instrument == instrument).distinct()
     with database.query(statement) as rows:
         return set(rows.scalars())
@@ -107,13 +119,8 @@ def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> d
     representation = database.getTimespanRepresentation()
     names = [name for name in butler.dimensions["visit"].RecordClass.fields.names if name not in ("id", "timespan")]
     specs = representation.makeFieldSpecs(nullable=True)
-    table = sqlalchemy.table(
-        "visit",
-        sqlalchemy.column("id", sqlalchemy.BigInteger),
-        *map(sqlalchemy.column, names),
-        *(sqlalchemy.column(spec.name, spec.getSizedColumnType()) for spec in specs),
-        schema=database.namespace,
-    )
+    timespan = (sqlalchemy.column(spec.name, spec.getSizedColumnType()) for spec in specs)
+    table = table_of(database, "visit", names, *timespan, ids=["id"])
     found = {}
     for batch in id_batches(visits):
         statement = sqlalchemy.select(table).where(table.c.instrument == instrument, table.c.id.in_(batch))
@@ -127,27 +134,33 @@ def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> d
     return found
 
 
-def read_certified(
-    butler: Butler, dataset_type: str, instrument: str, collections: Iterable[str]
-) -> list[tuple[UUID, str, Timespan]]:
-    """Read which of an instrument's datasets are in collections, in which and when they are valid, in no order.
+class Certified(NamedTuple):
+    """A dataset in a collection."""
+
+    dataset_id: UUID
+    dataset_type: str
+    collection: str
+    timespan: Timespan
+    """When it is valid."""
+
+
+def find_certified(butler: Butler, dataset_type: str, instrument: str, collections: Collection[str]) -> list[Certified]:
+    """Find an instrument's datasets in collections, which are not chained, in no order.
 
     The Butler's own query takes a hundred times what the database does, and is asked for each exposure of a night.
     """
+    if not collections:
+        return []
     database, managers = database_of(butler), _registry(butler)._managers
-    names = list(collections)
-    types = sqlalchemy.table(
-        "dataset_type",
-        *map(sqlalchemy.column, ("id", "name", "tag_association_table", "calibration_association_table")),
-        schema=database.namespace,
-    )
+    association_tables = ["tag_association_table", "calibration_association_table"]
+    types = table_of(database, "dataset_type", ["id", "name", *association_tables])
     with database.query(sqlalchemy.select(types).where(types.c.name == dataset_type)) as rows:
         if (found := rows.mappings().one_or_none()) is None:
             return []
     link = managers.collections.getCollectionForeignKeyName()
     # Older repositories know collections by their names alone.
     key = "name" if link == "collection_name" else link
-    collection = sqlalchemy.table("collection", *map(sqlalchemy.column, {key, "name"}), schema=database.namespace)
+    collection = table_of(database, "collection", {key, "name"})
     representation = database.getTimespanRepresentation()
     specs = representation.makeFieldSpecs(nullable=False)
     timespan = [sqlalchemy.column(spec.name, spec.getSizedColumnType()) for spec in specs]
@@ -155,26 +168,22 @@ def read_certified(
     for kind, columns in (("calibration_association_table", timespan), ("tag_association_table", [])):
         if found[kind] is None:
             continue
-        table = sqlalchemy.table(
-            found[kind],
-            sqlalchemy.column("dataset_id", ddl.GUID),
-            *map(sqlalchemy.column, ("dataset_type_id", "instrument", link)),
-            *columns,
-            schema=database.namespace,
-        )
+        dataset_id = sqlalchemy.column("dataset_id", ddl.GUID)
+        table = table_of(database, found[kind], ["dataset_type_id", "instrument", link], dataset_id, *columns)
         statement = (
             sqlalchemy.select(table.c.dataset_id, collection.c.name, *(table.c[column.name] for column in columns))
             .join_from(table, collection, table.c[link] == collection.c[key])
             .where(
                 table.c.dataset_type_id == found["id"],
                 table.c.instrument == instrument,
-                collection.c.name.in_(names),
+                collection.c.name.in_(collections),
             )
         )
         with database.query(statement) as rows:
             for row in rows.mappings():
                 valid = representation.extract(row) if columns else None
-                certified.append((row["dataset_id"], row["name"], valid or Timespan(None, None)))
+                whenever = Timespan(None, None)
+                certified.append(Certified(row["dataset_id"], dataset_type, row["name"], valid or whenever))
     return certified
 
 
@@ -209,7 +218,7 @@ def lock_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) ->
 def park_names(butler: Butler, instrument: str, visits: Iterable[int]) -> None:
     """Give visits names that no other one has, until they are written with their new ones."""
     database = database_of(butler)
-    table: Any = _table(database, "visit", ("name",), ("id",))
+    table = table_of(database, "visit", ["instrument", "name"], ids=["id"])
     rows = [{"of": instrument, "visit": visit, "name": f"{visit} gets another name"} for visit in sorted(visits)]
     database.update(table, {"instrument": "of", "id": "visit"}, *rows)
 
@@ -234,7 +243,7 @@ def tables_of_visits(butler: Butler) -> list[Any]:
 
 def _lock(butler: Butler, element: str, instrument: str, ids: Iterable[int], *, shares_key: bool) -> None:
     database = database_of(butler)
-    table = _table(database, element, (), ("id",))
+    table = table_of(database, element, ["instrument"], ids=["id"])
     # In the order of ids, as all rows are written, so that two writers cannot wait for each other.
     for batch in id_batches(ids):
         rows = sqlalchemy.select(table.c.id).where(table.c.instrument == instrument, table.c.id.in_(batch))

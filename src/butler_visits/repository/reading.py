@@ -174,8 +174,7 @@ def sets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
 
 def fetch_detectors(butler: Butler, instrument: str) -> set[int]:
     """Read the ids of an instrument's detectors."""
-    with butler.query() as query:
-        return {record.id for record in query.dimension_records("detector").where(instrument=instrument)}
+    return set(fetch_detector_names(butler, instrument))
 
 
 def fetch_detector_names(butler: Butler, instrument: str) -> dict[int, str]:

@@ -14,9 +14,9 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 
 from ..errors import VisitsError
 from ..lists import id_batches, listed
-from .database import database_of, lock_visits, tables_of_visits
+from .database import database_of, lock_visits, table_of, tables_of_visits
 from .reading import fetch_detector_regions, fetch_detectors
-from .stored import fetch_exposures_of_visits, fetch_visit_names, fetch_visits_of_exposures
+from .stored import fetch_exposures_of_visits, fetch_owners, fetch_visit_names
 
 _LISTED = 10
 """Visits that a message names."""
@@ -34,26 +34,8 @@ def select_visits(butler: Butler, instrument: str, where: str) -> list[int]:
 def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry_run: bool = False) -> dict[int, str]:
     """Remove visits whole: definitions, visit systems, regions, overlaps with the sky's pixels and ObsCore's regions.
 
-    Parameters
-    ----------
-    butler : `lsst.daf.butler.Butler`
-        The repository, writeable.
-    instrument : `str`
-        Name of the instrument.
-    visits : `~collections.abc.Iterable` [`int`]
-        Ids of the visits.
-    dry_run : `bool`, optional
-        Whether only to say what would be removed.
-
-    Returns
-    -------
-    removed : `dict` [`int`, `str`]
-        Names of the visits that were removed, by id.
-
-    Raises
-    ------
-    VisitsError
-        If a visit is not there, or if datasets belong to one; nothing is removed then.
+    Returns the names of the visits by their ids, with ``dry_run`` of those that would be removed. Raises `VisitsError`
+    if a visit is not there, or if datasets belong to one; nothing is removed then.
     """
     wanted = sorted(set(visits))
     with butler.transaction():
@@ -64,13 +46,8 @@ def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry
             raise VisitsError(f"{instrument} has no visit {listed(unknown, _LISTED)}.")
         tables = tables_of_visits(butler)
         if used := _datasets_of(butler, instrument, wanted, [table for table in tables if "dataset_id" in table.c]):
-            shown = listed(
-                (
-                    f"{visit} ({names[visit]}) has {' and '.join(sorted(types))}"
-                    for visit, types in sorted(used.items())
-                ),
-                _LISTED,
-            )
+            kinds = {visit: " and ".join(sorted(types)) for visit, types in sorted(used.items())}
+            shown = listed((f"{visit} ({names[visit]}) has {kind}" for visit, kind in kinds.items()), _LISTED)
             raise VisitsError(
                 f"Nothing is removed, because datasets belong to {len(used)} of the visits: {shown}. Remove the "
                 "datasets first ('butler prune-datasets', 'butler remove-runs'), or leave these visits out."
@@ -78,19 +55,12 @@ def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry
         if not dry_run:
             exposures = fetch_exposures_of_visits(butler, instrument, wanted)
             database = database_of(butler)
+            rows = [{"instrument": instrument, "visit": visit} for visit in wanted]
             for table in tables:
                 if "dataset_id" not in table.c:
-                    rows = [{"instrument": instrument, "visit": visit} for visit in wanted]
                     database.delete(table, ["instrument", "visit"], *rows)
-            of_visits: Any = sqlalchemy.table(
-                "visit",
-                sqlalchemy.column("instrument"),
-                sqlalchemy.column("id", sqlalchemy.BigInteger),
-                schema=database.namespace,
-            )
-            database.delete(
-                of_visits, ["instrument", "id"], *({"instrument": instrument, "id": visit} for visit in wanted)
-            )
+            rows = [{"instrument": instrument, "id": visit} for visit in wanted]
+            database.delete(table_of(database, "visit", ["instrument"], ids=["id"]), ["instrument", "id"], *rows)
             _update_obscore(butler, instrument, set().union(*exposures.values()))
     return names
 
@@ -98,9 +68,7 @@ def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry
 def _datasets_of(butler: Butler, instrument: str, visits: list[int], tables: Iterable[Any]) -> dict[int, set[str]]:
     """Find the types of the datasets of visits."""
     database = database_of(butler)
-    types = sqlalchemy.table(
-        "dataset_type", sqlalchemy.column("id"), sqlalchemy.column("name"), schema=database.namespace
-    )
+    types = table_of(database, "dataset_type", ["id", "name"])
     found: dict[int, set[str]] = {}
     for table in tables:
         source = table.join(types, types.c.id == table.c.dataset_type_id)
@@ -118,10 +86,7 @@ def _update_obscore(butler: Butler, instrument: str, exposures: set[int]) -> Non
     obscore = butler.registry.obsCoreTableManager
     if not isinstance(obscore, ObsCoreLiveTableManager) or not exposures:
         return
-    left = fetch_visits_of_exposures(butler, instrument, exposures)
-    members = fetch_exposures_of_visits(butler, instrument, set().union(*left.values()))
-    # Its own visit tells best where an exposure looked.
-    owners = {exposure: min(own, key=lambda visit: (len(members[visit]), visit)) for exposure, own in left.items()}
+    owners = fetch_owners(butler, instrument, exposures)
     regions = fetch_detector_regions(butler, instrument, owners.values())
     columns = {"instrument": "of", "exposure": "of_exposure", "detector": "of_detector"}
     where = {

@@ -6,11 +6,13 @@ __all__ = [
     "StoredVisit",
     "fetch_encoded_regions",
     "fetch_exposures_of_visits",
+    "fetch_owners",
     "fetch_visit_names",
     "fetch_visit_systems",
     "fetch_visits_of_exposures",
     "fetch_visits_of_names",
     "read_visits",
+    "region_bytes",
     "systems_in_use",
 ]
 
@@ -21,7 +23,6 @@ from typing import NamedTuple
 
 from lsst.daf.butler import Butler, DimensionRecord
 
-from ..lists import id_batches
 from .database import read_columns, read_values
 from .reading import fetch_visits, readable, select_exposures, sets_of
 
@@ -52,47 +53,37 @@ def read_visits(butler: Butler, instrument: str, where: str = "") -> list[Stored
 
 def fetch_visit_names(butler: Butler, instrument: str, visits: Iterable[int] | None = None) -> dict[int, str]:
     """Read which visits there are."""
-    some = [{}] if visits is None else [{"id": batch} for batch in id_batches(visits)]
-    return dict(row for only in some for row in read_columns(butler, "visit", instrument, "id", "name", **only))
+    return dict(read_columns(butler, "visit", instrument, "id", "name", id=visits))
 
 
 def fetch_visits_of_names(butler: Butler, instrument: str, names: Iterable[str]) -> dict[str, int]:
     """Read which visits have names."""
-    return dict(
-        row
-        for batch in id_batches(names)
-        for row in read_columns(butler, "visit", instrument, "name", "id", name=batch)
-    )
+    return dict(read_columns(butler, "visit", instrument, "name", "id", name=names))
 
 
 def fetch_exposures_of_visits(
     butler: Butler, instrument: str, visits: Iterable[int] | None = None
 ) -> dict[int, set[int]]:
     """Read which exposures belong to visits."""
-    some = [{}] if visits is None else [{"visit": batch} for batch in id_batches(visits)]
-    return sets_of(
-        row
-        for only in some
-        for row in read_columns(butler, "visit_definition", instrument, "visit", "exposure", **only)
-    )
+    return sets_of(read_columns(butler, "visit_definition", instrument, "visit", "exposure", visit=visits))
 
 
 def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, set[int]]:
     """Read which visits exposures belong to."""
-    return sets_of(
-        row
-        for batch in id_batches(exposures)
-        for row in read_columns(butler, "visit_definition", instrument, "exposure", "visit", exposure=batch)
-    )
+    return sets_of(read_columns(butler, "visit_definition", instrument, "exposure", "visit", exposure=exposures))
+
+
+def fetch_owners(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, int]:
+    """Find the visit that tells best where each exposure looked: that with the fewest exposures, then the lowest id."""
+    visits_of = fetch_visits_of_exposures(butler, instrument, exposures)
+    members = fetch_exposures_of_visits(butler, instrument, set().union(*visits_of.values()))
+    return {exposure: min(own, key=lambda visit: (len(members[visit]), visit)) for exposure, own in visits_of.items()}
 
 
 def fetch_visit_systems(butler: Butler, instrument: str, visits: Iterable[int] | None = None) -> dict[int, set[int]]:
     """Read which visit systems visits are in."""
     table, visit = _memberships(butler)
-    some = [{}] if visits is None else [{visit: batch} for batch in id_batches(visits)]
-    return sets_of(
-        row for only in some for row in read_columns(butler, table, instrument, visit, "visit_system", **only)
-    )
+    return sets_of(read_columns(butler, table, instrument, visit, "visit_system", **{visit: visits}))
 
 
 def systems_in_use(butler: Butler, instrument: str) -> set[int]:
@@ -110,15 +101,14 @@ def _memberships(butler: Butler) -> tuple[str, str]:
 def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[int, bytes | None]]:
     """Read the regions of visits' detectors, encoded."""
     regions: dict[int, dict[int, bytes | None]] = defaultdict(dict)
-    for batch in id_batches(visits):
-        rows = read_columns(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=batch)
-        for visit, detector, region in rows:
-            regions[visit][detector] = None if region is None else _decoded(region)
+    rows = read_columns(butler, "visit_detector_region", instrument, "visit", "detector", "region", visit=visits)
+    for visit, detector, region in rows:
+        regions[visit][detector] = None if region is None else region_bytes(region)
     return dict(regions)
 
 
-def _decoded(region: str) -> bytes:
-    """Make the bytes of a region from the text that the Butler stores."""
+def region_bytes(region: str) -> bytes:
+    """Make the bytes of a region from the text that the Butler stores; none if it is damaged."""
     try:
         return b64decode(region, validate=True)
     except ValueError:

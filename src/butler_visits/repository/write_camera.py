@@ -27,7 +27,8 @@ from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFileError, CameraLookupError, VisitsError
 from ..lists import listed
 from ..yaml_files import load_yaml
-from .cameras import CAMERA_DATASET_TYPES, CameraFinder, find_certified
+from .cameras import CAMERA_DATASET_TYPES, CameraFinder
+from .database import find_certified
 from .reading import fetch_detectors, fetch_instrument, resolve_instrument
 from .writing import register_run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["render_page", "require_plotly"]
+__all__ = ["render_page"]
 
 import base64
 import datetime
@@ -55,11 +55,6 @@ _SAFE_INTEGER = 2**53
 """Whole numbers above this are not exact in JavaScript."""
 
 
-def require_plotly() -> None:
-    """Check that pages can be made; `VisitsError` if plotly is not installed."""
-    require("plotly", "The page needs")
-
-
 def render_page(page: Page) -> str:
     """Make a page's HTML, which needs nothing else.
 
@@ -78,7 +73,7 @@ def render_page(page: Page) -> str:
     VisitsError
         If plotly is not installed.
     """
-    require_plotly()
+    require("plotly")
     from plotly.offline import get_plotlyjs
 
     files = resources.files(__package__)
