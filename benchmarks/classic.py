@@ -18,7 +18,7 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 
 from butler_visits import VisitDefinitionData, VisitSystem
 from butler_visits.camera.yaml_camera import camera_from_mapping
-from butler_visits.define.records import visit_record
+from butler_visits.define.records import visit_fields
 from butler_visits.geometry import field_angle_to_sky
 from simulated_survey import INSTRUMENT
 
@@ -86,7 +86,7 @@ def visit_records(butler: Butler, exposures: Iterable[DimensionRecord]) -> dict[
         visit = VisitDefinitionData(INSTRUMENT, exposure.id, exposure.obs_id, {VisitSystem.ONE_TO_ONE}, [exposure])
         keys = {"instrument": INSTRUMENT, "visit": exposure.id}
         made[exposure.id] = {
-            "visit": [visit_record(visit, hull, universe)],
+            "visit": [universe["visit"].RecordClass(region=hull, **visit_fields(visit, universe))],
             "visit_definition": [universe["visit_definition"].RecordClass(exposure=exposure.id, **keys)],
             "visit_system_membership": [universe["visit_system_membership"].RecordClass(visit_system=0, **keys)],
             "visit_detector_region": [

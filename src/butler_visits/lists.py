@@ -63,14 +63,16 @@ FAILURES = (VisitsError, ValueError, RuntimeError, LookupError, ArithmeticError,
 
 
 def isolate(
-    call: Callable[[Sequence[_T]], list[_R]], items: Sequence[_T]
+    call: Callable[[Sequence[_T]], list[_R]], items: Sequence[_T], *, skip: bool = True
 ) -> tuple[list[_R], list[tuple[_T, Exception]]]:
-    """Call a function with all items; where it fails with each half, down to single items.
+    """Call a function with all items; where it fails with each half, down to single items, if these may be skipped.
 
     Raises `DatabaseError` if the database fails.
     """
     if not items:
         return [], []
+    if not skip:
+        return call(items), []
     try:
         return call(items), []
     except DatabaseError:

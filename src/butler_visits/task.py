@@ -112,15 +112,10 @@ class DefineVisitsTask(Task):
         self.progress = Progress(self.log.name)
         self.makeSubtask("groupExposures")
         self.makeSubtask("computeVisitRegions", butler=butler)
-        self._selector = Selector(
-            butler,
-            self.groupExposures,
-            self.computeVisitRegions,
-            ignore_off_sky=self.config.ignoreNonScienceExposures,
-        )
+        ignore = self.config.ignoreNonScienceExposures
+        self.selector = Selector(butler, self.groupExposures, self.computeVisitRegions, ignore_off_sky=ignore)
 
     def _reduce_kwargs(self) -> dict[str, Any]:
-        # Docstring inherited.
         return {**super()._reduce_kwargs(), "butler": self.butler}
 
     @_timed
@@ -207,7 +202,7 @@ class DefineVisitsTask(Task):
             on_error=on_error,
         )
         given = _given(dataIds, dataIds_or_records)
-        selection = repository.try_again(self.butler, lambda: self._selector.select(given, options))
+        selection = repository.try_again(self.butler, lambda: self.selector.select(given, options))
         if executor is None:
             outcomes = self._one_by_one(self._define, selection.visits, options)
         else:
@@ -259,7 +254,7 @@ class DefineVisitsTask(Task):
         """
         asked = self._options(**options)
         given = _given(dataIds, dataIds_or_records)
-        selection = repository.try_again(self.butler, lambda: self._selector.select(given, asked))
+        selection = repository.try_again(self.butler, lambda: self.selector.select(given, asked))
         self._warn(selection.warnings)
         planned: list[PlannedVisit] = []
         names = PlannedNames()
@@ -392,11 +387,8 @@ class DefineVisitsTask(Task):
         def patiently(some: Sequence[_Item]) -> list[PlannedVisit]:
             return repository.try_again(self.butler, lambda: call(some))
 
-        if not options.skip_errors:
-            return patiently(items)
-        planned, failed = isolate(patiently, items)
-        for item, error in failed:
-            failures.append(Failure.of(sorted(_exposure_ids(item)), error))
+        planned, failed = isolate(patiently, items, skip=options.skip_errors)
+        failures += [Failure.of(sorted(_exposure_ids(item)), error) for item, error in failed]
         return planned
 
     def _plan(
@@ -407,9 +399,9 @@ class DefineVisitsTask(Task):
         planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance, names)
         if options.incremental and any(visit.exposures_of_others for visit in planned):
             # Exposures have come, and with another process into their visits, since these were grouped.
-            visits = self._selector.complete(visits, options.collections)
+            visits = self.selector.complete(visits, options.collections)
             planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance, names)
-        leave_moved(planned, partial(self._selector.visits_now, collections=options.collections))
+        leave_moved(planned, partial(self.selector.visits_now, collections=options.collections))
         return planned
 
     def _define(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[PlannedVisit]:
@@ -421,9 +413,9 @@ class DefineVisitsTask(Task):
 
         def plan_again(visits: Sequence[PlannedVisit]) -> list[PlannedVisit]:
             # Another process was first with one of the visits: read again what it wrote, and compare.
-            definitions = self._selector.reread([visit.definition for visit in visits])
+            definitions = self.selector.reread([visit.definition for visit in visits])
             if options.incremental:
-                definitions = self._selector.complete(definitions, options.collections)
+                definitions = self.selector.complete(definitions, options.collections)
             return self._plan(definitions, options)
 
         return write_again(

@@ -74,12 +74,6 @@ def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections:
     }
     if where and not selected:
         raise VisitsError(f"No exposure of {instrument} matches {where!r}; correct the expression.")
-    selector = Selector(
-        butler,
-        task.groupExposures,
-        task.computeVisitRegions,
-        ignore_off_sky=task.config.ignoreNonScienceExposures,
-    )
     # Of all exposures no group can lack any.
     options = Options(collections=collections, incremental=bool(where), skip_errors=True)
     clashes_known = not where
@@ -87,7 +81,7 @@ def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections:
     while True:
         others = set().union(*joined.values()) - exposures.keys()
         exposures |= fetch_exposures(butler, instrument, others)
-        selection = selector.select(exposures.values(), options)
+        selection = task.selector.select(exposures.values(), options)
         visits = [
             visit
             for visit in selection.visits
@@ -117,7 +111,7 @@ def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections:
         selected,
         off_sky,
         failed,
-        [_why_not(selector, failure, exposures, collections) for failure in own_failures],
+        [_why_not(task.selector, failure, exposures, collections) for failure in own_failures],
         visits,
         names,
         joined,

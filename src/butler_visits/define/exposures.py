@@ -143,14 +143,13 @@ class Selector:
         large = {visit.id for visit in visits if visit.id >= limit}
         if large:
             large -= fetch_visit_names(self._butler, instrument.name, large).keys()
-        reason = "Visit {} is not below {}, the visit_max of {}, by which pipelines pack the ids of visits. {}"
         for visit in visits:
             if visit.id in large:
-                hint = limit_hint(instrument, max(large))
-                failure = Failure(tuple(sorted(ids_of(visit))), reason.format(visit.id, limit, instrument.name, hint))
-                if not options.skip_errors:
-                    raise DefinitionError(failure.reason)
-                failures.append(failure)
+                reason = (
+                    f"Visit {visit.id} is not below {limit}, the visit_max of {instrument.name}, by which pipelines "
+                    f"pack the ids of visits. {limit_hint(instrument, max(large))}"
+                )
+                _refuse(sorted(ids_of(visit)), DefinitionError(reason), options, failures)
         return [visit for visit in visits if visit.id not in large]
 
     def visits_now(
@@ -175,20 +174,13 @@ class Selector:
             types = (exposure.observation_type or "of unknown type" for exposure in off_sky)
             selection.off_sky_types = dict(Counter(types))
             return on_sky
-        failures = [
-            Failure.of(
-                (exposure.id,),
-                DefinitionError.of_exposure(
-                    exposure.id,
-                    f", of observation type {exposure.observation_type!r}, is not on the sky, and "
-                    "ignoreNonScienceExposures is false; leave it out or change the config.",
-                ),
+        for exposure in off_sky:
+            problem = (
+                f", of observation type {exposure.observation_type!r}, is not on the sky, and "
+                "ignoreNonScienceExposures is false; leave it out or change the config."
             )
-            for exposure in off_sky
-        ]
-        if failures and not options.skip_errors:
-            raise DefinitionError(failures[0].reason)
-        selection.failures += failures
+            error = DefinitionError.of_exposure(exposure.id, problem)
+            _refuse([exposure.id], error, options, selection.failures)
         return on_sky
 
     def _split_off_sky(
@@ -244,23 +236,27 @@ class Selector:
             visit.exposures = sorted(visit.exposures, key=lambda exposure: exposure.id)
             if (reason := _flaw(visit)) is None:
                 by_id[visit.id].append(visit)
-            elif options.skip_errors:
-                failures.append(Failure(tuple(e.id for e in visit.exposures), reason))
             else:
-                raise DefinitionError(reason)
+                _refuse([e.id for e in visit.exposures], DefinitionError(reason), options, failures)
         unique: list[VisitDefinitionData] = []
         for visit_id, clashing in by_id.items():
             if len(clashing) == 1:
                 unique += clashing
                 continue
-            reason = (
+            error = DefinitionError(
                 f"Several groups of exposures give the same visit id {visit_id}: "
                 f"{' and '.join(repr(visit.name) for visit in clashing)}; use another grouping algorithm for them."
             )
-            if not options.skip_errors:
-                raise DefinitionError(reason)
-            failures += [Failure(tuple(e.id for e in visit.exposures), reason) for visit in clashing]
+            for visit in clashing:
+                _refuse([e.id for e in visit.exposures], error, options, failures)
         return unique
+
+
+def _refuse(exposures: Iterable[int], error: DefinitionError, options: Options, failures: list[Failure]) -> None:
+    """Note why no visit can be made of exposures or, if failures are not to be skipped, raise the error."""
+    if not options.skip_errors:
+        raise error
+    failures.append(Failure.of(exposures, error))
 
 
 def _flaw(visit: VisitDefinitionData) -> str | None:

@@ -135,11 +135,13 @@ def _retired(kind: type) -> Any:
     return Field(doc="Retired: ignored, kept so that old config files load.", dtype=kind, default=None, optional=True)
 
 
-class GroupExposuresOneToOneConfig(GroupExposuresConfig):
-    """Config of `GroupExposuresOneToOneTask`."""
-
+class _VisitSystemConfig(GroupExposuresConfig):
     visitSystemId = _retired(int)
     visitSystemName = _retired(str)
+
+
+class GroupExposuresOneToOneConfig(_VisitSystemConfig):
+    """Config of `GroupExposuresOneToOneTask`."""
 
 
 @registerConfigurable("one-to-one", GroupExposuresTask.registry)
@@ -149,28 +151,21 @@ class GroupExposuresOneToOneTask(GroupExposuresTask):
     ConfigClass = GroupExposuresOneToOneConfig
 
     def find_missing(self, exposures: list[DimensionRecord], registry: Registry) -> list[DimensionRecord]:
-        # Docstring inherited.
         return []
 
     def group_exposures(self, exposures: list[DimensionRecord]) -> dict[Any, list[DimensionRecord]]:
-        # Docstring inherited.
         return {exposure.id: [exposure] for exposure in exposures}
 
     def group(self, exposures: list[DimensionRecord], instrument: Instrument) -> Iterator[VisitDefinitionData]:
-        # Docstring inherited.
         for exposure in exposures:
             yield _one_to_one(exposure, self.getVisitSystems())
 
     def getVisitSystems(self) -> set[VisitSystem]:
-        # Docstring inherited.
         return {VisitSystem.ONE_TO_ONE}
 
 
-class GroupExposuresByGroupMetadataConfig(GroupExposuresConfig):
+class GroupExposuresByGroupMetadataConfig(_VisitSystemConfig):
     """Config of `GroupExposuresByGroupMetadataTask`."""
-
-    visitSystemId = _retired(int)
-    visitSystemName = _retired(str)
 
 
 @registerConfigurable("by-group-metadata", GroupExposuresTask.registry)
@@ -180,7 +175,6 @@ class GroupExposuresByGroupMetadataTask(GroupExposuresTask):
     ConfigClass = GroupExposuresByGroupMetadataConfig
 
     def find_missing(self, exposures: list[DimensionRecord], registry: Registry) -> list[DimensionRecord]:
-        # Docstring inherited.
         if not exposures:
             return []
         where = "group IN (groups)" if _has_group_dimension(exposures) else "exposure.group_name IN (groups)"
@@ -193,7 +187,6 @@ class GroupExposuresByGroupMetadataTask(GroupExposuresTask):
         return _not_given(found, exposures)
 
     def group_exposures(self, exposures: list[DimensionRecord]) -> dict[Any, list[DimensionRecord]]:
-        # Docstring inherited.
         field = "group" if _has_group_dimension(exposures) else "group_name"
         groups = _group_by(exposures, lambda exposure: getattr(exposure, field))
         if None in groups:
@@ -204,7 +197,6 @@ class GroupExposuresByGroupMetadataTask(GroupExposuresTask):
         return groups
 
     def group(self, exposures: list[DimensionRecord], instrument: Instrument) -> Iterator[VisitDefinitionData]:
-        # Docstring inherited.
         for name, members in self.group_exposures(exposures).items():
             yield VisitDefinitionData(
                 instrument=members[0].instrument,
@@ -215,7 +207,6 @@ class GroupExposuresByGroupMetadataTask(GroupExposuresTask):
             )
 
     def getVisitSystems(self) -> set[VisitSystem]:
-        # Docstring inherited.
         return {VisitSystem.BY_GROUP_METADATA}
 
     @staticmethod
@@ -239,11 +230,8 @@ class GroupExposuresByGroupMetadataTask(GroupExposuresTask):
         return int(visit_id)
 
 
-class GroupExposuresByCounterConfig(GroupExposuresConfig):
+class GroupExposuresByCounterConfig(_VisitSystemConfig):
     """Config of `GroupExposuresByCounterTask`."""
-
-    visitSystemId = _retired(int)
-    visitSystemName = _retired(str)
 
 
 @registerConfigurable("one-to-one-and-by-counter", GroupExposuresTask.registry)
@@ -253,7 +241,6 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
     ConfigClass = GroupExposuresByCounterConfig
 
     def find_missing(self, exposures: list[DimensionRecord], registry: Registry) -> list[DimensionRecord]:
-        # Docstring inherited.
         sequences = {key for key in self.group_exposures(exposures) if None not in key and key[1] != key[2]}
         if not sequences:
             return []
@@ -272,7 +259,6 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
         ]
 
     def group_exposures(self, exposures: list[DimensionRecord]) -> dict[Any, list[DimensionRecord]]:
-        # Docstring inherited.
         if exposures and "seq_end" not in exposures[0].fields.names:
             raise DefinitionError(
                 "The repository's exposures have no seq_start and seq_end, which one-to-one-and-by-counter needs; "
@@ -281,7 +267,6 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
         return _group_by(exposures, _sequence)
 
     def group(self, exposures: list[DimensionRecord], instrument: Instrument) -> Iterator[VisitDefinitionData]:
-        # Docstring inherited.
         for (day_obs, seq_start, seq_end), members in self.group_exposures(exposures).items():
             if seq_start == seq_end:
                 for exposure in members:
@@ -332,7 +317,6 @@ class GroupExposuresByCounterTask(GroupExposuresTask):
                 yield _one_to_one(exposure, {VisitSystem.ONE_TO_ONE})
 
     def getVisitSystems(self) -> set[VisitSystem]:
-        # Docstring inherited.
         return {VisitSystem.ONE_TO_ONE, VisitSystem.BY_SEQ_START_END}
 
 

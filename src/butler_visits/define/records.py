@@ -8,7 +8,6 @@ __all__ = [
     "membership_records",
     "stored_systems",
     "visit_fields",
-    "visit_record",
     "visit_system_records",
 ]
 
@@ -23,11 +22,6 @@ from lsst.sphgeom import Region
 
 from ..errors import DefinitionError
 from .visits import VisitDefinitionData, VisitSystem
-
-
-def visit_record(visit: VisitDefinitionData, region: Region, universe: DimensionUniverse) -> DimensionRecord:
-    """Make the ``visit`` record; `DefinitionError` if there is no common filter."""
-    return universe["visit"].RecordClass(region=region, **visit_fields(visit, universe))
 
 
 def visit_fields(visit: VisitDefinitionData, universe: DimensionUniverse) -> dict[str, Any]:

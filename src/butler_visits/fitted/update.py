@@ -25,9 +25,6 @@ from .geometries import VisitGeometry, read_geometries
 
 _PROGRESS = Progress("butler_visits.updateRegions")
 
-_ATTEMPTS = 10
-"""How often visits are planned anew because another process has changed some of them in between."""
-
 _POLYGON = b"p"
 """How an encoded polygon begins."""
 

@@ -214,11 +214,8 @@ class _Ingest:
     def _write(self, name: str, raws: Sequence[Raw]) -> None:
         """Write files of an instrument, and count them."""
         writer = self._writer(name)
-        if self._skip_errors:
-            outcomes, refused = isolate(lambda some: self._write_together(writer, some), raws)
-            outcomes += refused
-        else:
-            outcomes = self._write_together(writer, raws)
+        outcomes, refused = isolate(lambda some: self._write_together(writer, some), raws, skip=self._skip_errors)
+        outcomes += refused
         there = [raw for raw, outcome in outcomes if outcome == 0]
         others = try_again(self._butler, lambda: writer.elsewhere(there))
         for raw, outcome in outcomes:

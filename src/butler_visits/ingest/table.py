@@ -207,11 +207,8 @@ def _ingest(
                     fail(f"row {row + 1}", one)
                 else:
                     given.append(one)
-            if skip_errors:
-                outcomes, refused = isolate(write_together, given)
-                outcomes += refused
-            else:
-                outcomes = write_together(given)
+            outcomes, refused = isolate(write_together, given, skip=skip_errors)
+            outcomes += refused
             for exposure, outcome in outcomes:
                 if isinstance(outcome, Exception):
                     fail(exposure.source, outcome)

@@ -27,7 +27,7 @@ class DescribedInstrument(StandInInstrument):
     """The camera says whether raws are mirrored; the description's camera is stored so."""
 
     def register(self, registry: Any, *, update: bool = False) -> None:
-        # Docstring inherited. Filters and detectors are in the instrument's description.
+        # Filters and detectors are in the instrument's description.
         fields = instrument_record(self.getName(), class_name(self.getName()))
         for record in registry.queryDimensionRecords("instrument"):
             if record.name == self.getName():
@@ -36,7 +36,6 @@ class DescribedInstrument(StandInInstrument):
         registry.syncDimensionData("instrument", fields, update=update)
 
     def getRawFormatter(self, dataId: DataId) -> Any:
-        # Docstring inherited.
         return RawFormatter
 
 

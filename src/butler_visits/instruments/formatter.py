@@ -30,7 +30,6 @@ class RawFormatter(FormatterV2):
         return None
 
     def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
-        # Docstring inherited.
         formatter_class = self._instrument_formatter()
         if issubclass(formatter_class, FormatterV2):
             return formatter_class(self.file_descriptor, ref=self.dataset_ref).read(component=component)

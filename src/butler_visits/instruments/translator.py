@@ -49,7 +49,6 @@ class DescribedTranslator(HeaderValues):
 
     @classmethod
     def can_translate(cls, header: Mapping[str, Any], filename: str | None = None) -> bool:
-        # Docstring inherited.
         return all(
             key in header and any(same_value(header[key], value) for value in values)
             for key, values in cls.description.recognise.items()
@@ -61,7 +60,6 @@ class DescribedTranslator(HeaderValues):
 
     @classmethod
     def observing_date_to_offset(cls, observing_date: Time) -> TimeDelta | None:
-        # Docstring inherited.
         return TimeDelta(cls.description.day_obs_offset_hours * 3600, format="sec", scale="tai")
 
     # The telescope

@@ -96,7 +96,6 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
     def find_pointed(
         self, exposures: Sequence[DimensionRecord], *, collections: Sequence[str] | None = None
     ) -> set[int]:
-        # Docstring inherited.
         if not exposures:
             return set()
         instrument = self.getInstrument(exposures[0].instrument)
@@ -105,14 +104,12 @@ class ComputeVisitRegionsFromAllRawWcsTask(ComputeVisitRegionsTask):
     def compute(
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
     ) -> tuple[Region, dict[int, Region]]:
-        # Docstring inherited.
         (regions,) = self.compute_all([visit], collections=collections)
         return regions.region, regions.detectors()
 
     def compute_all(
         self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None
     ) -> list[VisitRegions]:
-        # Docstring inherited.
         if not visits:
             return []
         used = [

@@ -117,7 +117,6 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
     def compute(
         self, visit: VisitDefinitionData, *, collections: Sequence[str] | None = None
     ) -> tuple[Region, dict[int, Region]]:
-        # Docstring inherited.
         (regions,) = self._compute_all([visit], collections)
         regions.make_exact()
         return regions.region, regions.detectors()
@@ -125,7 +124,6 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
     def compute_all(
         self, visits: Sequence[VisitDefinitionData], *, collections: Sequence[str] | None = None
     ) -> list[VisitRegions]:
-        # Docstring inherited.
         if type(self).compute is not ComputeVisitRegionsFromSingleRawWcsTask.compute:
             # A subclass has its own way for one visit, and none for many.
             return super().compute_all(visits, collections=collections)
@@ -134,7 +132,6 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
     def find_pointed(
         self, exposures: Sequence[DimensionRecord], *, collections: Sequence[str] | None = None
     ) -> set[int]:
-        # Docstring inherited.
         if self.config.wcsSource == "record" or not exposures:
             return set()
         instrument = self.getInstrument(exposures[0].instrument)
