@@ -12,15 +12,9 @@ from .define.groups import (
     GroupExposuresOneToOneTask,
     GroupExposuresTask,
 )
-from .define.groups import (
-    _GroupExposuresByCounterAndExposuresTask as _GroupExposuresByCounterAndExposuresTask,
-)
-from .define.groups import (
-    _GroupExposuresByGroupMetadataTask as _GroupExposuresByGroupMetadataTask,
-)
-from .define.groups import (
-    _GroupExposuresOneToOneTask as _GroupExposuresOneToOneTask,
-)
+from .define.groups import _GroupExposuresByCounterAndExposuresTask as _GroupExposuresByCounterAndExposuresTask
+from .define.groups import _GroupExposuresByGroupMetadataTask as _GroupExposuresByGroupMetadataTask
+from .define.groups import _GroupExposuresOneToOneTask as _GroupExposuresOneToOneTask
 from .define.regions import (
     ComputeVisitRegionsConfig,
     ComputeVisitRegionsFromAllRawWcsConfig,

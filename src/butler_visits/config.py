@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DefineVisitsConfig", "make_config"]
-
 import importlib.util
 import logging
 import re

@@ -2,24 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "CameraFileError",
-    "CameraFitError",
-    "CameraLookupError",
-    "ConfigError",
-    "DatabaseError",
-    "DefinitionError",
-    "DescriptionError",
-    "HeaderError",
-    "IngestError",
-    "OverrideError",
-    "RawFileError",
-    "RecordError",
-    "VisitsError",
-    "WorkerError",
-    "require",
-]
-
 import importlib.util
 from typing import Self
 

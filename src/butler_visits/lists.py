@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "FAILURES",
-    "aligned",
-    "batches",
-    "batches_of_families",
-    "counted",
-    "first_line",
-    "id_batches",
-    "isolate",
-    "listed",
-    "reason_of",
-]
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["redefine_visits"]
-
 import logging
 from collections.abc import Iterable
 from typing import Literal

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["defineVisits", "define_visits"]
-
 from lsst.daf.butler import Butler
 from lsst.pipe.base import Struct
 from lsst.resources import ResourcePathExpression

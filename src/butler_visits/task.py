@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DefineVisitsTask", "RunOptions"]
-
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["read_afw_camera"]
-
 import io
 from functools import cache
 from typing import Any

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["camera_from_afw"]
-
 from functools import partial
 from typing import Any
 

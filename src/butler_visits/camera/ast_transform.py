@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["AstTransform", "exact_field_angle", "read_mapping"]
-
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraDescription", "describe_camera", "focal_plane_corners", "sky_corners"]
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Camera", "Transform", "box_corners"]
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["expected_flip"]
-
 from ..errors import CameraFileError
 from .model import Camera
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["camera_from_mapping", "read_yaml_camera"]
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

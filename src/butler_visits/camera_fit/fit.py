@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorSamples", "FittedCamera", "Pointing", "Residual", "fit_camera"]
-
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple

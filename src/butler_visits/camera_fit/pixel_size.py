@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["find_pixel_size"]
-
 import math
 from collections.abc import Mapping
 from typing import Any

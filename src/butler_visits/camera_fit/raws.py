@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["fit_camera_to_files"]
-
 import logging
 import math
 from collections import defaultdict
@@ -17,15 +15,7 @@ from lsst.resources import ResourcePathExpression
 
 from ..errors import RawFileError
 from ..geometry import directions
-from ..raws import (
-    FoundDetector,
-    RawFile,
-    RawWcs,
-    angle_between,
-    check_place,
-    list_detectors,
-    read_raw_files,
-)
+from ..raws import FoundDetector, RawFile, RawWcs, angle_between, check_place, list_detectors, read_raw_files
 from .fit import DetectorSamples, FittedCamera, Pointing, fit_camera
 from .pixel_size import find_pixel_size
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorSamples", "check_detectors", "make_observations"]
-
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ is mirrored, so that nothing else depends on it.
 
 from __future__ import annotations
 
-__all__ = ["Model", "Observations", "deviations", "frames_at", "linked", "project", "solve"]
-
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 

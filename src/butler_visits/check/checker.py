@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Checker"]
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

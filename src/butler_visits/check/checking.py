@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Mend", "check_and_mend", "check_visits"]
-
 from collections.abc import Callable, Sequence
 
 from ..define.visits import Options, PlannedVisit, ids_of

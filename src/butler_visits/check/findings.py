@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckReport", "Finding", "Kind", "Repair"]
-
 import dataclasses
 import enum
 from collections import Counter, defaultdict

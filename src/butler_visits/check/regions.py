@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ROUNDING", "DetectorPair", "check_detectors", "check_fields", "compare_detectors", "differing_detectors"]
-
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple

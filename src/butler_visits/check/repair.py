@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["repair_visits"]
-
 import dataclasses
 from collections.abc import Sequence
 from functools import partial

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Scope", "find_scope"]
-
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["errors_as_messages", "expression_errors", "no_visits", "open_instrument", "open_repository"]
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

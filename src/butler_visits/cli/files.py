@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FITS", "check_file_name", "check_plan_name", "read_file", "write_page", "write_plan", "written_whole"]
-
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

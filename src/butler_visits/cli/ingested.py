@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["create", "finish", "open_if_there"]
-
 import os
 import time
 from collections.abc import Callable, Mapping

@@ -5,25 +5,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "VisitsCommand",
-    "collections_option",
-    "config_file_option",
-    "config_option",
-    "define_visits_option",
-    "dry_run_option",
-    "ingest_dry_run_option",
-    "ingest_on_error_option",
-    "instrument_argument",
-    "new_repo_argument",
-    "on_error_option",
-    "plan_option",
-    "repo_argument",
-    "set_log_level",
-    "update_records_option",
-    "visits_where_option",
-]
-
 import logging
 import warnings
 from collections.abc import Callable

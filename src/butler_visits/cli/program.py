@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "butler_visits", "offered_elsewhere"]
-
 from collections import defaultdict
 
 import click
 from lsst.daf.butler.cli.butler import ButlerCLI, LoaderCLI, PluginCommand
-from lsst.daf.butler.cli.opt import (
-    log_file_option,
-    log_label_option,
-    log_level_option,
-    log_tty_option,
-    long_log_option,
-)
+from lsst.daf.butler.cli.opt import log_file_option, log_label_option, log_level_option, log_tty_option, long_log_option
 from lsst.daf.butler.cli.progress import ClickProgressHandler
 
 from ..yaml_files import load_yaml

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["echo_left_out", "echo_result"]
-
 import click
 from lsst.pipe.base import Struct
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["workers"]
-
 import logging
 import multiprocessing
 import os

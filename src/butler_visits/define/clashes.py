@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["REMOVE", "PlannedNames", "clash_of_systems", "leave_moved", "missing_systems", "refuse_clashes"]
-
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 

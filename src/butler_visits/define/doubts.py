@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["day_hint", "day_matters", "doubts", "id_limit", "later_exposures", "limit_hint"]
-
 from collections.abc import Mapping, Sequence
 
 from lsst.daf.butler import Butler, DimensionRecord

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Selection", "Selector", "as_list"]
-
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

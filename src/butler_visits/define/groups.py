@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "GroupExposuresByCounterConfig",
-    "GroupExposuresByCounterTask",
-    "GroupExposuresByGroupMetadataConfig",
-    "GroupExposuresByGroupMetadataTask",
-    "GroupExposuresConfig",
-    "GroupExposuresOneToOneConfig",
-    "GroupExposuresOneToOneTask",
-    "GroupExposuresTask",
-    "check_grouping",
-    "fitting_grouping",
-]
-
 from abc import ABCMeta, abstractmethod
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence, Set

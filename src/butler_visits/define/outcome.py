@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Conflict", "Outcome", "RunResult", "conflict_line", "conflict_message"]
-
 import dataclasses
 import operator
 from collections.abc import Iterable, Sequence

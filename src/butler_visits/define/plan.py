@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["compare_records", "plan_visits"]
-
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FittedPointing", "Pointings", "fit_pointing", "has_pointing", "is_on_sky", "record_pointings", "saw_sky"]
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "definition_records",
-    "detector_region_records",
-    "membership_records",
-    "stored_systems",
-    "visit_fields",
-    "visit_system_records",
-]
-
 import math
 import operator
 from collections.abc import Iterable, Mapping

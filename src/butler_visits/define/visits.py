@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "Action",
-    "Difference",
-    "Failure",
-    "Options",
-    "PlannedVisit",
-    "VisitDefinitionData",
-    "VisitRegions",
-    "VisitSystem",
-    "ids_of",
-    "label_of",
-    "name_systems",
-]
-
 import dataclasses
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

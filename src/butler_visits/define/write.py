@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["write_again", "write_visits"]
-
 from collections.abc import Callable, Sequence
 
 from lsst.daf.butler import Butler

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ds9_regions"]
-
 from collections.abc import Iterable, Iterator
 
 from ..geometry import lon_lat

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["coverage_moc"]
-
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 

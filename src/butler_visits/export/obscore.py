@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["obscore_table", "write_obscore_parquet", "write_obscore_votable"]
-
 import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Outline", "is_polygon", "read_outlines", "read_vertices"]
-
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeGuard

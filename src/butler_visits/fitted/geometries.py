@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["VisitGeometry", "find_geometries", "read_geometries"]
-
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor

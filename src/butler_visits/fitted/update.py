@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FittedVisit", "update_visit_regions"]
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["cover", "depth", "order_for"]
-
 import math
 from collections.abc import Iterable
 

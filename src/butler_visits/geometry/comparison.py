@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["are_same", "outline_distances", "outside_distances", "unreadable"]
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["plane_hull", "sky_hull"]
-
 import math
 
 import numpy as np

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["boundary_distance", "decode_polygon", "encode_polygons", "outline_distance", "polygon_area"]
-
 import numpy as np
 
 from .sphere import FloatArray

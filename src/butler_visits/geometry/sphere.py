@@ -6,8 +6,6 @@ boresight, its coordinates are xi (to the east) and eta (to the north), and grea
 
 from __future__ import annotations
 
-__all__ = ["ARCSEC", "FloatArray", "axes", "directions", "field_angle_to_sky", "lon_lat", "ra_dec"]
-
 import math
 
 import numpy as np

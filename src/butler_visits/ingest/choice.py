@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "GivenInstrument",
-    "InstrumentChoice",
-    "band_of",
-    "check_new_instrument",
-    "choose_instrument",
-    "read_if_description",
-]
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

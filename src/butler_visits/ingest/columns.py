@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "LARGEST_INTEGER",
-    "TIMES",
-    "Column",
-    "angle",
-    "coordinates",
-    "flag",
-    "integer",
-    "nanoseconds",
-    "seconds",
-    "text",
-]
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

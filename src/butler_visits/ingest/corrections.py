@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["with_stored"]
-
 import dataclasses
 from typing import Any
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Raw", "RawWriter", "TransferMode"]
-
 import filecmp
 import logging
 import os

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DayRollover"]
-
 import logging
 
 from lsst.daf.butler import Butler

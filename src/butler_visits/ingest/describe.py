@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DescribedProperty", "FileDescription", "describe_file"]
-
 import contextlib
 import dataclasses
 from collections.abc import Iterator, MutableMapping

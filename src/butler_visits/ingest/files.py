@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["SUFFIXES", "FoundFiles", "as_resource", "find_raw_files"]
-
 import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path

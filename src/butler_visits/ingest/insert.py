@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ExposurePlan", "conflict_error", "insert_exposures", "plan_and_write", "plan_exposures"]
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar

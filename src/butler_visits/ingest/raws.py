@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ingest_raws", "list_raw_files"]
-
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ExposureValues", "compare_exposures", "exposure_record", "guess_band", "observation_values", "same_field"]
-
 import logging
 import math
 import re

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Correction", "IngestFailure", "IngestResult"]
-
 import dataclasses
 
 from lsst.daf.butler import DimensionRecord

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["RowReader", "complete"]
-
 import datetime
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "REQUIRED_COLUMNS", "ingest_table", "understand_table"]
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal

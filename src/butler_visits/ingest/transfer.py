@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["StagedFiles", "gone_error", "ingest_files", "staging"]
-
 import shutil
 import tempfile
 import time

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorValues", "TranslatedFile", "check_recognised", "find_sites", "translate_file"]
-
 import logging
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass

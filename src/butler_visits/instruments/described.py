@@ -7,8 +7,6 @@ knows the name only. What else there is to know of the instrument is stored in t
 
 from __future__ import annotations
 
-__all__ = ["DescribedInstrument", "described_class"]
-
 from functools import cache
 from typing import Any
 

@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "LONGEST_NAME",
-    "Detector",
-    "Filter",
-    "InstrumentDescription",
-    "Location",
-    "instrument_record",
-    "is_instrument_name",
-    "read_description",
-]
-
 import re
 import types
 from collections import Counter

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["RawFormatter"]
-
 from typing import Any, ClassVar
 
 from lsst.daf.butler import Formatter, FormatterV2, Location

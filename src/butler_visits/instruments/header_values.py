@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["HeaderValues", "same_value"]
-
 import contextlib
 import math
 from typing import Any, ClassVar

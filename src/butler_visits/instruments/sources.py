@@ -2,21 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "AltAzSource",
-    "AngleSource",
-    "FlagSource",
-    "IntegerSource",
-    "NumberSource",
-    "Properties",
-    "RaDecSource",
-    "SecondsSource",
-    "Source",
-    "TextSource",
-    "TimeSource",
-    "template_keys",
-]
-
 from collections.abc import Mapping
 from string import Formatter
 from typing import Annotated, Any, ClassVar, Literal, Self

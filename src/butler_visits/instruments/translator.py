@@ -4,9 +4,6 @@ from __future__ import annotations
 
 # The base class's types do not allow for what a header lacks, which its users do.
 # mypy: disable-error-code="assignment, override"
-
-__all__ = ["DescribedTranslator", "make_translator"]
-
 import json
 from collections.abc import Mapping
 from typing import Any

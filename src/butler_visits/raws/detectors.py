@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FoundDetector", "list_detectors"]
-
 from collections import defaultdict
 from dataclasses import dataclass
 

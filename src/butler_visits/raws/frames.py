@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["equatorial_frame", "is_unknown"]
-
 import re
 from collections.abc import Mapping
 from typing import Any

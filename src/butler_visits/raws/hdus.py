@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DetectorImage", "find_detector", "own_images", "says_no_detector"]
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["RawFile", "read_raw_files"]
-
 import gzip
 import io
 from collections import ChainMap

@@ -5,8 +5,6 @@ wcslib reads them too, but passes over coefficients.
 
 from __future__ import annotations
 
-__all__ = ["Correction", "IrafTerms", "read_wat"]
-
 import math
 import re
 from collections.abc import Mapping

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["angle_between", "check_place"]
-
 import logging
 
 import numpy as np

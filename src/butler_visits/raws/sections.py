@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Section", "read_binning", "read_section"]
-
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -6,8 +6,6 @@ memory than it has. So it never sees the header itself.
 
 from __future__ import annotations
 
-__all__ = ["PrimaryWcs", "celestial_axes", "image_centre", "read_primary_wcs"]
-
 import contextlib
 import math
 import re

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["PICTURE_ENDINGS", "plot_camera"]
-
 from typing import TYPE_CHECKING
 
 import numpy as np

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["plot_coverage", "plot_visit"]
-
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any

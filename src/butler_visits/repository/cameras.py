@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CameraFinder"]
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from lsst.daf.butler import (
-    Butler,
-    CollectionType,
-    DimensionRecord,
-    MissingCollectionError,
-    Timespan,
-)
+from lsst.daf.butler import Butler, CollectionType, DimensionRecord, MissingCollectionError, Timespan
 from lsst.pipe.base import Instrument
 
 from ..camera.afw_fits import read_afw_camera

@@ -5,24 +5,6 @@ A test says by name what of it a new version of the Butler no longer has.
 
 from __future__ import annotations
 
-__all__ = [
-    "database_name",
-    "database_of",
-    "file_places",
-    "find_certified",
-    "in_transaction",
-    "lock_exposures",
-    "lock_visits",
-    "park_names",
-    "read_columns",
-    "read_values",
-    "read_visit_rows",
-    "table_of",
-    "tables_of_visits",
-    "text_limit",
-    "update_exposure_regions",
-]
-
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID

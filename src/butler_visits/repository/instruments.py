@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["register", "register_instrument", "stored_description"]
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["RawReader"]
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

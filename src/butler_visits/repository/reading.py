@@ -2,25 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "datastore_roots",
-    "expand_collections",
-    "expression",
-    "fetch_bands",
-    "fetch_detector_names",
-    "fetch_detector_regions",
-    "fetch_detectors",
-    "fetch_detectors_of_visits",
-    "fetch_exposures",
-    "fetch_instrument",
-    "fetch_instruments",
-    "fetch_visits",
-    "readable",
-    "resolve_instrument",
-    "select_exposures",
-    "sets_of",
-]
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

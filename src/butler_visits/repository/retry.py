@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["GaveUpError", "try_again", "until_written"]
-
 import logging
 import random
 import sqlite3

@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "StoredVisit",
-    "fetch_encoded_regions",
-    "fetch_exposures_of_visits",
-    "fetch_owners",
-    "fetch_visit_names",
-    "fetch_visit_systems",
-    "fetch_visits_of_exposures",
-    "fetch_visits_of_names",
-    "read_visits",
-    "region_bytes",
-    "systems_in_use",
-]
-
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterable

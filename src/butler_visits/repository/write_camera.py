@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["StoredCamera", "latest_camera", "write_camera"]
-
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -11,14 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from astropy.time import Time
-from lsst.daf.butler import (
-    Butler,
-    CollectionType,
-    DatasetRef,
-    DatasetType,
-    MissingCollectionError,
-    Timespan,
-)
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, MissingCollectionError, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.time_utils import TimeConverter
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Changes", "StaleError", "register_run", "sync_visit_systems", "write_changes"]
-
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable

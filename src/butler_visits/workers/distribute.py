@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["distribute", "distributed_chunk_size"]
-
 import pickle
 import sys
 import threading

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ComputeVisitRegionsConfig", "ComputeVisitRegionsTask"]
-
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar

@@ -12,8 +12,6 @@ nobody may call a stored region different before it is compared with this one to
 
 from __future__ import annotations
 
-__all__ = ["ExactFootprint"]
-
 import math
 from collections.abc import Sequence
 

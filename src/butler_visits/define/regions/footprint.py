@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Footprint"]
-
 from functools import cached_property
 
 import numpy as np

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Failures", "RawPointings", "check_places", "fit_camera_to_raws", "no_raw"]
-
 import logging
 import math
 import time

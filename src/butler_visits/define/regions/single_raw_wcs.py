@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ComputeVisitRegionsFromSingleRawWcsConfig", "ComputeVisitRegionsFromSingleRawWcsTask"]
-
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence

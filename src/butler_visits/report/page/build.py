@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["render_page"]
-
 import base64
 import datetime
 import html

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["Coverage", "cover"]
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

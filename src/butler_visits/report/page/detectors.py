@@ -6,8 +6,6 @@ once, as points on the tangent plane around its centre, and of each visit the ce
 
 from __future__ import annotations
 
-__all__ = ["Layouts"]
-
 import base64
 import json
 from collections import defaultdict

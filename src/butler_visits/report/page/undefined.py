@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["failures_of", "off_sky", "undefined_exposures"]
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
