@@ -144,12 +144,10 @@ class Checker:
         *,
         exposures: Iterable[int] = (),
         detectors: Iterable[int] = (),
-        distance: float | None = None,
         repairable: bool = False,
     ) -> None:
-        self.findings.append(
-            Finding(kind, text, visit, tuple(sorted(exposures)), tuple(sorted(detectors)), distance, repairable)
-        )
+        ids = tuple(sorted(exposures)), tuple(sorted(detectors))
+        self.findings.append(Finding(kind, text, visit, *ids, repairable=repairable))
 
     def _plan(
         self, visits: Sequence[VisitDefinitionData]

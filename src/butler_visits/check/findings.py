@@ -117,25 +117,21 @@ _ADVICE = {
         "'define-visits --incremental' puts them into it, and replaces fields and regions that differ; 'butler-visits "
         "remove-visits' removes visits that no exposure would give."
     ),
-    Kind.TWO_VISITS: _REMOVE,
     Kind.NO_DETECTOR_REGION: (
         "Mend first what else is found of these visits, and check those of another grouping with its config. Where "
         "they differ from what would be computed, their regions may be fitted ones; 'define-visits --update-records' "
         "replaces all of them."
     ),
-    Kind.NULL_REGION: _REPLACE,
     Kind.UNREADABLE_REGION: (
         "'define-visits --update-records' replaces the regions of detectors; where that of a visit is damaged, remove "
         "it ('butler-visits remove-visits') and define it again."
     ),
-    Kind.FIELDS: _REPLACE,
-    Kind.REGION: _REPLACE,
-    Kind.DETECTOR_REGION: _REPLACE,
-    Kind.DETECTOR_OUTSIDE: _REPLACE,
-    Kind.EXTRA_EXPOSURE: _REMOVE,
-    Kind.NO_EXPOSURE: _REMOVE,
-    Kind.OFF_SKY: _REMOVE,
-    Kind.UNEXPECTED_VISIT: _REMOVE,
+    **dict.fromkeys(
+        [Kind.NULL_REGION, Kind.FIELDS, Kind.REGION, Kind.DETECTOR_REGION, Kind.DETECTOR_OUTSIDE], _REPLACE
+    ),
+    **dict.fromkeys(
+        [Kind.TWO_VISITS, Kind.EXTRA_EXPOSURE, Kind.NO_EXPOSURE, Kind.OFF_SKY, Kind.UNEXPECTED_VISIT], _REMOVE
+    ),
     Kind.SEVERAL_DAYS: "Then 'define-visits --update-records' updates their visits.",
     Kind.LARGE_ID: "With another visit_max ids are packed otherwise than they have been until then.",
 }

@@ -15,6 +15,7 @@ from .options import (
     collections_option,
     config_option,
     dry_run_option,
+    flag_option,
     instrument_argument,
     on_error_option,
     plan_option,
@@ -30,31 +31,11 @@ from .options import (
 @config_option
 @collections_option
 @opt.where_option(help="Expression that selects exposures, like a SQL WHERE clause. The default is all.")
-@click.option(
-    "--update-records/--no-update-records",
-    default=False,
-    help="Update visits that exist, and replace their detector regions.",
-)
-@click.option(
-    "--incremental/--no-incremental",
-    default=False,
-    help="Add exposures to visits that exist. Use it wherever exposures may arrive one by one.",
-)
-@click.option(
-    "--skip-conflicting/--no-skip-conflicting",
-    default=False,
-    help="Leave visits alone that are stored otherwise, instead of failing.",
-)
-@click.option(
-    "--prefilter/--no-prefilter",
-    default=False,
-    help="First drop exposures that belong to a visit already.",
-)
-@click.option(
-    "--check-detector-regions/--no-check-detector-regions",
-    default=False,
-    help="Add the detector regions that existing visits lack.",
-)
+@flag_option("update-records", "Update visits that exist, and replace their detector regions.")
+@flag_option("incremental", "Add exposures to visits that exist. Use it wherever exposures may arrive one by one.")
+@flag_option("skip-conflicting", "Leave visits alone that are stored otherwise, instead of failing.")
+@flag_option("prefilter", "First drop exposures that belong to a visit already.")
+@flag_option("check-detector-regions", "Add the detector regions that existing visits lack.")
 @on_error_option(
     "What to do about exposures that cannot be handled: stop, or report them, define all others and exit with status 1."
 )

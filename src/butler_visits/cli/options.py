@@ -44,6 +44,11 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not getattr(record, "is_summary", False)
 
 
+def flag_option(name: str, help_text: str) -> Callable[[Any], Any]:
+    """Return an option that is off unless it is asked for, and can be switched off again."""
+    return click.option(f"--{name}/--no-{name}", default=False, help=help_text)
+
+
 repo_argument = opt.repo_argument(required=True, help="REPO is the path or URI of a data repository.")
 new_repo_argument = opt.repo_argument(
     required=True, help="REPO is the path or URI of a data repository; it is created if it is not there."
@@ -73,10 +78,9 @@ plan_option = click.option(
 define_visits_option = click.option(
     "--define-visits", is_flag=True, help="Define the visits of these exposures too, incrementally."
 )
-update_records_option = click.option(
-    "--update-records/--no-update-records",
-    default=False,
-    help="Replace exposures that are stored otherwise, instead of failing; with --define-visits also their visits, and "
+update_records_option = flag_option(
+    "update-records",
+    "Replace exposures that are stored otherwise, instead of failing; with --define-visits also their visits, and "
     "those of the groups that they were in before.",
 )
 ingest_dry_run_option = click.option(

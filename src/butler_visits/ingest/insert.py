@@ -15,6 +15,7 @@ from ..lists import id_batches
 from ..repository import (
     GaveUpError,
     StaleError,
+    fetch_bands,
     fetch_detector_names,
     fetch_exposures,
     fetch_instruments,
@@ -146,8 +147,7 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
     if name not in fetch_instruments(butler):
         fields = {key: value for key, value in plan.instrument.items() if key in universe["instrument"].schema.names}
         butler.registry.insertDimensionData("instrument", fields, skip_existing=True)
-    with butler.query() as query:
-        filters = {record.name for record in query.dimension_records("physical_filter").where(instrument=name)}
+    filters = fetch_bands(butler, name)
     written = [*plan.new, *(values for values, _ in plan.changed)]
     bands = {one.fields["physical_filter"]: one.band for one in written}
     rows = {
