@@ -49,21 +49,16 @@ class Selection:
     """What is doubtful of the visits, a line for each kind."""
 
 
+@dataclasses.dataclass
 class Selector:
     """Finds the visits to define; reads only."""
 
-    def __init__(
-        self,
-        butler: Butler,
-        grouping: GroupExposuresTask,
-        regions: ComputeVisitRegionsTask,
-        *,
-        ignore_off_sky: bool,
-    ) -> None:
-        self._butler = butler
-        self._grouping = grouping
-        self._regions = regions
-        self._ignore_off_sky = ignore_off_sky
+    butler: Butler
+    grouping: GroupExposuresTask
+    regions: ComputeVisitRegionsTask
+    ignore_off_sky: bool
+
+    def __post_init__(self) -> None:
         self._instruments: dict[str, Instrument] = {}
         self._records: dict[str, DimensionRecord] = {}
 
@@ -77,14 +72,14 @@ class Selector:
         failures are skipped; `ValueError` if a record is of another dimension.
         """
         selection = Selection()
-        exposures, unknown = _expand(self._butler, data_ids)
+        exposures, unknown = _expand(self.butler, data_ids)
         if unknown and not options.skip_errors:
             others = f" {len(unknown) - 1} other exposures are not there either." if len(unknown) > 1 else ""
             raise DataIdValueError(unknown[0].reason + others)
         selection.failures += unknown
         if options.prefilter and exposures:
             n_given = len(exposures)
-            exposures = _without_visit(self._butler, exposures, complete_only=options.check_detector_regions)
+            exposures = _without_visit(self.butler, exposures, complete_only=options.check_detector_regions)
             selection.n_filtered = n_given - len(exposures)
         exposures = self._on_sky(exposures, options, selection)
         if options.skip_errors and exposures:
@@ -96,13 +91,13 @@ class Selector:
             visits = self._group(exposures, options, selection.failures)
             instrument = self._record_of(exposures[0].instrument, visits)
             selection.visits = self._below_limit(visits, instrument, options, selection.failures)
-            selection.warnings = doubts(self._butler, instrument, selection.visits)
+            selection.warnings = doubts(self.butler, instrument, selection.visits)
         return selection
 
     def reread(self, visits: Sequence[VisitDefinitionData]) -> list[VisitDefinitionData]:
         """Make visits again of the exposure records that are stored now."""
         ids = {exposure.id for visit in visits for exposure in visit.exposures}
-        stored = repository.fetch_exposures(self._butler, visits[0].instrument, ids)
+        stored = repository.fetch_exposures(self.butler, visits[0].instrument, ids)
         return [
             dataclasses.replace(visit, exposures=[stored.get(exposure.id, exposure) for exposure in visit.exposures])
             for visit in visits
@@ -124,7 +119,7 @@ class Selector:
         """Read an instrument's record, again if its limit may have been raised for visits since."""
         record = self._records.get(name)
         if record is None or any(visit.id >= (id_limit(record) or visit.id + 1) for visit in visits):
-            record = self._records[name] = repository.fetch_instruments(self._butler)[name]
+            record = self._records[name] = repository.fetch_instruments(self.butler)[name]
         return record
 
     def _below_limit(
@@ -140,7 +135,7 @@ class Selector:
             return visits
         large = {visit.id for visit in visits if visit.id >= limit}
         if large:
-            large -= fetch_visit_names(self._butler, instrument.name, large).keys()
+            large -= fetch_visit_names(self.butler, instrument.name, large).keys()
         for visit in visits:
             if visit.id in large:
                 reason = (
@@ -155,7 +150,7 @@ class Selector:
     ) -> dict[int, list[VisitDefinitionData]]:
         """Find the visits that each of some exposures would give now; none if it is not on the sky or not there."""
         now: dict[int, list[VisitDefinitionData]] = {exposure: [] for exposure in exposures}
-        stored = repository.fetch_exposures(self._butler, instrument, now)
+        stored = repository.fetch_exposures(self.butler, instrument, now)
         on_sky, _ = self._split_off_sky(stored.values(), collections)
         if on_sky:
             for visit in self._group(on_sky + self._missing(on_sky, collections), Options(skip_errors=True), []):
@@ -168,7 +163,7 @@ class Selector:
     ) -> list[DimensionRecord]:
         """Drop exposures that are not on the sky, if that is no error."""
         on_sky, off_sky = self._split_off_sky(exposures, options.collections)
-        if self._ignore_off_sky:
+        if self.ignore_off_sky:
             types = (exposure.observation_type or "of unknown type" for exposure in off_sky)
             selection.off_sky_types = dict(Counter(types))
             return on_sky
@@ -187,7 +182,7 @@ class Selector:
         """Split exposures into those on the sky and others."""
         exposures = list(exposures)
         lost = [exposure for exposure in exposures if not is_on_sky(exposure) and saw_sky(exposure)]
-        pointed = self._regions.find_pointed(lost, collections=collections) if lost else set()
+        pointed = self.regions.find_pointed(lost, collections=collections) if lost else set()
         on_sky: list[DimensionRecord] = []
         off_sky: list[DimensionRecord] = []
         for exposure in exposures:
@@ -196,7 +191,7 @@ class Selector:
 
     def _groupable(self, exposures: Sequence[DimensionRecord]) -> list[DimensionRecord]:
         """Return the exposures if the grouping algorithm can split them into groups."""
-        self._grouping.group_exposures(list(exposures))
+        self.grouping.group_exposures(list(exposures))
         return list(exposures)
 
     def _missing(self, exposures: list[DimensionRecord], collections: Sequence[str] | None) -> list[DimensionRecord]:
@@ -205,7 +200,7 @@ class Selector:
         found = {
             exposure.id: exposure
             for batch in batches(exposures, _BATCH)
-            for exposure in self._grouping.find_missing(batch, self._butler.registry)
+            for exposure in self.grouping.find_missing(batch, self.butler.registry)
         }
         missing = [found[exposure] for exposure in sorted(found.keys() - given)]
         return self._split_off_sky(missing, collections)[0]
@@ -216,16 +211,16 @@ class Selector:
         """Group exposures into visits whose ids are unique."""
         name = exposures[0].instrument
         if name not in self._instruments:
-            self._instruments[name] = repository.fetch_instrument(self._butler, name)
+            self._instruments[name] = repository.fetch_instrument(self.butler, name)
         instrument = self._instruments[name]
         try:
-            visits = list(self._grouping.group(exposures, instrument))
+            visits = list(self.grouping.group(exposures, instrument))
         except FAILURES:
             if not options.skip_errors:
                 raise
-            groups = list(self._grouping.group_exposures(exposures).values())
+            groups = list(self.grouping.group_exposures(exposures).values())
             visits, failed = isolate(
-                lambda some: list(self._grouping.group([e for group in some for e in group], instrument)), groups
+                lambda some: list(self.grouping.group([e for group in some for e in group], instrument)), groups
             )
             failures += [Failure.of((e.id for e in group), error) for group, error in failed]
         by_id: dict[int, list[VisitDefinitionData]] = defaultdict(list)

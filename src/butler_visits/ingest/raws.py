@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -124,35 +125,27 @@ def list_raw_files(
     return find_raw_files(places, repository=own, may_be_empty=transfer == "move")
 
 
+@dataclass
 class _Ingest:
     """One run of `ingest_raws`."""
 
-    def __init__(
-        self,
-        butler: Butler,
-        instrument: GivenInstrument | None,
-        transfer: TransferMode,
-        output_run: str | None,
-        threads: int,
-        *,
-        skip_errors: bool,
-        update_records: bool,
-        dry_run: bool,
-    ) -> None:
-        self._butler = butler
-        self._transfer = transfer
-        self._output_run = output_run
-        self._threads = threads
-        self._skip_errors = skip_errors
-        self._update_records = update_records
-        self._dry_run = dry_run
-        self._choice = choose_instrument(butler, instrument, register=not dry_run)
+    butler: Butler
+    instrument: GivenInstrument | None
+    transfer: TransferMode
+    output_run: str | None
+    threads: int
+    skip_errors: bool
+    update_records: bool
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        self._choice = choose_instrument(self.butler, self.instrument, register=not self.dry_run)
         self._writers: dict[str, RawWriter] = {}
         # By translator the fields of its instrument's record, and by instrument its exposures.
         self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
         self._exposures: dict[str, set[int]] = defaultdict(set)
         self._result = IngestResult()
-        self._days = DayRollover(butler)
+        self._days = DayRollover(self.butler)
         # Which files show an exposure, and which of its detectors; the same detectors are one tuple.
         self._seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
         self._detectors: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -175,7 +168,7 @@ class _Ingest:
         return self._result
 
     def _fail(self, source: str, error: Exception) -> None:
-        if not self._skip_errors:
+        if not self.skip_errors:
             raise error
         self._result.failures.append(IngestFailure(source, reason_of(error)))
 
@@ -183,9 +176,9 @@ class _Ingest:
         """Read and translate the headers of files; return what is to be stored by instrument."""
         raws: dict[str, list[Raw]] = defaultdict(list)
         # The headers themselves take much memory, so only some are there at once.
-        for some in batches(files, _READ_AHEAD * self._threads):
+        for some in batches(files, _READ_AHEAD * self.threads):
             translated: dict[type[MetadataTranslator], list[TranslatedFile]] = defaultdict(list)
-            for uri, file in zip(some, read_raw_files(some, threads=self._threads), strict=True):
+            for uri, file in zip(some, read_raw_files(some, threads=self.threads), strict=True):
                 try:
                     if isinstance(file, Exception):
                         raise gone_error(uri) if self._is_moved(uri) else file
@@ -207,19 +200,19 @@ class _Ingest:
 
     def _is_moved(self, uri: str) -> bool:
         """Tell whether a file is not there any more because another process may have moved it."""
-        return self._transfer == "move" and not ResourcePath(uri).exists()
+        return self.transfer == "move" and not ResourcePath(uri).exists()
 
     def _write(self, name: str, raws: Sequence[Raw]) -> None:
         """Write files of an instrument, and count them."""
         writer = self._writer(name)
-        outcomes, refused = isolate(lambda some: self._write_together(writer, some), raws, skip=self._skip_errors)
+        outcomes, refused = isolate(lambda some: self._write_together(writer, some), raws, skip=self.skip_errors)
         outcomes += refused
         there = [raw for raw, outcome in outcomes if outcome == 0]
-        others = try_again(self._butler, lambda: writer.elsewhere(there))
+        others = try_again(self.butler, lambda: writer.elsewhere(there))
         for raw, outcome in outcomes:
             if isinstance(outcome, Exception):
                 self._fail(raw.uri, outcome)
-            elif raw in others and self._update_records:
+            elif raw in others and self.update_records:
                 # It is there to say what its header should have said.
                 _LOG.warning("%s is read for its header only: the repository has %s for it.", raw.uri, others[raw])
                 self._count(name, raw, 0)
@@ -242,8 +235,8 @@ class _Ingest:
         if name not in self._writers:
             fields = next(fields for fields in self._instruments.values() if fields["name"] == name)
             self._writers[name] = try_again(
-                self._butler,
-                lambda: RawWriter(self._butler, fields, self._transfer, self._output_run, dry_run=self._dry_run),
+                self.butler,
+                lambda: RawWriter(self.butler, fields, self.transfer, self.output_run, dry_run=self.dry_run),
             )
         return self._writers[name]
 
@@ -257,7 +250,7 @@ class _Ingest:
             here: dict[tuple[int, int], str] = {}
             for raw in raws:
                 error = conflicts.get(id(raw.exposure)) or self._find_duplicate(name, raw, here)
-                if error is not None and not self._skip_errors:
+                if error is not None and not self.skip_errors:
                     raise error
                 outcomes[raw] = 0 if error is None else error
             good = [raw for raw, outcome in outcomes.items() if outcome == 0]
@@ -268,13 +261,13 @@ class _Ingest:
         def given_before(exposure: int) -> str | None:
             return next((uri for uri, _ in self._seen.get((name, exposure), [])), None)
 
-        with staging(self._butler) as staged:
+        with staging(self.butler) as staged:
             plan, outcomes = plan_and_write(
-                self._butler,
+                self.butler,
                 writer.instrument,
                 [raw.exposure for raw in raws],
                 write,
-                given_before if self._update_records else None,
+                given_before if self.update_records else None,
             )
         self._result.n_exposures += len(plan.new)
         if any(not isinstance(outcome, Exception) for _, outcome in outcomes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,40 +22,34 @@ _DAY = 86_400_000_000_000
 """Nanoseconds."""
 
 
+@dataclass
 class RowReader:
     """Makes exposures of a table's rows; observing days begin ``day_offset`` seconds after midnight TAI."""
 
-    def __init__(
-        self,
-        table: str,
-        found: Mapping[str, Column],
-        *,
-        required: tuple[str, ...],
-        band: Callable[[str], str],
-        day_offset: int,
-        time_scale: str,
-        exposure_max: int,
-    ) -> None:
-        self._table = table
-        self._found = found
-        self._required = required
-        self._band = band
-        self._day_offset = day_offset
-        times = partial(columns.nanoseconds, scale=time_scale)
+    table: str
+    found: Mapping[str, Column]
+    required: tuple[str, ...]
+    band: Callable[[str], str]
+    day_offset: int
+    time_scale: str
+    exposure_max: int
+
+    def __post_init__(self) -> None:
+        times = partial(columns.nanoseconds, scale=self.time_scale)
         self._converters: dict[str, Callable[[Column, range], list[Any]]] = {
             **dict.fromkeys(("day_obs", "seq_num", "seq_start", "seq_end"), columns.integer),
             **dict.fromkeys(("datetime_begin", "datetime_end"), times),
             **dict.fromkeys(("exposure_time", "dark_time"), columns.seconds),
             **dict.fromkeys(("tracking_dec", "sky_angle", "azimuth", "zenith_angle", "altitude"), columns.angle),
             **dict.fromkeys(("can_see_sky", "has_simulated"), columns.flag),
-            "exposure_id": partial(columns.integer, least=0, most=exposure_max),
+            "exposure_id": partial(columns.integer, least=0, most=self.exposure_max),
             "tracking_ra": partial(columns.angle, hours=True),
             "tracking_radec": columns.coordinates,
         }
 
     def read(self, rows: range) -> list[ExposureValues | IngestError]:
         """Make the exposures of some rows."""
-        values = {name: self._converters.get(name, columns.text)(column, rows) for name, column in self._found.items()}
+        values = {name: self._converters.get(name, columns.text)(column, rows) for name, column in self.found.items()}
         results: list[ExposureValues | IngestError] = []
         for index, row in enumerate(rows):
             given = {name: some[index] for name, some in values.items()}
@@ -65,10 +60,10 @@ class RowReader:
         return results
 
     def _missing(self, row: int, given: Mapping[str, Any]) -> IngestError | None:
-        for name in self._required:
+        for name in self.required:
             if given.get(name) is None:
                 return IngestError(
-                    f"{self._table}, row {row + 1}, column {self._found[name].name}: there is no value; each exposure "
+                    f"{self.table}, row {row + 1}, column {self.found[name].name}: there is no value; each exposure "
                     f"must have {name}."
                 )
         return None
@@ -79,18 +74,18 @@ class RowReader:
         if end is None:
             exposure_time = said.get("exposure_time", 0.0)
             if begin + round(1e9 * exposure_time) >= columns.TIMES.stop:
-                return self._found["exposure_time"].fail(row, exposure_time, "too long; the exposure ends after 2099")
+                return self.found["exposure_time"].fail(row, exposure_time, "too long; the exposure ends after 2099")
         elif end < begin:
             return IngestError(
-                f"{self._table}, row {row + 1}, column {self._found['datetime_end'].name}: the exposure ends before it "
+                f"{self.table}, row {row + 1}, column {self.found['datetime_end'].name}: the exposure ends before it "
                 "begins."
             )
-        fields = complete(said, self._day_offset)
+        fields = complete(said, self.day_offset)
         dec = fields["tracking_dec"]
         if dec is not None and not -90 <= dec <= 90:
-            return self._found["tracking_dec"].fail(row, dec, "no declination; expected -90 to 90 degrees")
-        band = said.get("band") or self._band(said["physical_filter"])
-        return ExposureValues(f"{self._table}, row {row + 1}", fields, band, self._day_offset, said)
+            return self.found["tracking_dec"].fail(row, dec, "no declination; expected -90 to 90 degrees")
+        band = said.get("band") or self.band(said["physical_filter"])
+        return ExposureValues(f"{self.table}, row {row + 1}", fields, band, self.day_offset, said)
 
 
 def complete(said: Mapping[str, Any], day_offset: int) -> dict[str, Any]:
