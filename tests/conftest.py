@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from lsst.daf.butler import Butler
 
 from leftovers import end_leftovers
 from obscore import make_obscore_repository
-from postgres import Cluster, find_programs
+from postgres import Cluster, find_programs, folder_in_memory
 from stored_visits import GOLDEN
 from templates import make_repository, one_raft
 from visit_tables import add_exposures, data_ids, engine, exposure, make_task
@@ -32,6 +33,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """End what a run that was killed has left behind; xdist's workers leave that to the process that starts them."""
     if not hasattr(config, "workerinput"):
         end_leftovers()
+        if (folder := folder_in_memory()) is not None:
+            # SQLite waits for a disk with each commit. What a test leaves is removed when it has passed.
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
+
+
+def pytest_collection_finish() -> None:
+    """Take what is imported out of the garbage collector's sight: to look at it takes half a second, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

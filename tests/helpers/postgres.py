@@ -34,7 +34,7 @@ _SETTINGS: Final = {
 
 
 _ROOM: Final = 2 * 2**30
-"""Bytes: more than the databases of two processes ever took."""
+"""Bytes: more than the databases and the temporary folders of two processes ever took."""
 
 
 def find_programs() -> Path | None:
@@ -51,7 +51,7 @@ def find_programs() -> Path | None:
     return next((folder for folder in found if (folder / "initdb").exists()), None)
 
 
-def _folder_in_memory() -> str | None:
+def folder_in_memory() -> str | None:
     """Return a folder in memory, if there is one with room."""
     folder = Path("/dev/shm")
     try:
@@ -80,7 +80,7 @@ class Cluster:
         self._pid: int | None = None
         # PostgreSQL refuses to run as root. Folders of pytest are closed to others, so this one is beside them.
         self._as_user: dict[str, Any] = {}
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=_folder_in_memory() if in_memory else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=folder_in_memory() if in_memory else None))
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             self._as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
