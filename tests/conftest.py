@@ -39,9 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what is imported out of the garbage collector's sight: to look at it takes half a second, again and again."""
+    """Keep the garbage collector from what is imported: to look at it takes half a second, every few repositories."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
@@ -114,14 +115,6 @@ def _translators() -> Iterator[None]:
     yield
     MetadataTranslator.translators.clear()
     MetadataTranslator.translators.update(known)
-
-
-@pytest.fixture
-def importing_children(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Let the server of forks that starts child processes import what the test does."""
-    rootpath = request.config.rootpath
-    folders = [request.path.parent, rootpath / "tests" / "helpers", rootpath / "demo", os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, map(str, folders))))
 
 
 @pytest.fixture

@@ -16,16 +16,14 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.pipe.base import Struct
 from lsst.sphgeom import LonLat, UnitVector3d
 
-from command_line import without_rate
+from command_line import run_program, without_rate
 from stored_visits import (
     INSTRUMENTS,
     STORED,
     TABLES,
     CopyGolden,
     Tables,
-    butler_command,
     define_golden,
-    define_visits,
     delete_visits,
     differences,
     read_records,
@@ -84,7 +82,9 @@ def test_stored_visit_is_found_unchanged(name: str, grouping: str, copy_golden: 
 def test_command_line_finds_stored_visit_unchanged(name: str, grouping: str, copy_golden: CopyGolden) -> None:
     repository = copy_golden(name)
     before = tables(repository)
-    completed = define_visits(repository, INSTRUMENTS[name], grouping)
+    config = repository.with_name("config.py")
+    config.write_text(f"config.groupExposures.name = {grouping!r}\n")
+    completed = run_program("butler", "define-visits", repository, INSTRUMENTS[name], "-C", config)
     assert completed.returncode == 0, completed.stderr
     assert "1 visit: 0 new, 0 updated, 1 left as they are." in without_rate(completed.stdout)
     assert tables(repository) == before
@@ -113,11 +113,13 @@ def test_other_visit_system_is_a_conflict(copy_golden: CopyGolden) -> None:
     with pytest.raises(ConflictingDefinitionError, match=r"204595.*visit_system is stored as 1 and is now 0"):
         define_golden(repository, "one-to-one")
     # Whoever does not say which grouping to use gets the one that fits.
-    completed = butler_command("define-visits", repository, INSTRUMENTS["imsim"])
+    completed = run_program("butler", "define-visits", repository, INSTRUMENTS["imsim"])
     output = completed.stdout + completed.stderr
     assert completed.returncode == 0, output
     assert "grouped with by-group-metadata, which fits" in output and "1 left as they are" in output
-    completed = butler_command("define-visits", repository, INSTRUMENTS["imsim"], "-c", "groupExposures=one-to-one")
+    completed = run_program(
+        "butler", "define-visits", repository, INSTRUMENTS["imsim"], "-c", "groupExposures=one-to-one"
+    )
     output = completed.stdout + completed.stderr
     assert completed.returncode != 0
     assert "204595" in output and "visit_system is stored as 1 and is now 0" in output
@@ -159,13 +161,16 @@ def test_new_visit(copy_golden: CopyGolden) -> None:
 
 def test_command_line_defines_a_new_visit_once(copy_golden: CopyGolden) -> None:
     repository = copy_golden("comCamSim")
-    first = butler_command("define-visits", repository, INSTRUMENTS["comCamSim"])
+    # The program that belongs to this Python.
+    program = Path(sys.executable).with_name("butler")
+    command = map(str, (program, "define-visits", repository, INSTRUMENTS["comCamSim"]))
+    first = subprocess.run(list(command), capture_output=True, text=True, timeout=600, check=False)
     assert first.returncode == 0, first.stderr
     assert "1 visit: 1 new, 0 updated, 0 left as they are." in without_rate(first.stdout)
     defined = tables(repository)
     assert [len(defined[table]) for table in TABLES] == [1, 1, 1, 1, 9]
 
-    second = butler_command("define-visits", repository, INSTRUMENTS["comCamSim"])
+    second = run_program("butler", "define-visits", repository, INSTRUMENTS["comCamSim"])
     assert second.returncode == 0, second.stderr
     assert "1 visit: 0 new, 0 updated, 1 left as they are." in without_rate(second.stdout)
     assert tables(repository) == defined

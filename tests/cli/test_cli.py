@@ -12,7 +12,7 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits.cli.program import butler_visits
-from command_line import PROGRAMS, define_visits, lines, run_program, without_rate
+from command_line import PROGRAMS, define_visits, lines, run_new_program, without_rate
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
 from visit_tables import add_exposures, data_ids, delete_rows, exposure, make_task, root, stored, tables
 
@@ -163,7 +163,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs(butler: Butler, program: str) -> None:
-    result = run_program(program, "define-visits", root(butler), INSTRUMENT)
+    result = run_new_program(program, "define-visits", root(butler), INSTRUMENT)
     assert result.returncode == 0, result.stderr
     assert without_rate(result.stdout) == "3 visits: 3 new, 0 updated, 0 left as they are.\n"
     assert len(stored(butler, "visit")) == 3
@@ -171,7 +171,7 @@ def test_programs(butler: Butler, program: str) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_fail_without_traceback(tmp_path: Path, program: str) -> None:
-    result: subprocess.CompletedProcess[str] = run_program(program, "define-visits", tmp_path, INSTRUMENT)
+    result: subprocess.CompletedProcess[str] = run_new_program(program, "define-visits", tmp_path, INSTRUMENT)
     assert result.returncode == 1
     assert not result.stdout
     assert result.stderr.startswith(f"Error: There is no data repository at {tmp_path}")

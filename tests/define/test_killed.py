@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
 
+from children import children
 from killing import COMMIT, call_at, die
 from simulated_survey import insert_exposures, night
 from visit_tables import N_DETECTORS, data_ids, make_task, root, stored, tables, wait_for_servers
@@ -32,8 +33,6 @@ TABLES = (
 )
 """What a chunk is written into, in this order."""
 
-pytestmark = pytest.mark.usefixtures("importing_children")
-
 
 def define(repository: Path, events: Connection, dies_at: str | None) -> None:
     """Define visits in a child process, and tell when that starts and when it is done, unless it dies."""
@@ -47,13 +46,10 @@ def define(repository: Path, events: Connection, dies_at: str | None) -> None:
     events.send("done")
 
 
-def start(repository: Path, dies_at: str | None = None) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+def start(repository: Path, dies_at: str | None = None) -> tuple[BaseProcess, Connection]:
     """Start a child and wait until it calls run."""
-    # Children are forks of a server that has imported everything, so they start at once.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["butler_visits.task", "lsst.daf.butler.direct_butler", "simulated_survey"])
-    events, child_end = context.Pipe(duplex=False)
-    child = context.Process(target=define, args=(repository, child_end, dies_at))
+    events, child_end = children().Pipe(duplex=False)
+    child = children().Process(target=define, args=(repository, child_end, dies_at))
     child.start()
     child_end.close()
     assert events.poll(60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,11 +18,10 @@ from sqlalchemy import text
 
 from butler_visits import DatabaseError, DefineVisitsTask
 from butler_visits.repository import try_again
+from children import children
 from postgres import Cluster
 from simulated_survey import INSTRUMENT
 from visit_tables import add_exposures, connect, data_ids, engine, exposure, make_task, root, tables
-
-pytestmark = pytest.mark.usefixtures("importing_children")
 
 WRITERS = 8
 GROUPINGS = ("by-group-metadata", "one-to-one-and-by-counter")
@@ -76,13 +74,8 @@ class Writer:
         self.start()
 
     def start(self) -> None:
-        # Children are forks of a server that has imported everything, so they start at once.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(
-            ["butler_visits.task", "lsst.daf.butler.direct_butler", "psycopg", "visit_tables"]
-        )
-        self._jobs, child_end = context.Pipe()
-        self._process = context.Process(target=do_jobs, args=(self._repository, child_end))
+        self._jobs, child_end = children().Pipe()
+        self._process = children().Process(target=do_jobs, args=(self._repository, child_end))
         self._process.start()
         child_end.close()
         assert self.answer() == "ready"

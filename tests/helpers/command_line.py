@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Final
 
 from click.testing import Result
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits.cli.program import butler_visits
+from children import children
 
 # Console scripts may be missing where the project is on the path but not installed.
 PROGRAMS: Final = {
@@ -33,7 +36,40 @@ def define_visits(*arguments: object) -> Result:
 
 
 def run_program(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own."""
+    """Run a program in a process of its own, which has imported it already."""
+    return _fork(PROGRAMS[program], [program, *map(str, arguments)], environment)
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run some Python in a process of its own, which knows nothing of what this one has registered."""
+    return _fork(code, ["-c", *map(str, arguments)], {})
+
+
+def _fork(code: str, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder, name) for name in ("stdout", "stderr")]
+        settings = {**os.environ, **environment}
+        process = children().Process(target=_run, args=(code, command, settings, os.getcwd(), outputs))
+        process.start()
+        process.join(600)
+        assert process.exitcode is not None, "it hangs"
+        return subprocess.CompletedProcess(command, process.exitcode, *(output.read_text() for output in outputs))
+
+
+def _run(code: str, command: list[str], environment: dict[str, str], folder: str, outputs: list[Path]) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    for stream, output in zip((sys.stdout, sys.stderr), outputs, strict=True):
+        with output.open("w") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    sys.argv = command
+    exec(code, {"__name__": "__main__"})
+
+
+def run_new_program(program: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, from the beginning, which takes seconds."""
     command = [sys.executable, "-c", PROGRAMS[program], *map(str, arguments)]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600, check=False

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,19 +121,6 @@ def make_config(grouping: str, **fields: Any) -> DefineVisitsConfig:
     config.groupExposures.name = grouping
     config.update(**fields)
     return config
-
-
-def butler_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the ``butler`` program that belongs to this Python."""
-    program = Path(sys.executable).with_name("butler")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=120, check=False)
-
-
-def define_visits(repository: Path, instrument: str, grouping: str) -> subprocess.CompletedProcess[str]:
-    """Run ``butler define-visits`` with a config file beside the repository."""
-    config = repository.with_name("config.py")
-    config.write_text(f"config.groupExposures.name = {grouping!r}\n")
-    return butler_command("define-visits", repository, instrument, "-C", config)
 
 
 GOLDEN = Path(os.environ.get("BUTLER_VISITS_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import yaml
 from astropy.io import fits
 from lsst.daf.butler import Butler
 
-from command_line import run_program, without_rate
+from command_line import run_program, run_python, without_rate
 from ingest_helpers import RUN, records, run_command, science, stored
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, night
@@ -70,7 +68,7 @@ def test_other_programs_know_the_instrument(tmp_path: Path, description: Path) -
         "butler = Butler.from_config(sys.argv[1]); "
         "print(Instrument.from_string('SimCam', butler.registry).getName())"
     )
-    found = subprocess.run([sys.executable, "-c", code, str(repo)], capture_output=True, text=True, check=False)
+    found = run_python(code, repo)
     assert found.stdout == f"{INSTRUMENT}\n", found.stderr
 
 

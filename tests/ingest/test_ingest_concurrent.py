@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,12 @@ from sqlalchemy import text
 from butler_visits import IngestResult
 from butler_visits.ingest import ingest_raws, ingest_table
 from butler_visits.repository.instruments import register_instrument
+from children import children
 from ingest_helpers import DESCRIPTION, cluster_of, files_in, records, science, stored, summary
 from simulated_raws import write_raws
 from simulated_survey import INSTRUMENT
 from templates import make_repository
 from visit_tables import connect, root
-
-pytestmark = pytest.mark.usefixtures("importing_children")
 
 N_FILES = 12
 N_PROCESSES = 4
@@ -59,20 +57,16 @@ def do(repository: Path, job: Job, barrier: Any, results: Any) -> None:
 @contextmanager
 def at_once(butler: Butler, jobs: Sequence[Job]) -> Iterator[Callable[[], list[Any]]]:
     """Start jobs in a process each, and yield a function that waits for what they answer."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["butler_visits.ingest", "lsst.daf.butler.direct_butler", "psycopg", "ingest_helpers"]
-    )
-    barrier, results = context.Barrier(len(jobs)), context.Queue()
-    children = [context.Process(target=do, args=(root(butler), job, barrier, results)) for job in jobs]
-    for child in children:
-        child.start()
+    barrier, results = children().Barrier(len(jobs)), children().Queue()
+    processes = [children().Process(target=do, args=(root(butler), job, barrier, results)) for job in jobs]
+    for process in processes:
+        process.start()
     try:
-        yield lambda: [results.get(timeout=120) for _ in children]
+        yield lambda: [results.get(timeout=120) for _ in processes]
     finally:
-        for child in children:
-            child.join(10)
-            child.kill()
+        for process in processes:
+            process.join(10)
+            process.kill()
 
 
 def ingest_at_once(butler: Butler, raws: Path, **options: Any) -> list[Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import shutil
 import signal
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lsst.daf.butler import Butler
 
 from butler_visits.ingest import ingest_raws
 from butler_visits.repository.instruments import register_instrument
+from children import children
 from ingest_helpers import DESCRIPTION, files_in, science, stored
 from killing import COMMIT, call_at, die
 from simulated_raws import write_raws
@@ -26,8 +27,6 @@ BATCH = 4
 KILLS = 8
 TABLES = ("exposure", "dataset", "dataset_location", "file_datastore_records")
 """What a batch is written into, in this order."""
-
-pytestmark = pytest.mark.usefixtures("importing_children")
 
 
 def ingest(repository: Path, raws: Path, transfer: Any, dies_at: str | None, events: Connection) -> None:
@@ -40,13 +39,10 @@ def ingest(repository: Path, raws: Path, transfer: Any, dies_at: str | None, eve
     events.send("done")
 
 
-def start(*arguments: Any) -> tuple[multiprocessing.process.BaseProcess, Connection]:
+def start(*arguments: Any) -> tuple[BaseProcess, Connection]:
     """Start a child and wait until it begins."""
-    # Children are forks of a server that has imported everything, so they start at once.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["butler_visits.ingest", "lsst.daf.butler.direct_butler", "ingest_helpers"])
-    events, child_end = context.Pipe(duplex=False)
-    child = context.Process(target=ingest, args=(*arguments, child_end))
+    events, child_end = children().Pipe(duplex=False)
+    child = children().Process(target=ingest, args=(*arguments, child_end))
     child.start()
     child_end.close()
     assert events.poll(60)

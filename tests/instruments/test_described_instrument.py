@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from butler_visits.raws import RawFile, find_detector, read_raw_files
 from butler_visits.repository import resolve_instrument
 from butler_visits.repository.instruments import register, register_instrument, stored_description
 from butler_visits.repository.write_camera import write_camera
-from command_line import define_visits, run_program
+from command_line import define_visits, run_program, run_python
 from example_raws import EXAMPLES, describe, write_quadcam
 from simulated_survey import insert_exposures
 from templates import make_repository
@@ -252,8 +251,8 @@ def test_new_process(tmp_path: Path) -> None:
         "import sys; from lsst.daf.butler import Butler; from lsst.pipe.base import Instrument; "
         "print(Instrument.from_string('QuadCam', Butler.from_config(sys.argv[1]).registry).getName())"
     )
-    done = subprocess.run([sys.executable, "-c", code, repo], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "QuadCam"
+    done = run_python(code, repo)
+    assert done.stdout.strip() == "QuadCam", done.stderr
     shown = run_program("butler", "query-dimension-records", repo, "instrument")
     assert shown.returncode == 0, shown.stderr
     assert "QuadCam" in shown.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
-from command_line import run_program, without_rate
+from command_line import run_new_program, without_rate
 from simulated_survey import INSTRUMENT, camera, insert_exposures, make_repository, night, register_instrument
 from visit_tables import make_task, stored, tables
 
@@ -30,7 +30,7 @@ def test_camera_in_a_store(store: str, tmp_path: Path) -> None:
     seed, repository = tmp_path / "seed.yaml", tmp_path / "repository"
     seed.write_text(content)
     named = {"REPO": repository, "seed.yaml": seed}
-    created = run_program("butler", *(named.get(word, word) for word in command.split()))
+    created = run_new_program("butler", *(named.get(word, word) for word in command.split()))
     assert created.returncode == 0, created.stderr
     butler = Butler.from_config(repository, writeable=True)
     register_instrument(butler, camera(rafts=1))
@@ -38,9 +38,9 @@ def test_camera_in_a_store(store: str, tmp_path: Path) -> None:
     (ref,) = butler.query_datasets("camera_geometry", f"{INSTRUMENT}/calib/unbounded")
     assert butler.getURI(ref).scheme == "s3"
 
-    first = run_program("butler", "define-visits", repository, INSTRUMENT, "--where", "exposure.seq_num < 20")
+    first = run_new_program("butler", "define-visits", repository, INSTRUMENT, "--where", "exposure.seq_num < 20")
     assert first.returncode == 0, first.stderr
-    rest = run_program("butler", "define-visits", repository, INSTRUMENT, "--processes", 2)
+    rest = run_new_program("butler", "define-visits", repository, INSTRUMENT, "--processes", 2)
     n_first, n = len([one for one in EXPOSURES if one["seq_num"] < 20]), len(EXPOSURES)
     assert 0 < n_first < n
     assert without_rate(first.stdout).startswith(f"{n_first} visits: {n_first} new, ")

@@ -29,6 +29,7 @@ from butler_visits import (
     WorkerError,
 )
 from butler_visits.workers.distribute import distributed_chunk_size
+from children import children
 from simulated_survey import insert_exposures, night
 from visit_tables import add_exposures, counts, data_ids, exposure, make_task, only, records, root, stored, tables
 
@@ -46,7 +47,7 @@ GIVEN = data_ids(one["id"] for one in EXPOSURES)
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Executor]:
-    with ProcessPoolExecutor(2, get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(2, children()) as pool:
         yield pool
 
 
@@ -348,7 +349,7 @@ def test_dead_worker(pair: tuple[Butler, Butler], deaths: Path, where: int, on_e
     butler, alone = pair
     task = trouble_task(butler, dies=EXPOSURES[where]["target_name"], times=99, deaths=str(deaths))
     said = "A worker of ProcessPoolExecutor died .* What is defined is whole; run it again for the rest"
-    with ProcessPoolExecutor(2, get_context("forkserver")) as executor:
+    with ProcessPoolExecutor(2, children()) as executor:
         with pytest.raises(WorkerError, match=said):
             task.run(GIVEN, on_error=on_error, executor=executor)
         n_visits = len(stored(butler, "visit"))
@@ -368,7 +369,7 @@ def test_worker_that_does_not_start(make_survey: Callable[..., Butler]) -> None:
     butler = make_survey()
     add_exposures(butler, EXPOSURES)
     with (
-        ProcessPoolExecutor(2, get_context("forkserver"), os._exit, (1,)) as executor,
+        ProcessPoolExecutor(2, children(), os._exit, (1,)) as executor,
         pytest.raises(WorkerError, match="A worker of ProcessPoolExecutor died"),
     ):
         make_task(butler, chunkSize=3).run(GIVEN, executor=executor)
