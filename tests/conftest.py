@@ -79,9 +79,24 @@ def postgres() -> Iterator[Cluster]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that make surveys with either database, or with the one that they are marked for."""
     if "database" in metafunc.fixturenames:
-        # A test's own mark goes before its file's.
-        marks = (DATABASES_OF[mark.name] for mark in metafunc.definition.iter_markers() if mark.name in DATABASES_OF)
-        metafunc.parametrize("database", next(marks, DATABASES), indirect=True)
+        metafunc.parametrize("database", _databases(metafunc.definition), indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the sets of parameters that are marked for the other database."""
+    others = [item for item in items if hasattr(item, "callspec") and not _is_wanted(item.callspec.params, item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+def _is_wanted(parameters: dict[str, object], item: pytest.Item) -> bool:
+    return "database" not in parameters or parameters["database"] in _databases(item)
+
+
+def _databases(item: pytest.Item) -> tuple[str, ...]:
+    # A mark of a set of parameters goes before its test's, and that before the file's.
+    marks = (DATABASES_OF[mark.name] for mark in item.iter_markers() if mark.name in DATABASES_OF)
+    return next(marks, DATABASES)
 
 
 @pytest.fixture

@@ -46,7 +46,14 @@ def test_all_scenarios_are_collected(golden: Path) -> None:
     assert len(SCENARIOS) >= 30
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in SCENARIOS] or [MISSING])
+# What all universes store of a night is written into PostgreSQL in tests/define/test_universes.py.
+PARAMETERS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.sqlite_only] if path.stem.startswith("all-") else [])
+    for path in SCENARIOS
+]
+
+
+@pytest.mark.parametrize("path", PARAMETERS or [MISSING])
 def test_scenario(path: Path, make_survey: Callable[[int], Butler]) -> None:
     scenario = json.loads(path.read_text())
     butler = make_survey(scenario["universe"])

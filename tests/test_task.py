@@ -261,7 +261,7 @@ def test_off_sky_exposure_of_a_group(butler: Butler, given: list[dict[str, Any]]
 
 
 @pytest.mark.both_databases
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.sqlite_only), 3])
 @pytest.mark.parametrize("grouping", GROUPINGS)
 def test_chunks(make_survey: Callable[..., Butler], grouping: str, size: int) -> None:
     chunked, whole = make_survey(), make_survey()

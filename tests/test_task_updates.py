@@ -65,6 +65,7 @@ def correct(butler: Butler, **changes: Any) -> dict[str, Any]:
     return corrected
 
 
+@pytest.mark.sqlite_only  # tests/define/test_universes.py does it in both.
 @pytest.mark.parametrize("options", [{}, {"incremental": True}, {"check_detector_regions": True}])
 @pytest.mark.parametrize("grouping", GROUPINGS)
 def test_twice(butler: Butler, given: list[dict[str, Any]], grouping: str, options: dict[str, Any]) -> None:
@@ -79,6 +80,7 @@ def test_twice(butler: Butler, given: list[dict[str, Any]], grouping: str, optio
 # Conflicts
 
 
+@pytest.mark.sqlite_only  # It is about what is said.
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -208,7 +210,7 @@ def test_incremental_region_unchanged(
     assert tables(butler) == visits_of([corrected, *SNAPS])
 
 
-@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("merge", [False, pytest.param(True, marks=pytest.mark.sqlite_only)])
 @pytest.mark.parametrize("late", [0, 1])
 def test_incremental_second_snap(butler: Butler, given: list[dict[str, Any]], late: int, merge: bool) -> None:
     """A snap later changes the region if it is the first, or if the regions of both are merged."""
@@ -282,7 +284,7 @@ def test_prefilter_cannot_update(butler: Butler, option: str, exposures: list[in
     ],
     ids=lambda value: "-".join(value),
 )
-@pytest.mark.parametrize("lost", [1, N_DETECTORS])
+@pytest.mark.parametrize("lost", [1, pytest.param(N_DETECTORS, marks=pytest.mark.sqlite_only)])
 def test_missing_detector_regions(
     butler: Butler, given: list[dict[str, Any]], lost: int, options: dict[str, Any], expected: dict[str, int]
 ) -> None:

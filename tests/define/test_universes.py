@@ -212,6 +212,7 @@ def test_group_of_two_days(universe: int, make_survey: MakeSurvey) -> None:
         assert run(exposure, prefilter=True).n_filtered == 1
 
 
+@pytest.mark.sqlite_only  # It is about which grouping is used.
 @pytest.mark.parametrize(
     ("universe", "warns", "grouping"),
     [(0, True, "one-to-one"), (1, True, "one-to-one"), (2, False, "one-to-one-and-by-counter")],
@@ -231,6 +232,7 @@ def test_command_line_falls_back_without_counters(
     check_tables(butler, exposures, grouping)
 
 
+@pytest.mark.sqlite_only  # It is about the config.
 @pytest.mark.parametrize("grouping", SYSTEMS)
 def test_retired_fields_are_ignored(grouping: str, make_survey: MakeSurvey, tmp_path: Path) -> None:
     path = tmp_path / "config.py"

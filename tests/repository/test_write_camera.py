@@ -240,7 +240,6 @@ def test_own_collection(butler: Butler) -> None:
     assert found.name == "Small"
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", [CollectionType.RUN, CollectionType.TAGGED, CollectionType.CHAINED])
 def test_collection_of_another_type(butler: Butler, kind: CollectionType) -> None:
     butler.collections.register("mine", kind)

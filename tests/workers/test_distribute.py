@@ -196,6 +196,7 @@ def test_chunk_size(n_visits: int, limit: int, size: int) -> None:
 CHANGED = [{**EXPOSURES[index], "target_name": "M 31"} for index in (2, 11, 25)]
 
 
+@pytest.mark.sqlite_only  # That workers write into both is tested above.
 @pytest.mark.parametrize("option", ["update_records", "incremental", "skip_conflicting", "prefilter"])
 def test_options(pair: tuple[Butler, Butler], pool: Executor, option: str) -> None:
     """Visits that are there, changed, incomplete and new."""
@@ -212,6 +213,7 @@ def test_options(pair: tuple[Butler, Butler], pool: Executor, option: str) -> No
     assert tables(pair[0]) == tables(pair[1])
 
 
+@pytest.mark.sqlite_only  # It is about what the workers are told.
 def test_collections(pair: tuple[Butler, Butler], pool: Executor) -> None:
     """The workers' Butlers have the collections of the given one, and what is asked for goes before."""
     butler = Butler.from_config(root(pair[0]), writeable=True, collections=["none"])
@@ -220,6 +222,7 @@ def test_collections(pair: tuple[Butler, Butler], pool: Executor) -> None:
     assert make_task(butler, chunkSize=4).run(GIVEN, collections=("none",), executor=pool).n_new == len(GIVEN) - 8
 
 
+@pytest.mark.sqlite_only  # It is about what is sent back.
 def test_conflicts(pair: tuple[Butler, Butler], pool: Executor) -> None:
     butler, _ = pair
     task = make_task(butler, chunkSize=2)
@@ -233,6 +236,7 @@ def test_conflicts(pair: tuple[Butler, Butler], pool: Executor) -> None:
     assert len(stored(butler, "visit")) == len(EXPOSURES)
 
 
+@pytest.mark.sqlite_only  # It is about what is sent back.
 def test_failures(pair: tuple[Butler, Butler], pool: Executor) -> None:
     results = []
     for butler, executor in zip(pair, (pool, None), strict=True):
@@ -250,6 +254,7 @@ def test_failures(pair: tuple[Butler, Butler], pool: Executor) -> None:
     assert tables(pair[0]) == tables(pair[1])
 
 
+@pytest.mark.sqlite_only  # It is about what is sent back.
 def test_error(pair: tuple[Butler, Butler], pool: Executor) -> None:
     """An error stops the run, with nothing half written and nobody writing any more."""
     task = trouble_task(pair[0], fails=EXPOSURES[BAD]["target_name"])
