@@ -28,10 +28,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" -k "$(TESTS)"
+	$(BIN)/python -m pytest -n logical --dist worksteal -m "not slow" -k "$(TESTS)"
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow -k "$(TESTS)"
+	$(BIN)/python -m pytest -n logical --dist worksteal -m slow -k "$(TESTS)"
 
 bench: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests $(BIN)/python benchmarks/bench.py

@@ -12,7 +12,7 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 from butler_visits.cli.program import butler_visits
-from command_line import PROGRAMS, define_visits, lines, run_new_program, without_rate
+from command_line import PROGRAMS, define_visits, lines, run_new_program, run_program, without_rate
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
 from visit_tables import add_exposures, data_ids, delete_rows, exposure, make_task, root, stored, tables
 
@@ -171,7 +171,7 @@ def test_programs(butler: Butler, program: str) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_fail_without_traceback(tmp_path: Path, program: str) -> None:
-    result: subprocess.CompletedProcess[str] = run_new_program(program, "define-visits", tmp_path, INSTRUMENT)
+    result: subprocess.CompletedProcess[str] = run_program(program, "define-visits", tmp_path, INSTRUMENT)
     assert result.returncode == 1
     assert not result.stdout
     assert result.stderr.startswith(f"Error: There is no data repository at {tmp_path}")

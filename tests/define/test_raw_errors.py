@@ -206,7 +206,9 @@ def check_skipped(butler: Butler, exposures: list[DimensionRecord], result: Stru
 class Night(NamedTuple):
     """A repository with an exposure for each case, every other one good."""
 
-    root: Path
+    butler: Butler
+    """It cannot write."""
+
     bad: dict[str, DimensionRecord]
     good: list[DimensionRecord]
 
@@ -221,7 +223,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
         case.change(*add_raws(butler, bad[name], folder, POINTING, ["M1"]))
         good.append(add_exposure(butler, 2 * number + 2))
         add_raws(butler, good[-1], folder, POINTING, ["M1"])
-    return Night(folder / "repository", bad, good)
+    return Night(Butler.from_config(folder / "repository"), bad, good)
 
 
 def said_of(case: Case, exposure: DimensionRecord) -> str:
@@ -235,16 +237,15 @@ ALGORITHMS = [("all-raw-wcs", {}), ("single-raw-wcs", {"wcsSource": "raw"})]
 @pytest.mark.parametrize("name", CASES)
 def test_bad_raw(night: Night, name: str, algorithm: str, fields: dict[str, str]) -> None:
     """An error that is one of ours and a `RuntimeError`, and nothing is written."""
-    butler = Butler.from_config(night.root)
     with pytest.raises(RuntimeError, match=said_of(CASES[name], night.bad[name])) as caught:
-        region_task(butler, algorithm, **fields).compute(visit_of(night.bad[name]))
+        region_task(night.butler, algorithm, **fields).compute(visit_of(night.bad[name]))
     assert isinstance(caught.value, VisitsError)
 
 
 @pytest.mark.parametrize(("algorithm", "fields"), ALGORITHMS, ids=["all", "single"])
 def test_bad_raws_are_left_out(night: Night, tmp_path: Path, algorithm: str, fields: dict[str, str]) -> None:
     """All others are defined, and each is reported with its reason."""
-    shutil.copytree(night.root, tmp_path / "repository")
+    shutil.copytree(root(night.butler), tmp_path / "repository")
     butler = Butler.from_config(tmp_path / "repository", writeable=True)
     exposures = [*night.good, *night.bad.values()]
     with pytest.raises(RawFileError, match=r"raw_\d+_M1\.fits"):

@@ -66,12 +66,23 @@ def _mosaic(butler: Butler) -> None:
     add_instrument(butler, INSTRUMENT, CAMERA)
 
 
+def _mosaic_with_camera(butler: Butler) -> None:
+    _mosaic(butler)
+    _add_camera(butler, CAMERA)
+
+
+def _add_camera(butler: Butler, camera: Mapping[str, Any]) -> None:
+    butler.collections.register(CAMERA_RUN)
+    butler.put(dict(camera), "camera_geometry", instrument=INSTRUMENT, run=CAMERA_RUN)
+
+
 def make_repository(root: Path, camera: Mapping[str, Any] | None = CAMERA, *, universe: int | None = None) -> Butler:
     """Make a repository of the mosaic; the camera may be another one, or missing."""
+    if camera is CAMERA:
+        return templates.make_repository(root, _mosaic_with_camera, universe=universe)
     butler = templates.make_repository(root, _mosaic, universe=universe)
     if camera is not None:
-        butler.collections.register(CAMERA_RUN)
-        butler.put(dict(camera), "camera_geometry", instrument=INSTRUMENT, run=CAMERA_RUN)
+        _add_camera(butler, camera)
     return butler
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
-from command_line import PROGRAMS, define_visits, lines, run_new_program, without_rate
+from command_line import PROGRAMS, define_visits, lines, run_new_program, run_program, without_rate
 from simulated_survey import INSTRUMENT
 from visit_tables import N_DETECTORS, add_exposures, data_ids, exposure, make_task, root, stored, tables
 
@@ -37,7 +37,7 @@ def test_processes(butler: Butler) -> None:
     # The workers log as the program does.
     assert "INFO" in result.stderr
     assert f"Camera {INSTRUMENT} is from dataset type camera_geometry" in result.stderr
-    result = run_new_program("butler", *command)
+    result = run_program("butler", *command)
     assert without_rate(result.stdout) == "60 visits: 0 new, 0 updated, 60 left as they are.\n"
 
 
@@ -77,12 +77,10 @@ def test_without_dask(butler: Butler, tmp_path: Path) -> None:
     """Where Dask is not installed all else works, and --dask says how to install it."""
     (tmp_path / "distributed.py").write_text("raise ImportError('No module named distributed')\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    shown = run_new_program("butler", "define-visits", "--help", PYTHONPATH=path)
+    shown = run_program("butler", "define-visits", "--help", PYTHONPATH=path)
     assert shown.returncode == 0, shown.stderr
     assert "--dask ADDRESS" in shown.stdout
-    result = run_new_program(
-        "butler", "define-visits", root(butler), INSTRUMENT, "--dask", "tcp://x:1", PYTHONPATH=path
-    )
+    result = run_program("butler", "define-visits", root(butler), INSTRUMENT, "--dask", "tcp://x:1", PYTHONPATH=path)
     assert result.returncode == 1
     assert "pip install 'butler-visits[dask]'" in result.stderr
     assert "Traceback" not in result.stderr
