@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
     """Keep the garbage collector from what is imported: to look at it takes half a second, every few repositories."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")
