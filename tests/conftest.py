@@ -22,6 +22,18 @@ from visit_tables import add_exposures, data_ids, engine, exposure, make_task
 
 DATABASES = ("sqlite", "postgresql")
 DATABASES_OF = {"both_databases": DATABASES, "sqlite_only": DATABASES[:1], "postgresql_only": DATABASES[1:]}
+LONGEST = (
+    "many_writers",
+    "ingest_killed",
+    "killed",
+    "ingest_concurrent",
+    "distribute",
+    "distribute_dask",
+    "tutorial",
+    "demo",
+)
+"""The files with the longest tests."""
+
 BUCKET = "survey"
 
 # No test asserts a duration.
@@ -83,10 +95,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the sets of parameters that are marked for the other database."""
+    """Leave out the sets of parameters that are marked for the other database; begin with what takes longest."""
     others = [item for item in items if hasattr(item, "callspec") and not _is_wanted(item.callspec.params, item)]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
+    # No worker shall be left alone with it at the end.
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
 
 
 def _is_wanted(parameters: dict[str, object], item: pytest.Item) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -23,30 +23,23 @@ from butler_visits import (
     VisitDefinitionData,
     VisitRegions,
 )
+from children import children
 from simulated_survey import insert_exposures, night
 from visit_tables import Tables, add_exposures, counts, data_ids, exposure, make_task, root, stored, tables
 
 EXPOSURES = [one for one in night(100) if one["observation_type"] == "science"]
 SNAPS = [exposure(2, seq_start=2, seq_end=3), exposure(3, seq_start=2, seq_end=3)]
 
-WRITER = """
-import sys
-from lsst.daf.butler import Butler
-from butler_visits import DefineVisitsConfig, DefineVisitsTask
 
-repository, incremental = sys.argv[1:]
-butler = Butler.from_config(repository, writeable=True)
-with butler.query() as query:
-    exposures = list(query.dimension_records("exposure").where(instrument="SimCam"))
-config = DefineVisitsConfig()
-config.groupExposures.name = "one-to-one-and-by-counter"
-config.chunkSize = 5
-task = DefineVisitsTask(config, butler=butler)
-print("ready", flush=True)
-sys.stdin.readline()
-result = task.run(exposures, incremental=incremental == "True")
-print(result.n_visits, result.n_new, result.n_skipped)
-"""
+def write(repository: Path, incremental: bool, events: Connection) -> None:
+    """Define the visits of all exposures in a child process, when it is told to, and say how many they were."""
+    butler = Butler.from_config(repository, writeable=True)
+    task = make_task(butler, "one-to-one-and-by-counter", chunkSize=5)
+    exposures = stored(butler, "exposure")
+    events.send("ready")
+    events.recv()
+    result = task.run(exposures, incremental=incremental)
+    events.send((result.n_visits, result.n_new, result.n_skipped))
 
 
 @pytest.mark.sqlite_only  # test_many_writers.py does as much in both.
@@ -56,21 +49,16 @@ def test_two_processes(make_survey: Callable[..., Butler], incremental: bool) ->
     for one in (butler, alone):
         insert_exposures(one, EXPOSURES)
     n_visits = make_task(alone, "one-to-one-and-by-counter").run(data_ids(one["id"] for one in EXPOSURES)).n_visits
-    command = [sys.executable, "-c", WRITER, str(root(butler)), str(incremental)]
-    writers = [
-        subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    outputs = [writer.communicate(timeout=60) for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0], outputs
-    done = [tuple(map(int, out.split())) for out, _ in outputs]
+    writers = [children().Pipe() for _ in range(2)]
+    for _, child_end in writers:
+        children().Process(target=write, args=(root(butler), incremental, child_end)).start()
+        child_end.close()
+    for writer, _ in writers:
+        assert writer.poll(600) and writer.recv() == "ready"
+    for writer, _ in writers:
+        writer.send("go")
+    assert all(writer.poll(600) for writer, _ in writers)
+    done = [writer.recv() for writer, _ in writers]
     assert [n for n, *_ in done] == [n_visits, n_visits]
     assert [new + skipped for _, new, skipped in done] == [n_visits, n_visits]
     assert sum(new for _, new, _ in done) == n_visits
