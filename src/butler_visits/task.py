@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from functools import partial, wraps
@@ -19,7 +19,7 @@ from lsst.utils.timer import timeMethod
 
 from . import repository
 from .config import DefineVisitsConfig
-from .define.clashes import PlannedNames, leave_moved
+from .define.clashes import PlannedNames, leave_moved, passing_names
 from .define.exposures import Selection, Selector, as_list
 from .define.groups import GroupExposuresTask
 from .define.outcome import Outcome, RunResult
@@ -27,7 +27,7 @@ from .define.plan import plan_visits
 from .define.records import visit_system_records
 from .define.regions import ComputeVisitRegionsTask
 from .define.visit_plan import VisitPlan
-from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData
+from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData, ids_of
 from .define.write import write_again
 from .errors import WorkerError
 from .lists import batches_of_families, counted, isolate
@@ -205,7 +205,7 @@ class DefineVisitsTask(Task):
             outcomes = self._one_by_one(self._define, selection.visits, options)
         else:
             size = distributed_chunk_size(len(selection.visits), self.config.chunkSize)
-            outcomes = distribute(self, batches_of_families(selection.visits, size, _exposure_ids), options, executor)
+            outcomes = distribute(self, self._chunks(selection.visits, size, options), options, executor)
         return self._write(selection.visits, outcomes, selection)
 
     def define_chunk(self, visits: Sequence[VisitDefinitionData], options: Options) -> Outcome:
@@ -256,7 +256,7 @@ class DefineVisitsTask(Task):
         self._warn(selection.warnings)
         planned: list[PlannedVisit] = []
         names = PlannedNames()
-        for chunk in batches_of_families(selection.visits, self.config.chunkSize, _exposure_ids):
+        for chunk in self._chunks(selection.visits, self.config.chunkSize, asked):
             planned += self._attempt(lambda visits: self._plan(visits, asked, names), chunk, asked, selection.failures)
         self._warn(Outcome(apart=[one.definition.id for one in planned if one.regions.apart]).all_warnings())
         return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
@@ -313,7 +313,7 @@ class DefineVisitsTask(Task):
     def _write(self, items: Sequence[_Item], outcomes: Generator[Outcome], selection: Selection) -> RunResult:
         """Let visits be written chunk by chunk, and count them."""
         if items:
-            first = items[0].definition if isinstance(items[0], PlannedVisit) else items[0]
+            first = _definition(items[0])
             # Each time: a transaction of the caller's that was rolled back takes them along.
             systems = visit_system_records(first.instrument, self.groupExposures.getVisitSystems(), self.universe)
             repository.try_again(
@@ -355,11 +355,26 @@ class DefineVisitsTask(Task):
         for failure in result.failures:
             log.info("Failed: %s", failure, extra=SUMMARY)
 
+    def _chunks(self, items: Sequence[_Item], size: int, options: Options) -> Iterator[list[_Item]]:
+        """Split visits into chunks, never within a group; those that pass names on to each other are one chunk."""
+        if options.incremental or options.update_records:
+            visits = [_definition(item) for item in items]
+            passing = repository.try_again(self.butler, lambda: passing_names(self.butler, visits))
+            if passing:
+                together: list[_Item] = []
+                others: list[_Item] = []
+                for family in batches_of_families(items, 1, _exposure_ids):
+                    bound = any(_definition(item).id in passing for item in family)
+                    (together if bound else others).extend(family)
+                yield together
+                items = others
+        yield from batches_of_families(items, size, _exposure_ids)
+
     def _one_by_one(
         self, write: Callable[[Sequence[_Item], Options], list[PlannedVisit]], items: Sequence[_Item], options: Options
     ) -> Generator[Outcome]:
         """Write visits in this process, and end with the first chunk that has a conflict."""
-        for chunk in batches_of_families(items, self.config.chunkSize, _exposure_ids):
+        for chunk in self._chunks(items, self.config.chunkSize, options):
             outcome = self._do(write, chunk, options)
             yield outcome
             if outcome.conflicts:
@@ -433,6 +448,9 @@ def _given(dataIds: DataIds | None, dataIds_or_records: DataIds | None) -> list[
     return as_list(dataIds if dataIds_or_records is None else dataIds_or_records)
 
 
+def _definition(item: VisitDefinitionData | PlannedVisit) -> VisitDefinitionData:
+    return item.definition if isinstance(item, PlannedVisit) else item
+
+
 def _exposure_ids(item: VisitDefinitionData | PlannedVisit) -> set[int]:
-    visit = item.definition if isinstance(item, PlannedVisit) else item
-    return {exposure.id for exposure in visit.exposures}
+    return ids_of(_definition(item))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -213,11 +215,23 @@ def test_name_of_a_stored_visit(make_survey: MakeSurvey, size: int) -> None:
     assert kinds(check(butler, ONE)) == []
 
 
-@pytest.mark.parametrize("order", [(2, 3, 1), (3, 1, 2), (2, 1, 3)], ids=str)
-def test_names_that_go_round(make_survey: MakeSurvey, order: tuple[int, ...]) -> None:
-    """Names that were given to the wrong exposures, one of which is new."""
-    three = [exposure(number) for number in (1, 2, 3)]
-    butler = defined(make_survey, ONE, three)
+@pytest.mark.parametrize(
+    ("order", "size", "way"),
+    [
+        ((2, 3, 1), 500, "run"),
+        ((3, 1, 2), 1, "run"),
+        ((2, 1, 3), 1, "apply"),
+        ((3, 1, 2), 1, "executor"),
+        ((4, 2, 3), 1, "run"),
+        ((1, 2, 4), 1, "run"),
+    ],
+    ids=str,
+)
+def test_names_that_go_round(make_survey: MakeSurvey, order: tuple[int, ...], size: int, way: str) -> None:
+    """Names that were given to the wrong exposures, whichever chunk of visits gives them up."""
+    four = [exposure(number) for number in (1, 2, 3, 4)]
+    butler = defined(make_survey, ONE, four[:3])
+    add_exposures(butler, four[3:])
     with connect(butler) as connection:
         for number in (1, 2, 3):
             connection.execute(text(f"UPDATE visit SET name = 'was {number}' WHERE id = {ids(number)[0]}"))
@@ -226,8 +240,39 @@ def test_names_that_go_round(make_survey: MakeSurvey, order: tuple[int, ...]) ->
                 text(f"UPDATE visit SET name = '{exposure(name)['obs_id']}' WHERE id = {ids(number)[0]}")
             )
     moved = sum(number != name for number, name in zip((1, 2, 3), order, strict=True))
-    assert run(butler, ONE, incremental=True)["n_partially_updated"] == moved
-    assert tables(butler) == tables(defined(make_survey, ONE, three))
+    task = make_task(butler, ONE, chunkSize=size)
+    given = data_ids(reversed(ids(1, 2, 3, 4)))
+    planned = task.plan(given, incremental=True)
+    assert Counter(one.action.value for one in planned) == Counter(
+        {"new": 1, "update": moved} | ({"unchanged": 3 - moved} if moved < 3 else {})
+    )
+    if way == "apply":
+        result = task.apply(planned)
+    elif way == "run":
+        result = task.run(given, incremental=True)
+    else:
+        with ThreadPoolExecutor(2) as executor:
+            result = task.run(given, incremental=True, executor=executor)
+    assert (result.n_new, result.n_partially_updated) == (1, moved)
+    assert tables(butler) == tables(defined(make_survey, ONE, four))
+
+
+def test_names_that_go_round_in_a_group(make_survey: MakeSurvey) -> None:
+    """The visits of one group stay together when one of them waits for the name of a later one."""
+    night = [*snaps(1), *snaps(3)]
+    butler = defined(make_survey, COUNTER, night)
+    before = tables(butler)
+    names = [f"{one['obs_id']}_first" for one in (night[0], night[2])]
+    with connect(butler) as connection:
+        for old, new in ((names[0], "passing"), (names[1], names[0]), ("passing", names[1])):
+            connection.execute(text(f"UPDATE visit SET name = '{new}' WHERE name = '{old}'"))
+    task = make_task(butler, COUNTER, chunkSize=1)
+    assert counts(task.run(data_ids(ids(1, 2, 3, 4)), incremental=True)) == {
+        "n_visits": 6,
+        "n_skipped": 4,
+        "n_partially_updated": 2,
+    }
+    assert tables(butler) == before
 
 
 # Lost rows

@@ -173,6 +173,16 @@ def _refuse_names(butler: Butler, planned: Sequence[PlannedVisit], options: Opti
     names.freed |= {plan.stored.name for plan in written if plan.stored is not None}
 
 
+def passing_names(butler: Butler, visits: Sequence[VisitDefinitionData]) -> set[int]:
+    """Find the visits that are stored with the name of another of these, and those that are to get such a name."""
+    if not visits:
+        return set()
+    stored = fetch_visit_names(butler, visits[0].instrument, [visit.id for visit in visits])
+    given_up = {name for visit in visits if (name := stored.get(visit.id, visit.name)) != visit.name}
+    passed_on = given_up & {visit.name for visit in visits}
+    return {visit.id for visit in visits if not passed_on.isdisjoint((visit.name, stored.get(visit.id)))}
+
+
 def leave_moved(
     planned: Sequence[PlannedVisit], visits_now: Callable[[str, set[int]], Mapping[int, Sequence[VisitDefinitionData]]]
 ) -> None:
