@@ -19,7 +19,7 @@ from lsst.utils.timer import timeMethod
 
 from . import repository
 from .config import DefineVisitsConfig
-from .define.clashes import PlannedNames, leave_moved, passing_names
+from .define.clashes import PlannedNames, leave_moved, passing_names, refuse_names
 from .define.exposures import Selection, Selector, as_list
 from .define.groups import GroupExposuresTask
 from .define.outcome import Outcome, RunResult
@@ -409,12 +409,13 @@ class DefineVisitsTask(Task):
     ) -> list[PlannedVisit]:
         """Compare visits with what is stored."""
         tolerance = self.config.regionTolerance
-        planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance, names)
+        planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
         if options.incremental and any(visit.exposures_of_others for visit in planned):
             # Exposures have come, and with another process into their visits, since these were grouped.
             visits = self.selector.complete(visits, options.collections)
-            planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance, names)
+            planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
         leave_moved(planned, partial(self.selector.visits_now, collections=options.collections))
+        refuse_names(self.butler, planned, options, names or PlannedNames())
         return planned
 
     def _define(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[PlannedVisit]:

@@ -187,6 +187,24 @@ def test_overtaken_with_a_new_exposure(make_survey: Callable[..., Butler], early
     assert visit.exposure_time == sum(snap["exposure_time"] for snap in SNAPS)
 
 
+def test_overtaken_by_another_group(make_survey: Callable[..., Butler]) -> None:
+    """Exposures whose group is corrected while a run is on its way get the visit of that group, and none is lost."""
+    butler, alone = make_survey(), make_survey()
+    exposures = [exposure(1), *SNAPS]
+    corrected = [exposures[0], *({**snap, "group": "2026-04-02T00:00:00.500"} for snap in SNAPS)]
+    given = data_ids(add_exposures(butler, exposures))
+    first = other(butler)
+
+    def correct() -> None:
+        make_task(first, "by-group-metadata").run(given[:1])
+        add_exposures(first, corrected, replace=True)
+
+    result = overtaken_task(butler, correct).run(given, incremental=True)
+    assert (result.n_visits, result.n_new) == (2, 1)
+    make_task(alone, "by-group-metadata").run(data_ids(add_exposures(alone, corrected)))
+    assert tables(butler) == tables(alone)
+
+
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_overtaken_again_and_again(make_survey: Callable[..., Butler], on_error: Literal["raise", "skip"]) -> None:
     """Even a writer that others overtake at each attempt, however many there are, finishes in the end."""

@@ -275,6 +275,25 @@ def test_names_that_go_round_in_a_group(make_survey: MakeSurvey) -> None:
     assert tables(butler) == before
 
 
+@pytest.mark.parametrize("size", [1, 500])
+def test_name_of_a_visit_that_is_left_alone(make_survey: MakeSurvey, size: int) -> None:
+    """A visit with an exposure that has moved keeps its name, so that another one cannot have it."""
+    butler = defined(make_survey, GROUP)
+    names = [snaps(1)[0]["group"], exposure(3)["group"]]
+    with connect(butler) as connection:
+        for name, visit in (("passing", visit_id(1)), (names[0], visit_id(3)), (names[1], visit_id(1))):
+            connection.execute(text(f"UPDATE visit SET name = '{name}' WHERE id = {visit}"))
+    add_exposures(butler, [{**snaps(1)[1], "tracking_ra": None}], replace=True)
+    before = tables(butler)
+    task = make_task(butler, GROUP, chunkSize=size)
+    planned = task.plan(data_ids([FIRST, SINGLE]), incremental=True)
+    assert {one.definition.id: one.action.value for one in planned} == {visit_id(1): "skipped", visit_id(3): "conflict"}
+    for write in (lambda: task.run(data_ids([FIRST, SINGLE]), incremental=True), lambda: task.apply(planned)):
+        with pytest.raises(DatabaseConflictError, match=f"is that of visit {visit_id(1)}"):
+            write()
+    assert tables(butler) == before
+
+
 # Lost rows
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from .. import repository
+from ..define.clashes import PlannedNames, refuse_names
 from ..define.outcome import Outcome
 from ..define.plan import plan_visits
 from ..define.records import visit_system_records
@@ -119,4 +120,5 @@ def _plan(task: DefineVisitsTask, options: Options, checked: Sequence[PlannedVis
         elif not plan.is_new:
             # Somebody else has defined it.
             plan.action = Action.UNCHANGED
+    refuse_names(task.butler, planned, options, PlannedNames())
     return planned

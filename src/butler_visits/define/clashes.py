@@ -71,14 +71,12 @@ def refuse_clashes(
     joined: Mapping[int, Set[int]],
     systems: Mapping[int, Set[int]],
     options: Options,
-    names: PlannedNames,
 ) -> None:
-    """Refuse visits that would share an exposure within a visit system, or a name, with another visit.
+    """Refuse visits that would share an exposure within a visit system with another visit.
 
     ``joined`` and ``systems``: the ids of the exposures and of the visit systems of stored visits.
     """
     _refuse_shared(butler, planned, joined, systems, options)
-    _refuse_names(butler, planned, options, names)
     if any(plan.clash and not plan.advice for plan in planned):
         fitting = fitting_grouping(systems_in_use(butler, planned[0].definition.instrument))
         advice = REMOVE
@@ -145,8 +143,11 @@ def _gains(plan: PlannedVisit, joined: Set[int], systems: Set[int]) -> dict[int,
     return gains
 
 
-def _refuse_names(butler: Butler, planned: Sequence[PlannedVisit], options: Options, names: PlannedNames) -> None:
-    """Refuse visits that would get the name of another one, which keeps it."""
+def refuse_names(butler: Butler, planned: Sequence[PlannedVisit], options: Options, names: PlannedNames) -> None:
+    """Refuse visits that would get the name of another one, which keeps it; the last look at a plan.
+
+    ``names``: what is planned and not written yet of other visits' names; that of these is added.
+    """
     changing = [
         plan
         for plan in planned

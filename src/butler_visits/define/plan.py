@@ -16,7 +16,7 @@ from ..geometry.comparison import are_same
 from ..lists import listed
 from ..repository.database import read_visit_rows
 from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems, region_bytes
-from .clashes import REMOVE, PlannedNames, clash_of_systems, missing_systems, refuse_clashes
+from .clashes import REMOVE, clash_of_systems, missing_systems, refuse_clashes
 from .records import stored_systems, visit_fields
 from .regions import ComputeVisitRegionsTask
 from .visits import Action, Difference, Options, PlannedVisit, VisitDefinitionData, VisitRegions, ids_of
@@ -28,12 +28,10 @@ def plan_visits(
     compute_regions: ComputeVisitRegionsTask,
     options: Options,
     region_tolerance: float,
-    names: PlannedNames | None = None,
 ) -> list[PlannedVisit]:
-    """Compute visits and compare them with what is stored.
+    """Compute visits and compare them with what is stored, but for names that others have.
 
-    ``region_tolerance``: distance up to which regions are equal, arcsec. ``names``: what is planned and not written
-    yet of other visits' names; that of these is added. Raises `DefinitionError` if no valid visit can
+    ``region_tolerance``: distance up to which regions are equal, arcsec. Raises `DefinitionError` if no valid visit can
     be made of some exposures; `LookupError` if there is no camera geometry for an exposure.
     """
     if not visits:
@@ -75,7 +73,7 @@ def plan_visits(
             _decide(plan, have.get(visit.id, _Stored(set(), set(), set())), options, region_tolerance)
         planned.append(plan)
     changed = [plan for plan in planned if plan.definition.id not in unchanged]
-    refuse_clashes(butler, changed, joined, systems, options, names or PlannedNames())
+    refuse_clashes(butler, changed, joined, systems, options)
     return planned
 
 
