@@ -173,6 +173,29 @@ def test_what_follows_is_corrected_too(make_survey: MakeSurvey) -> None:
     assert [one.timespan.nsec[1] - one.timespan.nsec[0] for one in (first, second)] == [40 * NS_PER_S] * 2
 
 
+@both
+def test_days_that_begin_at_another_hour(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """As the warning of two observing days advises: where a table does not say the day, it follows from the begin."""
+    butler = make_repository(tmp_path / "repository", cluster=cluster_of(request))
+    begins = ["2026-04-01T23:58:00", "2026-04-02T00:00:50", "2026-04-02T13:00:00", "2026-04-02T01:00:00"]
+    table = Table({"exposure_id": [1, 2, 3, 4], "datetime_begin": begins, "physical_filter": ["g_sim"] * 4})
+    table["day_obs"] = MaskedColumn([0, 0, 0, DAY + 9], mask=[True, True, True, False])
+    ingest_table(butler, table, DESCRIPTION, time_scale="tai")
+    table.remove_column("day_obs")
+    again: dict[str, Any] = {"time_scale": "tai", "update_records": True, "batch_size": 1}
+    for hours, days in ((12.0, (DAY, DAY, DAY + 1)), (14.0, (DAY, DAY, DAY)), (12.0, (DAY, DAY, DAY + 1))):
+        later = DESCRIPTION.model_copy(update={"day_obs_offset_hours": hours})
+        preview = ingest_table(butler, table, later, dry_run=True, **again)
+        result = ingest_table(butler, table, later, **again)
+        assert [str(one) for one in result.corrections] == [str(one) for one in preview.corrections] != []
+        found = {record.id: record.day_obs for record in exposure_records(butler)}
+        # What was said stays.
+        assert found == dict(zip((1, 2, 3), days, strict=True)) | {4: DAY + 9}
+        spans = {record.id: record.timespan for record in stored_visits(butler, "day_obs")}
+        assert spans[DAY] == Timespan.from_day_obs(DAY, round(3600 * hours))
+        assert ingest_table(butler, table, later, **again).corrections == []
+
+
 def test_an_exposure_keeps_its_length(make_survey: MakeSurvey) -> None:
     butler = make_survey()
     ingest(butler, exposure(1))

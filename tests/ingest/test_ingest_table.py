@@ -257,6 +257,7 @@ def test_other_names_and_constants(butler: Butler) -> None:
         ({"exptime": [1.0, np.inf, 1.0]}, r"row 2, column exptime: inf is no number"),
         ({"exptime": [1.0, 2.0, 3.0] * u.deg}, r"column exptime: its unit is deg; expected one of time, such as s"),
         ({"can_see_sky": ["yes", "no", "maybe"]}, r"row 3, column can_see_sky: 'maybe' is neither true nor false"),
+        ({"can_see_sky": [1.0, 0.0, 0.5]}, r"row 3, column can_see_sky: 0\.5 is neither true nor false"),
         ({"end": [BEGINS[1], BEGINS[0], BEGINS[2]]}, r"row 2, column end: the exposure ends before it begins"),
         ({"exposure_id": None}, r"The table has no column for exposure_id, which .* its columns are datetime_begin"),
         ({"obs_id": ["a", "b", "a"]}, r"row 3: exposure 3 of NewCam is called 'a', and so is exposure 1"),

@@ -101,4 +101,4 @@ def _define_visits_of(butler: Butler, result: IngestResult, options: Mapping[str
         if changed:
             define(partial(redefine_visits, task, instrument, corrected, changed, on_error=on_error), len(corrected))
     if failed:
-        raise click.ClickException("\n".join(failed))
+        raise click.ClickException("\n".join(dict.fromkeys(failed)))

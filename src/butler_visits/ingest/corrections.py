@@ -21,17 +21,18 @@ _FIELDS = {
 """The fields that a column tells, where they are called otherwise."""
 
 
-def with_stored(values: ExposureValues, stored: DimensionRecord) -> ExposureValues:
+def with_stored(values: ExposureValues, stored: DimensionRecord, day_offset: int) -> ExposureValues:
     """Take from a stored exposure what a table does not say of it.
 
     What only follows from what the table says, as ``can_see_sky`` does from the observation type, is corrected with it
     if it followed from it before, and else left as it is stored; an exposure that lasts as long begins at another time.
+    Days began ``day_offset`` seconds after midnight TAI then.
     """
     if values.said is None:
         return values
     told = {field for column in values.said for field in _FIELDS.get(column, (column,))}
     said_before = {column: value for column in values.said if (value := _column(stored, column)) is not None}
-    followed = complete(said_before, values.day_offset)
+    followed = complete(said_before, day_offset)
     fields = dict(values.fields)
     for field in fields.keys() - told:
         there = _field(stored, field)

@@ -82,6 +82,7 @@ def plan_exposures(
     new = given if update is not None else [one for one in given if one.id not in records]
     names = _exposures_by_name(butler, name, {one.fields["obs_id"] for one in new})
     bands: dict[str, ExposureValues] = {}
+    offsets = _day_offsets(butler, name, [(one, records[one.id]) for one in given if one.id in records])
     for one in given:
         other_band = bands.setdefault(one.fields["physical_filter"], one)
         if one.band != other_band.band:
@@ -89,7 +90,9 @@ def plan_exposures(
             continue
         other = plan.records.get(one.id)
         try:
-            whole = one if other is None else with_stored(one, other)
+            whole = one
+            if other is not None:
+                whole = with_stored(one, other, offsets.get(other.day_obs, one.day_offset))
             record = exposure_record(whole, name, butler.dimensions)
         except IngestError as error:
             plan.failures.append((one, error))
@@ -160,10 +163,7 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
     }
     if "group" in universe.elements.names:
         days = {one.fields["day_obs"]: one.day_offset for one in written}
-        rows["day_obs"] = [
-            {"instrument": name, "id": day, "timespan": Timespan.from_day_obs(day, offset)}
-            for day, offset in sorted(days.items())
-        ]
+        rows["day_obs"] = day_rows(name, days)
         groups = {one.fields["group"] for one in written}
         rows["group"] = [{"instrument": name, "name": group} for group in sorted(groups)]
     for element, new in rows.items():
@@ -193,6 +193,32 @@ def _new_detectors(butler: Butler, instrument: str, detectors: Iterable[Detector
                 f"{other}; each needs a name of its own."
             )
         yield {"instrument": instrument, **asdict(detector)}
+
+
+def day_rows(instrument: str, days: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Make the rows of observing days that begin so many seconds after midnight TAI."""
+    return [
+        {"instrument": instrument, "id": day, "timespan": Timespan.from_day_obs(day, offset)}
+        for day, offset in sorted(days.items())
+    ]
+
+
+def _day_offsets(
+    butler: Butler, instrument: str, exposures: Iterable[tuple[ExposureValues, DimensionRecord]]
+) -> dict[int, int]:
+    """Read when the days of stored exposures began, in seconds after midnight TAI, where a description says when now.
+
+    Without a description nobody knows when days begin, and what is stored is right.
+    """
+    days = {stored.day_obs for given, stored in exposures if given.said is not None and given.day_offset}
+    if not days or "day_obs" not in butler.dimensions.elements.names:
+        return {}
+    with butler.query() as query:
+        records = query.dimension_records("day_obs").where(
+            "day_obs IN (days)", instrument=instrument, bind={"days": days}
+        )
+        begins = {record.id: record.timespan.nsec[0] for record in records if record.timespan is not None}
+    return {day: (begin - Timespan.from_day_obs(day, 0).nsec[0]) // 1_000_000_000 for day, begin in begins.items()}
 
 
 def _exposures_by_name(butler: Butler, instrument: str, names: Collection[str]) -> dict[str, int]:

@@ -14,11 +14,11 @@ from lsst.resources import ResourcePathExpression
 
 from ..errors import IngestError
 from ..lists import batches, isolate, listed, reason_of
-from ..repository import fetch_instruments
+from ..repository import fetch_instruments, try_again
 from .choice import GivenInstrument, band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
 from .days import DayRollover
-from .insert import ExposurePlan, check_arguments, insert_exposures, plan_and_write
+from .insert import ExposurePlan, check_arguments, day_rows, insert_exposures, plan_and_write
 from .records import ExposureValues
 from .result import Correction, IngestFailure, IngestResult
 from .rows import RowReader
@@ -176,6 +176,8 @@ def _ingest(
     # By id the row of each exposure that is done.
     sources: dict[int, str] = {}
     days = DayRollover(butler)
+    # By day when it begins, of all exposures that are done.
+    begins: dict[int, int] = {}
 
     def fail(source: str, error: Exception) -> None:
         if not skip_errors:
@@ -193,6 +195,8 @@ def _ingest(
                     insert_exposures(butler, plan)
 
         plan, _ = plan_and_write(butler, fields, some, write, sources.get if update_records else None)
+        good = [*plan.new, *plan.known, *(one for one, _ in plan.changed)]
+        begins.update((plan.records[one.id].day_obs, one.day_offset) for one in good)
         there = [*((one, True) for one in plan.new), *((one, False) for one in plan.known)]
         return [*there, *plan.changed, *plan.failures]
 
@@ -219,6 +223,10 @@ def _ingest(
                     result.n_ingested += outcome
                     result.n_skipped += not outcome
             bar.update(len(rows))
+    if result.corrections and any(begins.values()) and "day_obs" in butler.dimensions.elements.names and not dry_run:
+        # Last, because they say until then how the days of exposures followed from their begins.
+        rows = day_rows(fields["name"], begins)
+        try_again(butler, lambda: butler.registry.insertDimensionData("day_obs", *rows, replace=True))
     result.n_exposures = result.n_ingested
     result.exposures = {fields["name"]: sorted(sources)} if sources else {}
     return result
