@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DataCoordinate
+from lsst.daf.butler.registry.interfaces import DatabaseConflictError
+from lsst.pipe.base import ObservationDimensionPacker
 from sqlalchemy import text
 
 from broken_visits import COUNTER, GROUP, check, correct, ids, kinds, snaps, visit_id
@@ -14,7 +16,7 @@ from butler_visits.check import CheckReport, repair_visits
 from butler_visits.repository import remove_visits
 from command_line import visits_command
 from simulated_survey import INSTRUMENT
-from visit_tables import add_exposures, connect, data_ids, exposure, make_task, root, stored, tables
+from visit_tables import N_DETECTORS, add_exposures, connect, data_ids, exposure, make_task, root, stored, tables
 
 pytestmark = pytest.mark.sqlite_only
 
@@ -188,6 +190,37 @@ def test_advice_for_what_is_removed(make_survey: MakeSurvey, grouping: str) -> N
     assert kinds(check(butler, grouping)) == []
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_name_that_another_visit_keeps(make_survey: MakeSurvey, lost: bool) -> None:
+    """No option gives a visit the name of another one, so none is advised."""
+    butler = defined(make_survey, COUNTER)
+    name = f"{EXPOSURES[0]['obs_id']}_first"
+    correct(butler, EXPOSURES[2], obs_id=name)
+    if lost:
+        execute(butler, f"DELETE FROM visit_definition WHERE visit = {SINGLE}")
+    report = check(butler, COUNTER)
+    assert kinds(report) == ["clashing-name", *["no-definition"] * lost]
+    assert report.findings[0].visit == SINGLE
+    assert f"is to be called {name!r} now, which is the name of visit {OWN}" in report.findings[0].text
+    with pytest.raises(DatabaseConflictError, match=f"is that of visit {OWN}"):
+        define(butler, COUNTER, update_records=True)
+    correct(butler, EXPOSURES[2])
+    define(butler, COUNTER, incremental=True)
+    assert kinds(check(butler, COUNTER)) == []
+
+
+def test_names_that_are_passed_on(make_survey: MakeSurvey) -> None:
+    """Here what is advised gives them back."""
+    butler = defined(make_survey, ONE)
+    names = [one["obs_id"] for one in EXPOSURES[:2]]
+    for name, visit in (("passing", SECOND), (names[1], FIRST), (names[0], SECOND)):
+        execute(butler, f"UPDATE visit SET name = '{name}' WHERE id = {visit}")
+    report = check(butler, ONE)
+    assert kinds(report) == ["fields", "fields"]
+    define(butler, ONE, update_records=True)
+    assert kinds(check(butler, ONE)) == []
+
+
 # Days
 
 
@@ -239,6 +272,26 @@ def test_id_that_is_too_large(make_survey: MakeSurvey, caplog: pytest.LogCapture
     assert advice in warning
     exec(advice, {"butler": butler})
     assert kinds(check(butler, GROUP)) == []
+    # And pipelines can pack the ids then.
+    packer = ObservationDimensionPacker(butler.registry.expandDataId(instrument=INSTRUMENT), is_exposure=False)
+    assert packer.maxBits <= 63
+    last = DataCoordinate.standardize(
+        instrument=INSTRUMENT, visit=visit_id(3), detector=N_DETECTORS - 1, universe=butler.dimensions
+    )
+    packed = packer.pack(last)
+    assert isinstance(packed, int) and packer.unpack(packed) == last
+
+
+def test_id_that_nothing_can_pack(make_survey: MakeSurvey, caplog: pytest.LogCaptureFixture) -> None:
+    """With nine detectors there is room for ids up to 10^18, whatever the instrument's limits."""
+    butler = make_survey()
+    add_exposures(butler, [exposure(3, group="2026-04-01T23:59:03.00000")])
+    define(butler, GROUP)
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    (finding,) = check(butler, GROUP).findings
+    assert (finding.kind.value, finding.visit) == ("large-id", 2026040123590300000)
+    for said in (warning, finding.text):
+        assert "Use another grouping algorithm: pipelines pack" in said and "raise it" not in said
 
 
 def test_id_that_is_too_large_for_our_own_instrument(make_survey: MakeSurvey) -> None:

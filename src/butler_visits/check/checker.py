@@ -38,6 +38,7 @@ class Checker:
         self._options = options
         self._tolerance: float = task.config.regionTolerance
         self._id_of = {name: visit for visit, name in scope.names.items()}
+        self._name_of = scope.names | {visit.id: visit.name for visit in scope.visits}
         self._systems = {system.value for system in task.groupExposures.getVisitSystems()}
         self._registered = try_again(task.butler, lambda: fetch_detectors(task.butler, instrument))
         # The detectors of the camera of each exposure; most have one camera, and share them.
@@ -90,6 +91,7 @@ class Checker:
                 equal = as_joined is not None and not as_joined.differences and visit.id not in changed
                 self._check_stored(visit, plan, regions.get(visit.id, {}), equal=equal)
             if as_joined is not None:
+                self._check_name(as_joined)
                 self.findings += check_fields(as_joined, self._tolerance)
             if (record := records.get(visit.id)) is not None:
                 if as_joined is None and record.region is None:
@@ -246,6 +248,17 @@ class Checker:
         else:
             self._add(Kind.NO_VISIT, f"{text}.", visit.id, exposures=ids, repairable=True)
             self.to_define.append(plan)
+
+    def _check_name(self, plan: PlannedVisit) -> None:
+        """Say that a stored visit is to get the name of another one, which keeps it; nothing can replace that."""
+        visit = plan.definition
+        other = self._id_of.get(visit.name, visit.id)
+        if other == visit.id or self._name_of[other] != visit.name:
+            return
+        plan.differences = [difference for difference in plan.differences if difference.field != "name"]
+        name = f"Visit {visit.id} ({self._scope.names[visit.id]})"
+        text = f"{name} is to be called {visit.name!r} now, which is the name of visit {other}."
+        self._add(Kind.CLASHING_NAME, text, visit.id, exposures=ids_of(visit))
 
     def _unregistered(self, plan: PlannedVisit) -> str:
         """Say what detectors of a visit's camera are to be registered first, if any are."""

@@ -133,7 +133,7 @@ _ADVICE = {
         [Kind.TWO_VISITS, Kind.EXTRA_EXPOSURE, Kind.NO_EXPOSURE, Kind.OFF_SKY, Kind.UNEXPECTED_VISIT], _REMOVE
     ),
     Kind.SEVERAL_DAYS: "Then 'define-visits --update-records' updates their visits.",
-    Kind.LARGE_ID: "With another visit_max ids are packed otherwise than they have been until then.",
+    Kind.LARGE_ID: "With another visit_max or detector_max ids are packed otherwise than they have been until then.",
 }
 
 

@@ -66,7 +66,7 @@ def _large(butler: Butler, instrument: str, scope: Scope) -> list[Finding]:
         )
         for visit in large
     ]
-    return _with_hint(findings, lambda: limit_hint(record, max(large)))
+    return _with_hint(findings, lambda: limit_hint(butler, record, max(large)))
 
 
 def _with_hint(findings: list[Finding], hint: Callable[[], str]) -> list[Finding]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from lsst.daf.butler import Butler, DimensionRecord
 
+from ..instruments.description import PACKED
 from ..lists import counted, listed
 from ..repository.instruments import stored_description
+from ..repository.reading import fetch_detectors
 from .visits import VisitDefinitionData
 
 _LISTED = 10
@@ -41,13 +43,21 @@ def id_limit(instrument: DimensionRecord) -> int | None:
     return None if instrument.visit_max is None else int(instrument.visit_max)
 
 
-def limit_hint(instrument: DimensionRecord, largest: int) -> str:
-    """Say how an instrument takes larger ids of visits."""
+def limit_hint(butler: Butler, instrument: DimensionRecord, largest: int) -> str:
+    """Say how pipelines can pack an instrument's ids of visits up to the largest, if they can."""
+    n_detectors = 1 + max(fetch_detectors(butler, instrument.name), default=0)
+    room = (PACKED - 1) // n_detectors
+    if largest >= room:
+        return (
+            f"Use another grouping algorithm: pipelines pack the ids of visits with those of detectors, below "
+            f"{n_detectors}, into 63 bits, which cannot hold these."
+        )
+    visit_max = min(10 ** len(str(largest)), room)
+    detector_max = min(instrument.detector_max or n_detectors, (PACKED - 1) // visit_max)
     return (
         f"Use another grouping algorithm, or raise it: butler.registry.syncDimensionData('instrument', "
-        f"{{'name': {instrument.name!r}, 'visit_max': {10 ** len(str(largest))}, 'exposure_max': "
-        f"{instrument.exposure_max}, 'detector_max': {instrument.detector_max}, 'class_name': "
-        f"{instrument.class_name!r}}}, update=True)."
+        f"{{'name': {instrument.name!r}, 'visit_max': {visit_max}, 'exposure_max': {instrument.exposure_max}, "
+        f"'detector_max': {detector_max}, 'class_name': {instrument.class_name!r}}}, update=True)."
     )
 
 
@@ -64,9 +74,10 @@ def doubts(butler: Butler, instrument: DimensionRecord, visits: Sequence[VisitDe
         )
     limit = id_limit(instrument)
     if limit is not None and (large := sorted(visit.id for visit in visits if visit.id >= limit)):
+        hint = limit_hint(butler, instrument, large[-1])
         lines.append(
             f"{counted(len(large), 'visit id')} from {large[0]} on not below {limit}, the visit_max of "
-            f"{instrument.name}, by which pipelines pack them: that will fail. {limit_hint(instrument, large[-1])}"
+            f"{instrument.name}, by which pipelines pack them: that will fail. {hint}"
         )
     return lines
 

@@ -140,7 +140,7 @@ class Selector:
             if visit.id in large:
                 reason = (
                     f"Visit {visit.id} is not below {limit}, the visit_max of {instrument.name}, by which pipelines "
-                    f"pack the ids of visits. {limit_hint(instrument, max(large))}"
+                    f"pack the ids of visits. {limit_hint(self.butler, instrument, max(large))}"
                 )
                 _refuse(sorted(ids_of(visit)), DefinitionError(reason), options, failures)
         return [visit for visit in visits if visit.id not in large]

@@ -24,7 +24,7 @@ LONGEST_NAME = 32
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME, strip_whitespace=True)]
 """A name, of the length that repositories take."""
 
-_PACKED = 2**63
+PACKED = 2**63
 """What the product of ``visit_max`` and ``detector_max`` must be below: pipelines pack both ids into one number."""
 
 _LONGEST_TIME = 3 * 10**16
@@ -180,7 +180,7 @@ class InstrumentDescription(Model):
         )
         # As few as there are; what pipelines can pack is then left for visits.
         n_detectors = max(fields["detector_max"], 1 + max(detector.id for detector in self.detectors))
-        packable = (_PACKED - 1) // n_detectors
+        packable = (PACKED - 1) // n_detectors
         if fields["visit_max"] > packable:
             least = _least_visit_max(self.grouping, self.exposure_max)
             if packable < least:
@@ -366,7 +366,7 @@ def instrument_record(
         "class_name": class_name,
         "visit_max": visit_max,
         "exposure_max": exposure_max,
-        "detector_max": detector_max or min(fields["detector_max"].default, (_PACKED - 1) // visit_max),
+        "detector_max": detector_max or min(fields["detector_max"].default, (PACKED - 1) // visit_max),
     }
 
 
