@@ -225,8 +225,8 @@ def _ingest(
             bar.update(len(rows))
     if result.corrections and any(begins.values()) and "day_obs" in butler.dimensions.elements.names and not dry_run:
         # Last, because they say until then how the days of exposures followed from their begins.
-        rows = day_rows(fields["name"], begins)
-        try_again(butler, lambda: butler.registry.insertDimensionData("day_obs", *rows, replace=True))
+        begun = day_rows(fields["name"], begins)
+        try_again(butler, lambda: butler.registry.insertDimensionData("day_obs", *begun, replace=True))
     result.n_exposures = result.n_ingested
     result.exposures = {fields["name"]: sorted(sources)} if sources else {}
     return result
