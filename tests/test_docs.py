@@ -345,7 +345,7 @@ def test_file_formats(butler: Butler) -> None:
     task = make_task(butler)
     plan = task.plan(stored(butler, "exposure"))
     assert first_columns(formats, "Tables of what is done") == [plan.to_table().colnames]
-    assert first_columns(formats, "ObsCore-like table") == [obscore_table([], detectors=True).colnames]
+    assert first_columns(formats, "ObsCore table") == [obscore_table([], detectors=True).colnames]
     assert first_columns(formats, "Visit geometry") == [list(VisitGeometry.model_fields)]
     report = check_visits(task, INSTRUMENT)
     assert first_columns(formats, "Result of a check") == [list(report.to_dict()), list(report.findings[0].to_dict())]

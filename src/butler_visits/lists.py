@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -107,3 +108,11 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) 
         ).rstrip()
         for row in rows
     ]
+
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def without_controls(text: str) -> str:
+    r"""Write control characters, and what XML cannot hold, as Python does: ``\x1b``."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import math
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
+from importlib import resources
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import astropy.units as u
@@ -15,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from astropy.coordinates import SkyCoord
 from astropy.io import votable
 from astropy.table import Table
@@ -24,7 +33,7 @@ from hypothesis import strategies as st
 from lsst.daf.butler import Butler, DimensionRecord, Timespan
 from lsst.sphgeom import Angle, Circle, ConvexPolygon, LonLat, Region, UnitVector3d
 
-from butler_visits.export import Outline, coverage_moc, ds9_regions, read_outlines
+from butler_visits.export import Outline, coverage_moc, ds9_regions, geojson, obscore_table, read_outlines
 from butler_visits.geometry import boundary_distance, decode_polygon, polygon_area
 from command_line import message, visits_command
 from simulated_survey import INSTRUMENT, insert_exposures
@@ -186,16 +195,32 @@ def read_rows(file: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any
         about = votable.parse(io.BytesIO(table.schema.metadata[b"IVOA.VOTable-Parquet.content"]), verify="exception")
         assert version == b"1.0"
         return table.to_pylist(), fields(about)
+    if file.suffix == ".csv":
+        with file.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        model = obscore_table([], detectors=True)
+        kinds = {name: {"i": int, "f": float, "U": str}[model[name].dtype.kind] for name in rows[0]}
+        columns = {name: {**model[name].meta, "description": model[name].description} for name in kinds}
+        columns = {name: {"utype": None, "unit": _unit(model[name]), **columns[name]} for name in kinds}
+        return [{name: kinds[name](text) if text else None for name, text in row.items()} for row in rows], columns
     if file.suffix == ".ecsv":
         table = Table.read(file)
         about = {
-            column.name: {"unit": column.unit, "ucd": column.meta["ucd"], "description": column.description}
+            column.name: {
+                "unit": _unit(column),
+                "description": column.description,
+                **{"utype": None, **column.meta},
+            }
             for column in table.itercols()
         }
     else:
         parsed = votable.parse(file, verify="exception")
         table, about = parsed.get_first_table().to_table(), fields(parsed)
     return [{name: _plain(row[name]) for name in table.colnames} for row in table], about
+
+
+def _unit(column: Any) -> str | None:
+    return str(column.unit) if column.unit else None
 
 
 def _plain(value: Any) -> Any:
@@ -212,7 +237,29 @@ def fields(parsed: Any) -> dict[str, dict[str, Any]]:
     assert (time_system.timescale, time_system.timeorigin, place_system.system) == ("UTC", 2400000.5, "ICRS")
     refs = {field.name: field.ref for field in found if field.ref}
     assert refs == {"s_ra": "icrs", "s_dec": "icrs", "s_region": "icrs", "t_min": "utc", "t_max": "utc"}
-    return {field.name: {name: getattr(field, name) for name in ("unit", "ucd", "description")} for field in found}
+    assert {field.name: field.xtype for field in found if field.xtype} == {"s_region": "adql:REGION"}
+    return {
+        field.name: {
+            "unit": _unit(field),
+            **{name: getattr(field, name) for name in ("ucd", "utype", "description")},
+        }
+        for field in found
+    }
+
+
+@cache
+def nominal_columns() -> list[tuple[str, dict[str, Any]]]:
+    """Return the columns of ObsCore that are not optional, as Rubin's schema has them."""
+    text = resources.files("lsst.sdm.schemas").joinpath("ivoa/obscore_nominal.yaml").read_text()
+    optional = set(re.findall(r"name: (\w+) +# \(optional\)", text))
+    columns = yaml.safe_load(text)["tables"][0]["columns"]
+    return [(column["name"], column) for column in columns if column["name"] not in optional]
+
+
+def test_obscore_is_whole(survey: Butler) -> None:
+    assert len(nominal_columns()) == 30
+    names = obscore_table([], detectors=True).colnames
+    assert names[:30] == [name for name, _ in nominal_columns()]
 
 
 def check_outline(row: dict[str, Any], region: ConvexPolygon) -> None:
@@ -245,6 +292,9 @@ def check_outline(row: dict[str, Any], region: ConvexPolygon) -> None:
 def expected_row(record: DimensionRecord, detector: int | None) -> dict[str, Any]:
     """Return what a row must be, other than its place."""
     row = {
+        **dict.fromkeys(name for name, _ in nominal_columns()),
+        "dataproduct_type": "image",
+        "calib_level": 1,
         "obs_collection": INSTRUMENT,
         "obs_id": record.name,
         "visit": record.id,
@@ -254,6 +304,9 @@ def expected_row(record: DimensionRecord, detector: int | None) -> dict[str, Any
         "physical_filter": record.physical_filter,
         "band": record.physical_filter[0],
         "day_obs": record.day_obs,
+        # The sides of r and i, LSST Science Requirements Document.
+        "em_min": {"r": 552e-9, "i": 691e-9}[record.physical_filter[0]],
+        "em_max": {"r": 691e-9, "i": 818e-9}[record.physical_filter[0]],
     }
     if detector is not None:
         row |= {"detector": detector, "detector_name": f"R22_S{detector // 3}{detector % 3}"}
@@ -262,7 +315,7 @@ def expected_row(record: DimensionRecord, detector: int | None) -> dict[str, Any
 
 @pytest.mark.parametrize(
     ("ending", "detectors"),
-    [(".vot", False), (".xml", True), (".ecsv", False), (".parquet", False), (".parquet", True)],
+    [(".vot", False), (".xml", True), (".ecsv", False), (".parquet", False), (".parquet", True), (".csv", True)],
 )
 def test_table(survey: Butler, tmp_path: Path, ending: str, detectors: bool) -> None:
     file = tmp_path / f"visits{ending}"
@@ -283,15 +336,15 @@ def test_table(survey: Butler, tmp_path: Path, ending: str, detectors: bool) -> 
                 # TAI is 37 s ahead of UTC since 2017.
                 assert row[name] == pytest.approx(time.mjd - 37 / 86400, abs=1e-10)
         place = {"s_ra", "s_dec", "s_fov", "s_region", "t_min", "t_max"}
-        assert {name: value for name, value in row.items() if name not in place} == expected
+        assert {name: value for name, value in row.items() if name not in place} == {
+            name: value for name, value in expected.items() if name not in place
+        }
         assert list(row) == list(about)
-    assert {name: str(each["unit"]) for name, each in about.items() if each["unit"]} == {
-        **dict.fromkeys(["s_ra", "s_dec", "s_fov"], "deg"),
-        **dict.fromkeys(["t_min", "t_max"], "d"),
-        "t_exptime": "s",
-    }
+    for name, nominal in nominal_columns():
+        assert about[name]["unit"] == nominal["ivoa:unit"]
+        assert about[name]["ucd"] == nominal["ivoa:ucd"]
+        assert about[name]["utype"] == f"obscore:{nominal['votable:utype']}"
     assert all(each["description"] for each in about.values())
-    assert about["s_region"]["ucd"] == "pos.outline;obs.field"
     assert "UTC" in about["t_min"]["description"]
     assert {row["target_name"] is None for row in rows} == {True, False}
 
@@ -304,6 +357,180 @@ def test_oldest_universe(make_survey: Callable[..., Butler], tmp_path: Path) -> 
     export(butler, tmp_path / "visits.parquet")
     rows, _ = read_rows(tmp_path / "visits.parquet")
     assert [row["obs_id"] for row in rows] == [one["obs_id"] for one in EXPOSURES[:2]]
+
+
+def test_publisher_and_wavelengths(survey: Butler, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    filters = tmp_path / "in/filters.yaml"
+    filters.write_text("r: [350e-9, 1.0e-6]\nr_sim: [5.0e-7, 6e-7]\n")
+    file = tmp_path / "visits.parquet"
+    publisher = "ivo://example.org/survey"
+    export(survey, file, "--publisher", publisher, "--wavelengths", filters, "--detectors")
+    rows, _ = read_rows(file)
+    assert {(row["band"], row["em_min"], row["em_max"]) for row in rows} == {
+        ("r", 5e-7, 6e-7),
+        ("i", 691e-9, 818e-9),
+    }
+    assert [row["obs_publisher_did"] for row in rows] == [
+        f"{publisher}?{row['obs_id']}/{row['detector']}" for row in rows
+    ]
+    assert len({row["obs_publisher_did"] for row in rows}) == len(rows)
+
+
+def test_filter_that_nobody_knows(own_survey: Butler, tmp_path: Path) -> None:
+    row = {"instrument": INSTRUMENT, "name": "i_sim", "band": "white"}
+    own_survey.registry.insertDimensionData("physical_filter", row, replace=True)
+    export(own_survey, tmp_path / "visits.parquet")
+    rows, _ = read_rows(tmp_path / "visits.parquet")
+    assert [row["em_min"] is None for row in rows] == [row["physical_filter"] == "i_sim" for row in rows]
+
+
+@pytest.mark.skipif(not shutil.which("stilts"), reason="STILTS (Debian's stilts) is not installed")
+def test_stilts(survey: Butler, tmp_path: Path) -> None:
+    """It finds no fault in the table, and sees the sky of the MOC."""
+
+    def stilts(*arguments: str | Path) -> str:
+        done = subprocess.run(["stilts", *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    table, moc = tmp_path / "visits/visits.vot", tmp_path / "moc/visits.fits"
+    table.parent.mkdir()
+    moc.parent.mkdir()
+    export(survey, table, "--publisher", "ivo://example.org/survey")
+    assert stilts("votlint", table) == ""
+    export(survey, moc)
+    column = f"cmd=addcol inside 'inMoc(\"{moc}\",s_ra,s_dec)'"
+    said = stilts("tpipe", f"in={table}", column, "cmd=keepcols inside", "ofmt=csv")
+    assert said.split() == ["inside", *["true"] * len(EXPOSURES)]
+
+
+def odd_name() -> str:
+    """Return a name with all that is hard to write."""
+    return (
+        "="
+        + "".join(map(chr, range(1, 32)))
+        + "\x7f\x85\r\n <b>&amp;</b> \"'{}[],"
+        + "\u200f\u202e\ufffe \N{SNOWMAN} end"
+    )
+
+
+@pytest.mark.parametrize("ending", [".vot", ".ecsv", ".csv", ".parquet", ".reg", ".geojson"])
+def test_names_that_are_hard_to_write(own_survey: Butler, tmp_path: Path, ending: str) -> None:
+    """Files are as their readers read them; where a format has no control characters, they are written as in Python."""
+    (record, *_) = stored(own_survey, "visit")
+    name = odd_name()
+    row = {**record.toDict(), "name": name, "target_name": name}
+    own_survey.registry.insertDimensionData("visit", row, replace=True)
+    file = tmp_path / f"visits{ending}"
+    export(own_survey, file)
+    escaped = re.sub("[\x00-\x1f\x7f-\x9f\ufffe]", lambda found: ascii(found[0])[1:-1], name)
+    if ending == ".reg":
+        from regions import Regions
+
+        found = Regions.read(file, format="ds9")
+        assert len(found) == len(EXPOSURES)
+        assert "\x1b" not in file.read_text()
+        return
+    if ending == ".geojson":
+        names = [feature["properties"]["name"] for feature in json.loads(file.read_text())["features"]]
+    else:
+        rows, _ = read_rows(file)
+        names = [row["obs_id"] for row in rows]
+        assert [row["target_name"] for row in rows if row["obs_id"] == names[0]] == [names[0]]
+    assert names[0] == (escaped if ending in (".vot", ".ecsv") else name)
+    assert len(names) == len(EXPOSURES)
+
+
+# GeoJSON
+
+
+def inside_rings(rings: list[npt.NDArray[np.float64]], lon: npt.ArrayLike, lat: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Tell which points of the plane are in one of some rings."""
+    from matplotlib.path import Path as Ring
+
+    points = np.stack([np.asarray(lon), np.asarray(lat)], axis=-1)
+    return np.any([Ring(ring).contains_points(points) for ring in rings], axis=0)
+
+
+def check_rings(feature: dict[str, Any], region: ConvexPolygon) -> None:
+    """Compare a feature with the region, and with what RFC 7946 asks for."""
+    geometry = feature["geometry"]
+    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+    assert len(polygons) == (2 if geometry["type"] == "MultiPolygon" else 1)
+    rings = [np.array(ring) for (ring,) in polygons]
+    for ring in rings:
+        assert len(ring) >= 4
+        assert (ring[0] == ring[-1]).all()
+        assert np.all(np.abs(ring) <= [180, 90])
+        assert (np.abs(np.diff(ring[:, 0])) <= 360).all()
+        around = ring - ring[0]
+        area = np.sum(around[:-1, 0] * around[1:, 1] - around[1:, 0] * around[:-1, 1]) / 2
+        assert area > 0, "rings are counterclockwise"
+    near = directions_around(region, 2000)
+    lon, lat = np.rad2deg(np.arctan2(near[:, 1], near[:, 0])), np.rad2deg(np.arcsin(near[:, 2]))
+    distance = boundary_distance(near, vertices(region))
+    clear = distance > np.deg2rad(1.5 / 3600)
+    inside = np.asarray(region.contains(*near.T))
+    assert (inside_rings(rings, lon, lat)[clear] == inside[clear]).all()
+
+
+def test_geojson(survey: Butler, tmp_path: Path) -> None:
+    file = tmp_path / "detectors.geojson"
+    said = export(survey, file, "--detectors")
+    assert said == f"GeoJSON of 36 detectors is in {file}.\n"
+    collection = json.loads(file.read_text())
+    assert collection["type"] == "FeatureCollection"
+    regions = stored_regions(survey, detectors=True)
+    for feature, (key, region) in zip(collection["features"], regions.items(), strict=True):
+        assert feature["type"] == "Feature"
+        about = feature["properties"]
+        assert (about["visit"], about["detector"]) == key
+        check_rings(feature, region)
+
+
+@given(region=polygons())
+@settings(max_examples=100, deadline=None)
+def test_geojson_of_any_polygon(region: ConvexPolygon) -> None:
+    """Also at the poles, at 180 degrees, and with corners in both."""
+    record = SimpleNamespace(instrument="A", id=1, name="b", physical_filter="r", exposure_time=None)
+    (feature,) = json.loads("".join(geojson([outline(region, visit=record)])))["features"]
+    check_rings(feature, region)
+
+
+@pytest.mark.parametrize(
+    ("corners", "n_rings"),
+    [
+        ([(180, 0), (181, 0), (181, 1), (180, 1)], 1),
+        ([(179, 0), (180, 0), (180, 1), (179, 1)], 1),
+        ([(179, 0), (181, 0), (181, 1), (179, 1)], 2),
+        ([(0, 90), (0, 89), (90, 89)], 1),
+        ([(0, 89), (90, 89), (180, 89), (270, 89)], 1),
+        ([(0, -89), (90, -89), (180, -89)], 1),
+        ([(170, 90), (170, 80), (190, 80)], 2),
+    ],
+)
+def test_geojson_at_the_edge(corners: list[tuple[float, float]], n_rings: int) -> None:
+    """A side on 180 degrees is no crossing; a pole on a corner or side is taken for outside."""
+    region = ConvexPolygon.convexHull([UnitVector3d(LonLat.fromDegrees(*corner)) for corner in corners])
+    record = SimpleNamespace(instrument="A", id=1, name="b", physical_filter="r", exposure_time=None)
+    (feature,) = json.loads("".join(geojson([outline(region, visit=record)])))["features"]
+    check_rings(feature, region)
+    assert len(feature["geometry"]["coordinates"]) == n_rings
+
+
+# The standard output
+
+
+def test_standard_output(survey: Butler, tmp_path: Path) -> None:
+    for format_ in ("vot", "fits", "geojson", "reg"):
+        file = tmp_path / format_ / f"visits.{format_}"
+        file.parent.mkdir()
+        export(survey, file)
+        result = visits_command("export", root(survey), INSTRUMENT, "-o", "-", "--format", format_)
+        assert result.exit_code == 0, result.output
+        # VOTables have the time at which they were written, or none.
+        assert result.stdout_bytes == file.read_bytes()
 
 
 # DS9
@@ -400,11 +627,21 @@ def test_no_visits(refused: Callable[..., str], name: str) -> None:
 
 
 def test_bad_arguments(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "must end in one of .fits, .json, .vot, .xml, .ecsv, .parquet, .reg" in refused("visits.txt")
+    assert "must end in one of .fits, .json, .vot, .xml, .ecsv, .csv, .parquet, .reg, .geojson" in refused("visits.txt")
     assert "there is no folder" in refused("nowhere/visits.reg")
     assert "--where" in refused("visits.reg", "--where", "nonsense ==")
+    assert "no IVOA identifier" in refused("visits.vot", "--publisher", "http://example.org")
+    assert "no IVOA identifier" in refused("visits.vot", "--publisher", "ivo://example.org/a?b")
+    assert "There is no file nowhere.yaml" in refused("visits.vot", "--wavelengths", "nowhere.yaml")
     monkeypatch.setitem(sys.modules, "mocpy", None)
     assert "pip install 'butler-visits[report]'" in refused("visits.fits")
+
+
+@pytest.mark.parametrize("text", ["r: 5", "r: [5e-7]", "r: [550, 690]", "r: [7e-7, 5e-7]", "[1, 2]", "r: [a, b]", "{"])
+def test_bad_wavelengths(refused: Callable[..., str], tmp_path: Path, text: str) -> None:
+    file = tmp_path / "filters.yaml"
+    file.write_text(text)
+    assert str(file) in refused("visits.vot", "--wavelengths", file)
 
 
 def test_unbounded_time_to_come(own_survey: Butler, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from lsst.daf.butler.cli.opt import options_file_option
 
-from ..errors import require
+from ..errors import VisitsError, require
 from ..lists import counted
 from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
 from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
@@ -19,8 +23,21 @@ if TYPE_CHECKING:
     from ..export import Outline
 
 _MOCS = {".fits": "fits", ".json": "json"}
-_TABLES = (".vot", ".xml", ".ecsv", ".parquet")
-_REGIONS = (".reg",)
+_TABLES = (".vot", ".xml", ".ecsv", ".csv", ".parquet")
+_ENDINGS = (*_MOCS, *_TABLES, ".reg", ".geojson")
+_IVOID = re.compile(r"ivo://[\w.~*'()!-]{3,}(/[^\s?#]*)?", re.ASCII)
+"""IVOA Identifiers 2.0, section 2.3, without the query, which is ours to make."""
+_LONGEST_WAVELENGTH = 1e-3
+"""Metres. What is longer is given in other units."""
+
+
+def _publisher(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Check the identifier of a publisher."""
+    if value is not None and not _IVOID.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r} is no IVOA identifier; expected ivo://authority/path, without a question mark or a space."
+        )
+    return value
 
 
 @click.command(short_help="Write the outlines of visits for other tools.", cls=VisitsCommand)
@@ -31,23 +48,61 @@ _REGIONS = (".reg",)
     "--output",
     metavar="FILE",
     required=True,
-    help="The file to write: a MOC (.fits, .json), an ObsCore-like table (.vot, .xml, .ecsv, .parquet), or DS9 regions "
-    "(.reg).",
+    help="The file to write: a MOC (.fits, .json), an ObsCore table (.vot, .xml, .ecsv, .csv, .parquet), DS9 regions "
+    "(.reg) or GeoJSON (.geojson); - for the standard output.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([ending[1:] for ending in _ENDINGS]),
+    help="What to write, if the file's ending does not say it.",
 )
 @visits_where_option
 @click.option("--detectors/--visits", default=False, help="Whether to take each detector of each visit, or visits.")
+@click.option(
+    "--publisher",
+    metavar="IVOID",
+    callback=_publisher,
+    help="The publisher's IVOA identifier, ivo://authority/path, for the table's obs_publisher_did.",
+)
+@click.option(
+    "--wavelengths",
+    metavar="FILE",
+    help="YAML file with the shortest and longest wavelength of filters or bands, metres: {r_sim: [5.5e-7, 6.9e-7]}.",
+)
+@click.option(
+    "--moc-version",
+    type=click.Choice(["1", "2"]),
+    default="1",
+    show_default=True,
+    help="Version of MOC whose readers shall read a .fits file: all, or those of ranges only.",
+)
 @options_file_option()
-def export(repo: str, instrument: str, output: str, where: str, detectors: bool) -> None:
+def export(
+    repo: str,
+    instrument: str,
+    output: str,
+    format_: str | None,
+    where: str,
+    detectors: bool,
+    moc_version: str,
+    wavelengths: str | None,
+    publisher: str | None,
+) -> None:
     """Write the outlines of visits, or of their detectors, for other tools to read."""
     from ..export import read_outlines
     from .files import check_file_name, written_whole
 
-    check_file_name(output, (*_MOCS, *_TABLES, *_REGIONS))
+    if output == "-" and format_ is None:
+        raise click.UsageError("--output - needs --format, which says what to write.")
+    if output != "-":
+        check_file_name(output, () if format_ else _ENDINGS)
     set_log_level()
-    ending = Path(output).suffix.lower()
+    ending = f".{format_}" if format_ else Path(output).suffix.lower()
     with errors_as_messages(repo):
         if ending in _MOCS:
             require("mocpy")
+        about = {"publisher": publisher, "ranges": _read_wavelengths(wavelengths) if wavelengths else {}}
         butler, name = open_instrument(repo, instrument, writeable=False)
         with expression_errors(where):
             outlines = read_outlines(butler, name, where, detectors=detectors)
@@ -61,27 +116,74 @@ def export(repo: str, instrument: str, output: str, where: str, detectors: bool)
                 count += 1
                 yield outline
 
+        if output == "-":
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / f"outlines{ending}"
+                _write(counting(), file, ending, detectors, moc_version, about)
+                with file.open("rb") as content:
+                    shutil.copyfileobj(content, sys.stdout.buffer)
+            return
         with written_whole(output, "file") as partial:
-            what = _write(counting(), partial, ending, detectors)
+            what = _write(counting(), partial, ending, detectors, moc_version, about)
     click.echo(f"{what} of {counted(count, 'detector' if detectors else 'visit')} is in {output}.")
 
 
-def _write(outlines: Iterator[Outline], file: Path, ending: str, detectors: bool) -> str:
+def _read_wavelengths(file: str) -> dict[str, tuple[float, float]]:
+    """Read the ranges of filters."""
+    from ..yaml_files import load_yaml
+    from .files import read_file
+
+    try:
+        content = load_yaml(read_file(file))
+    except ValueError as error:
+        raise VisitsError(f"File {file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise VisitsError(f"File {file} must be a mapping of filters to [shortest, longest] wavelength in metres.")
+    found = {}
+    for name, values in content.items():
+        try:
+            # A number as 350e-9, without a point, is a text for YAML 1.1.
+            low, high = map(float, values)
+        except (TypeError, ValueError):
+            low = high = 0.0
+        if not (isinstance(name, str) and 0 < low < high < _LONGEST_WAVELENGTH):
+            raise VisitsError(
+                f"File {file}: expected two wavelengths in metres for filter {name}, the shorter one first, such as "
+                f"[5.5e-7, 6.9e-7]; found {values!r}."
+            )
+        found[name] = (low, high)
+    return found
+
+
+def _write(
+    outlines: Iterator[Outline],
+    file: Path,
+    ending: str,
+    detectors: bool,
+    moc_version: str,
+    about: Mapping[str, Any],
+) -> str:
     """Write a file, and return what it is."""
-    from ..export import coverage_moc, ds9_regions, obscore_table, write_obscore_parquet, write_obscore_votable
+    from .. import export as formats
 
     if ending in _MOCS:
-        moc = coverage_moc(outlines)
-        moc.save(file, format=_MOCS[ending])
+        moc = formats.coverage_moc(outlines)
+        # Readers of version 1, STILTS's and TOPCAT's among them, take a file of ranges for an empty sky.
+        moc.save(file, format=_MOCS[ending], v1_compatible=ending == ".fits" and moc_version == "1")
         return f"MOC of order {moc.max_order}"
-    if ending == ".reg":
+    if ending in (".reg", ".geojson"):
+        pieces = formats.ds9_regions(outlines) if ending == ".reg" else formats.geojson(outlines)
         with file.open("w", encoding="utf-8") as lines:
-            lines.writelines(ds9_regions(outlines))
-        return "DS9 region file"
+            lines.writelines(pieces)
+        return "DS9 region file" if ending == ".reg" else "GeoJSON"
+    if ending == ".ecsv":
+        formats.obscore_table(outlines, detectors=detectors, **about).write(file, format="ascii.ecsv")
+        return "Table"
+    rows = formats.obscore_rows(outlines, **about)
     if ending == ".parquet":
-        write_obscore_parquet(outlines, file, detectors=detectors)
-    elif ending == ".ecsv":
-        obscore_table(outlines, detectors=detectors).write(file, format="ascii.ecsv")
+        formats.write_obscore_parquet(rows, file, detectors=detectors)
+    elif ending == ".csv":
+        formats.write_obscore_csv(rows, file, detectors=detectors)
     else:
-        write_obscore_votable(outlines, file, detectors=detectors)
+        formats.write_obscore_votable(rows, file, detectors=detectors)
     return "Table"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..geometry import lon_lat
+from ..lists import without_controls
 from .outlines import Outline, read_vertices
 
 _DELIMITERS = (("{", "}"), ('"', '"'), ("'", "'"))
@@ -35,7 +36,7 @@ def ds9_regions(outlines: Iterable[Outline]) -> Iterator[str]:
 
 def _quoted(label: str) -> str:
     """Put delimiters around a label."""
-    label = " ".join(label.split())
+    label = without_controls(" ".join(label.split()))
     for opening, closing in _DELIMITERS:
         if opening not in label and closing not in label:
             return f"{opening}{label}{closing}"

@@ -1,19 +1,22 @@
-"""Outlines as a table with the names of IVOA's ObsCore."""
+"""Outlines as a table of IVOA's ObsCore, as TAP services have it (ObsTAP)."""
 
 from __future__ import annotations
 
+import csv
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 from astropy.time import Time
 
 from ..geometry import lon_lat
-from ..lists import batches
+from ..lists import batches, without_controls
+from .columns import BAND_RANGES, COLUMNS
 from .outlines import Outline, read_vertices
 
 if TYPE_CHECKING:
@@ -21,88 +24,112 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from lsst.daf.butler import DimensionRecord
 
+Row = dict[str, Any]
+
 _BATCH = 20_000
 """Rows that are made at once for a Parquet file."""
-
-
-class _Column(NamedTuple):
-    """What a column of the table is."""
-
-    type: type
-    ucd: str
-    description: str
-    unit: str | None = None
-
-
-_MJD = "MJD, time scale UTC"
-_COLUMNS: Mapping[str, _Column] = MappingProxyType(
-    {
-        "obs_collection": _Column(str, "meta.id", "Name of the instrument"),
-        "obs_id": _Column(str, "meta.id", "Name of the visit"),
-        "visit": _Column(int, "meta.id;obs", "Id of the visit"),
-        "detector": _Column(int, "meta.id;instr.det", "Id of the detector"),
-        "detector_name": _Column(str, "meta.id;instr.det", "Full name of the detector"),
-        "target_name": _Column(str, "meta.id;src", "What was observed"),
-        "s_ra": _Column(float, "pos.eq.ra", "Right ascension (ICRS) of the centre of the outline", "deg"),
-        "s_dec": _Column(float, "pos.eq.dec", "Declination (ICRS) of the centre of the outline", "deg"),
-        "s_fov": _Column(float, "phys.angSize;instr.fov", "Diameter of a circle around the outline", "deg"),
-        "s_region": _Column(str, "pos.outline;obs.field", "Outline, STC-S; counterclockwise as seen on the sky"),
-        "t_min": _Column(float, "time.start;obs.exposure", f"Begin of the first exposure, {_MJD}", "d"),
-        "t_max": _Column(float, "time.end;obs.exposure", f"End of the last exposure, {_MJD}", "d"),
-        "t_exptime": _Column(float, "time.duration;obs.exposure", "Exposure time, of all exposures together", "s"),
-        "instrument_name": _Column(str, "meta.id;instr", "Name of the instrument"),
-        "physical_filter": _Column(str, "meta.id;instr.filter", "Name of the filter"),
-        "band": _Column(str, "instr.bandpass", "Name of the filter's band"),
-        "day_obs": _Column(int, "time.epoch;obs", "Observing day, YYYYMMDD"),
-    }
-)
 _SYSTEMS = {"s_ra": "icrs", "s_dec": "icrs", "s_region": "icrs", "t_min": "utc", "t_max": "utc"}
 """The VOTable's coordinate or time system that columns are in."""
 _VOTABLE_TYPES: Mapping[type, tuple[str, str | None]] = MappingProxyType(
     {str: ("unicodeChar", "*"), int: ("long", None), float: ("double", None)}
 )
 _OF_DETECTORS = ("detector", "detector_name")
+_NOT_KNOWN = dict.fromkeys(COLUMNS)
 
 
-def obscore_table(outlines: Iterable[Outline], *, detectors: bool = False) -> Table:
-    """Make a table with the names of ObsCore, and a row for each outline.
+def obscore_rows(
+    outlines: Iterable[Outline],
+    *,
+    publisher: str | None = None,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> Iterator[Row]:
+    """Describe outlines as rows of ObsCore.
 
     Parameters
     ----------
     outlines : `~collections.abc.Iterable` [`Outline`]
         Outlines of visits or detectors.
+    publisher : `str`, optional
+        The IVOA identifier (``ivo://authority/path``) with which ``obs_publisher_did`` begins; then come a question
+        mark, the visit's name and, for a detector, a slash and its id. Without it that column is null.
+    ranges : `~collections.abc.Mapping` [`str`, `tuple` [`float`, `float`]], optional
+        Shortest and longest wavelength (metres) of physical filters or bands. Bands that are not in it have those of
+        `BAND_RANGES`.
+
+    Yields
+    ------
+    row : `dict` [`str`, `typing.Any`]
+        All columns by name, `None` where not known: those of IVOA's ObsCore 1.1 that are not optional, and ``visit``
+        (id), ``detector`` (id), ``detector_name``, ``physical_filter``, ``band`` and ``day_obs``. Places are ICRS
+        degrees, ``s_region`` is STC-S, ``t_min`` and ``t_max`` are MJD (UTC).
+    """
+    of_bands = {**BAND_RANGES, **ranges}
+    visit = None
+    for outline in outlines:
+        if outline.visit is not visit:
+            visit = outline.visit
+            of_visit = _of_visit(visit)
+            if publisher:
+                of_visit["obs_publisher_did"] = f"{publisher}?{quote(visit.name, safe='')}"
+        low, high = ranges.get(visit.physical_filter or "") or of_bands.get(outline.band or "") or (None, None)
+        row = {**_NOT_KNOWN, **of_visit, **_of_outline(outline), "em_min": low, "em_max": high}
+        if publisher and outline.detector is not None:
+            row["obs_publisher_did"] += f"/{outline.detector}"
+        yield row
+
+
+def obscore_table(
+    outlines: Iterable[Outline],
+    *,
+    detectors: bool = False,
+    publisher: str | None = None,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> Table:
+    r"""Make a table of ObsCore, with a row for each outline.
+
+    Parameters
+    ----------
+    outlines, publisher, ranges
+        As in `obscore_rows`.
     detectors : `bool`, optional
-        Whether they are of detectors.
+        Whether they are outlines of detectors; only then it has the columns ``detector`` and ``detector_name``.
 
     Returns
     -------
     table : `astropy.table.Table`
-        Columns ``obs_collection`` and ``instrument_name`` (the instrument), ``obs_id`` (the visit's name), ``visit``
-        (its id), for detectors ``detector`` and ``detector_name``, ``target_name``, ``s_ra``, ``s_dec`` and ``s_fov``
-        (degrees), ``s_region`` (STC-S), ``t_min`` and ``t_max`` (MJD, UTC), ``t_exptime`` (seconds),
-        ``physical_filter``, ``band`` and ``day_obs``. What is not known is masked. Each column has a unit, a
-        description and, in its ``meta``, a ``ucd``.
+        The columns that `obscore_rows` names. What is not known is masked. Each column has a unit, a description and,
+        in its ``meta``, a ``ucd`` and, if it is ObsCore's, a ``utype``. Control characters are written as ``\x1b``.
     """
     from astropy.table import Column, MaskedColumn, Table
 
     table = Table()
-    for name, values in _values(outlines, detectors).items():
-        column = _COLUMNS[name]
-        about = {"unit": column.unit, "description": column.description, "meta": {"ucd": column.ucd}}
+    rows = obscore_rows(outlines, publisher=publisher, ranges=ranges)
+    for name, values in _values(rows, detectors).items():
+        column = COLUMNS[name]
+        meta = {"ucd": column.ucd} | ({"utype": f"obscore:{column.utype}"} if column.utype else {})
+        about = {"unit": column.unit, "description": column.description, "meta": meta}
         mask = [value is None for value in values]
         if any(mask):
             table[name] = MaskedColumn(_filled(name, values), mask=mask, dtype=column.type, **about)
         else:
-            table[name] = Column(values, dtype=column.type, **about)
+            table[name] = Column(_filled(name, values), dtype=column.type, **about)
     return table
 
 
-def write_obscore_votable(outlines: Iterable[Outline], file: Path, *, detectors: bool = False) -> None:
+def write_obscore_votable(rows: Iterable[Row], file: Path, *, detectors: bool = False) -> None:
     """Write the table that `obscore_table` makes as VOTable, which also says its coordinate system and time scale."""
-    _votable(_values(outlines, detectors)).to_xml(str(file))
+    _votable(_values(rows, detectors)).to_xml(str(file))
 
 
-def write_obscore_parquet(outlines: Iterable[Outline], file: Path, *, detectors: bool = False) -> None:
+def write_obscore_csv(rows: Iterable[Row], file: Path, *, detectors: bool = False) -> None:
+    """Write rows as CSV: a line of names, nothing where nothing is known, all digits of numbers."""
+    with file.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, _names(detectors), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_obscore_parquet(rows: Iterable[Row], file: Path, *, detectors: bool = False) -> None:
     """Write the table that `obscore_table` makes as Parquet, some thousand rows at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -111,11 +138,11 @@ def write_obscore_parquet(outlines: Iterable[Outline], file: Path, *, detectors:
     _votable(_values([], detectors)).to_xml(xml)
     types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     schema = pa.schema(
-        [(name, types[_COLUMNS[name].type]) for name in _names(detectors)],
+        [(name, types[COLUMNS[name].type]) for name in _names(detectors)],
         metadata={"IVOA.VOTable-Parquet.version": "1.0", "IVOA.VOTable-Parquet.content": xml.getvalue()},
     )
     with pq.ParquetWriter(file, schema) as writer:
-        for batch in batches(outlines, _BATCH):
+        for batch in batches(rows, _BATCH):
             writer.write_table(pa.table(_values(batch, detectors), schema=schema))
 
 
@@ -135,7 +162,7 @@ def _votable(values: Mapping[str, Sequence[Any]]) -> VOTableFile:
     table = TableElement(votable)
     resource.tables.append(table)
     for name in values:
-        column = _COLUMNS[name]
+        column = COLUMNS[name]
         datatype, arraysize = _VOTABLE_TYPES[column.type]
         field = Field(
             votable,
@@ -146,6 +173,8 @@ def _votable(values: Mapping[str, Sequence[Any]]) -> VOTableFile:
             unit=column.unit,
             ucd=column.ucd,
             ref=_SYSTEMS.get(name),
+            utype=f"obscore:{column.utype}" if column.utype else None,
+            xtype=column.xtype,
         )
         field.description = column.description
         table.fields.append(field)
@@ -157,23 +186,21 @@ def _votable(values: Mapping[str, Sequence[Any]]) -> VOTableFile:
 
 
 def _filled(name: str, values: Sequence[Any]) -> list[Any]:
-    """Replace nulls by what the column's type makes of nothing: an empty text, or zero."""
-    return [_COLUMNS[name].type() if value is None else value for value in values]
+    """Replace nulls by what the column's type makes of nothing, an empty text or zero, and control characters."""
+    kind = COLUMNS[name].type
+    if kind is str:
+        return [without_controls(value or "") for value in values]
+    return [kind() if value is None else value for value in values]
 
 
 def _names(detectors: bool) -> list[str]:
-    return [name for name in _COLUMNS if detectors or name not in _OF_DETECTORS]
+    return [name for name in COLUMNS if detectors or name not in _OF_DETECTORS]
 
 
-def _values(outlines: Iterable[Outline], detectors: bool) -> dict[str, list[Any]]:
-    """Return the columns' values; `None` is null."""
+def _values(rows: Iterable[Row], detectors: bool) -> dict[str, list[Any]]:
+    """Turn rows into columns."""
     values: dict[str, list[Any]] = {name: [] for name in _names(detectors)}
-    visit = None
-    for outline in outlines:
-        if outline.visit is not visit:
-            visit = outline.visit
-            of_visit = _of_visit(visit)
-        row = {**of_visit, **_of_outline(outline)}
+    for row in rows:
         for name, column in values.items():
             column.append(row[name])
     return values
@@ -182,6 +209,9 @@ def _values(outlines: Iterable[Outline], detectors: bool) -> dict[str, list[Any]
 def _of_visit(visit: DimensionRecord) -> dict[str, Any]:
     begin, end = (None, None) if visit.timespan is None else (visit.timespan.begin, visit.timespan.end)
     return {
+        "dataproduct_type": "image",
+        # Raw data in a standard format.
+        "calib_level": 1,
         "obs_collection": visit.instrument,
         "obs_id": visit.name,
         "visit": visit.id,
