@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -320,3 +321,44 @@ def test_many_conflicts(make_survey: Callable[..., Butler], count: int, others: 
     assert re.findall(r"(\d+ more visits?)\b", message) == others
     for option in ("--update-records", "--skip-conflicting", "--dry-run"):
         assert option in message
+
+
+def as_json(*arguments: object, status: int = 0) -> dict[str, Any]:
+    """Run the command and read what it prints for programs."""
+    result = define_visits(*arguments, "--format", "json")
+    assert result.exit_code == status, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_plan_as_json(defined: Butler) -> None:
+    found = as_json(root(defined), INSTRUMENT, "--dry-run", status=1)
+    assert (found["instrument"], found["n_exposures"], found["counts"]) == (INSTRUMENT, 5, None)
+    assert (found["off_sky_types"], found["failures"]) == ({"dark": 1}, [])
+    plan = plan_of(defined)
+    assert found["plan"]["actions"] == {"conflict": 1, "unchanged": 2, "new": 1}
+    for row, visit in zip(found["plan"]["visits"], plan, strict=True):
+        assert row["visit"] == visit.definition.id
+        assert row["exposures"] == [visit.definition.id]
+        assert row["action"] == visit.action.value
+        assert row["reason"] == (visit.reason or None)
+    assert [row["target_name"] is None for row in found["plan"]["visits"]] == [False, False, False, False]
+
+
+def test_result_as_json(butler: Butler) -> None:
+    add_exposures(butler, [{**EXPOSURES[1], "tracking_dec": 100.0}], replace=True)
+    found = as_json(root(butler), INSTRUMENT, "--on-error", "skip", status=1)
+    assert found["counts"]["n_new"] == 3
+    assert found["counts"]["n_failed"] == 1
+    (failure,) = found["failures"]
+    assert failure["exposures"] == [EXPOSURES[1]["id"]]
+    assert "100" in failure["reason"]
+    assert found["plan"] is None
+    assert len(stored(butler, "visit")) == 3
+
+
+def test_result_with_a_table_as_json(butler: Butler, tmp_path: Path) -> None:
+    found = as_json(root(butler), INSTRUMENT, "--output", tmp_path / "plan.csv")
+    assert found["counts"]["n_new"] == 4
+    assert found["plan"]["actions"] == {"new": 4}
+    assert [row["target_name"] is None for row in found["plan"]["visits"]] == [True, False, False, False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lsst.daf.butler import Butler
 
@@ -10,9 +12,11 @@ from obscore import (
     EXPOSURES,
     FIRST,
     NO_REGIONS,
+    REGISTRY,
     SECOND,
     SINGLE,
     VISITS,
+    make_obscore_repository,
     obscore_regions,
     visit_regions,
 )
@@ -64,3 +68,22 @@ def test_own_visit_goes_first(butler: Butler, order: tuple[int, int]) -> None:
     task.run(data_ids(order[1:]), incremental=True)
     expected = visit_regions(butler, {one: VISITS["one-to-one-and-by-counter"][one] for one in order})
     assert obscore_regions(butler) == {**NO_REGIONS, **expected}
+
+
+def test_table_without_the_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be updated in it, which is said."""
+    monkeypatch.setattr("obscore.REGISTRY", "\n".join(REGISTRY.splitlines()[:-3]) + "\n")
+    monkeypatch.setattr("obscore.obscore_regions", lambda butler: NO_REGIONS)
+    butler = make_obscore_repository(tmp_path)
+    assert make_task(butler).run(data_ids([SINGLE])).n_new == 1
+    assert "ObsCore table has no column for exposure, detector" in caplog.text
+    assert 'templates "{exposure}", "{detector}"' in caplog.text
+
+
+def test_table_without_the_exposures(butler: Butler, caplog: pytest.LogCaptureFixture) -> None:
+    """Raws may come later, or not at all."""
+    butler.removeRuns(["raws"])
+    assert make_task(butler).run(data_ids([SINGLE])).n_new == 1
+    assert "no column" not in caplog.text

@@ -15,6 +15,7 @@ from .options import (
     collections_option,
     config_file_option,
     config_option,
+    format_option,
     instrument_argument,
     repo_argument,
     set_log_level,
@@ -36,14 +37,7 @@ class _NotCheckedError(click.ClickException):
 @config_file_option
 @config_option
 @click.option("--repair", is_flag=True, help="Mend what define-visits can mend safely.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of the report.",
-)
+@format_option
 @options_file_option()
 def check(
     repo: str,

@@ -16,6 +16,7 @@ from .options import (
     config_option,
     dry_run_option,
     flag_option,
+    format_option,
     instrument_argument,
     on_error_option,
     plan_option,
@@ -54,6 +55,7 @@ from .options import (
     help="Let the workers of a Dask cluster compute and write the visits; ADDRESS is its scheduler's, such as "
     "tcp://host:8786.",
 )
+@format_option
 @opt.options_file_option()
 def define_visits(
     repo: str,
@@ -66,6 +68,7 @@ def define_visits(
     processes: int,
     dask: str | None,
     collections: Sequence[str],
+    format_: str,
     **options: Any,
 ) -> None:
     """Define visits from the exposures of a data repository.
@@ -76,7 +79,7 @@ def define_visits(
     from ..repository import select_exposures
     from ..task import DefineVisitsTask
     from .files import check_plan_name, write_plan
-    from .results import echo_left_out, echo_result
+    from .results import echo_json, echo_left_out, echo_result
     from .workers import workers
 
     if options["prefilter"] and (options["update_records"] or options["incremental"]):
@@ -95,18 +98,23 @@ def define_visits(
         with expression_errors(where):
             exposures = select_exposures(butler, name, where)
         start = time.monotonic()
+        plan = result = None
         if dry_run or output:
             plan = task.plan(exposures, **options)
             if output:
                 write_plan(butler, plan, output)
-            if dry_run:
-                click.echo(plan)
-                echo_left_out(plan, len(exposures), name, where)
-                if not plan.sound:
-                    raise click.exceptions.Exit(1)
-                return
-            result = task.apply(plan)
+            if not dry_run:
+                result = task.apply(plan)
         else:
             with workers(processes, dask) as executor:
                 result = task.run(exposures, executor=executor, **options)
-    echo_result(result, len(exposures), name, where, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    if format_ == "json":
+        echo_json(name, len(exposures), plan, result)
+    elif result is not None:
+        echo_result(result, len(exposures), name, where, seconds)
+    elif plan is not None:
+        click.echo(plan)
+        echo_left_out(plan, len(exposures), name, where)
+    if result.failures if result is not None else plan is not None and not plan.sound:
+        raise click.exceptions.Exit(1)

@@ -78,6 +78,14 @@ plan_option = click.option(
 define_visits_option = click.option(
     "--define-visits", is_flag=True, help="Define the visits of these exposures too, incrementally."
 )
+format_option = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of what is printed.",
+)
 update_records_option = flag_option(
     "update-records",
     "Replace exposures that are stored otherwise, instead of failing; with --define-visits also their visits, and "

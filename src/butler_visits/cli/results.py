@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from typing import Any
+
 import click
 from lsst.pipe.base import Struct
 
@@ -35,3 +39,21 @@ def echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str,
     if types := result.off_sky_types:
         kinds = listed(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
         click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {kinds}.")
+
+
+def echo_json(instrument: str, n_exposures: int, plan: VisitPlan | None, result: Struct | None) -> None:
+    """Print what is planned, or what was done, for programs."""
+    done = plan if result is None else result
+    assert done is not None
+    about: dict[str, Any] = {
+        "instrument": instrument,
+        "n_exposures": n_exposures,
+        "counts": None if result is None else result.getDict(),
+        "off_sky_types": done.off_sky_types,
+        "failures": [{"exposures": list(each.exposures), "reason": each.reason} for each in done.failures],
+        "plan": None,
+    }
+    if plan is not None:
+        actions = Counter(visit.action.value for visit in plan)
+        about["plan"] = {"actions": dict(actions), "n_filtered": plan.n_filtered, "visits": plan.to_dicts()}
+    click.echo(json.dumps(about, indent=2, allow_nan=False))

@@ -14,7 +14,7 @@ from lsst.sphgeom import LonLat
 
 from ..geometry import decode_polygon, polygon_area
 from ..lists import counted
-from .visits import Action, Difference, Failure, Options, PlannedVisit
+from .visits import Action, Difference, Failure, Options, PlannedVisit, ids_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -94,6 +94,16 @@ class VisitPlan:
     @cached_property
     def _by_id(self) -> dict[int, PlannedVisit]:
         return {visit.definition.id: visit for visit in self.visits}
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the rows of `to_table` as JSON has them: ``exposures`` is a list of ids, what is null is `None`."""
+        return [
+            {
+                **{name: None if value == "" else value for name, value in _row(visit).items()},
+                "exposures": sorted(ids_of(visit.definition)),
+            }
+            for visit in self.visits
+        ]
 
     def to_table(self) -> Table:
         """Make a table with one row for each visit.

@@ -5,6 +5,7 @@ A test says by name what of it a new version of the Butler no longer has.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,12 +16,15 @@ from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.daf.butler.registry.interfaces import Database
+from lsst.daf.butler.registry.obscore import ObsCoreLiveTableManager
 from lsst.daf.butler.registry.sql_registry import SqlRegistry
 from lsst.resources import ResourcePath
 from lsst.sphgeom import Region
 
 from ..errors import VisitsError
-from ..lists import id_batches
+from ..lists import id_batches, listed
+
+_LOG = logging.getLogger(__name__)
 
 
 def database_of(butler: Butler) -> Database:
@@ -238,8 +242,17 @@ def update_exposure_regions(
 ) -> None:
     """Update exposures' regions in the registry's ObsCore table; they are made only if there is one."""
     obscore = butler.registry.obsCoreTableManager
-    if obscore is not None and (rows := regions()):
-        obscore.update_exposure_regions(instrument, rows)
+    if obscore is None or not (rows := regions()) or obscore.update_exposure_regions(instrument, rows):
+        return
+    if isinstance(obscore, ObsCoreLiveTableManager):
+        names = ("instrument", "exposure", "detector")
+        if missing := [name for name in names if obscore.schema.dimension_column(name) is None]:
+            _LOG.warning(
+                "The registry's ObsCore table has no column for %s, so exposures got no regions there. It needs "
+                "extra_columns with the templates %s (see lsst.daf.butler); or set updateObsCoreTable=False.",
+                listed(missing),
+                listed(f'"{{{name}}}"' for name in missing),
+            )
 
 
 def file_places(
