@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,10 @@ def test_yaml_text_with_merge_keys() -> None:
         (lambda d: d.pop("CCDs"), "lacks the field CCDs"),
         (lambda d: d["CCDs"].clear(), "no detectors"),
         (lambda d: d["CCDs"].update(B=d["CCDs"]["A"]), "several detectors with the id 3"),
+        (
+            lambda d: d["CCDs"].update({"7": d["CCDs"]["A"] | {"id": 7}, 7: d["CCDs"]["A"] | {"id": 8}}),
+            "several .* name 7",
+        ),
         (lambda d: d["CCDs"]["A"].pop("bbox"), "detector A lacks the field bbox"),
         (lambda d: d["CCDs"]["A"].update(bbox=[0, 0, 9, 9]), r"bbox of detector A must be \[\[x0"),
         (lambda d: d["CCDs"]["A"].update(offset=[1]), "offset of detector A must be two or three numbers"),
@@ -213,7 +218,50 @@ def test_afw_camera_stored_the_other_way_round(golden: Path) -> None:
     assert camera.focal_plane_to_field_angle(field) == pytest.approx(there, abs=1e-8)
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "no_index", "bad_bytes", "other_fits"])
+def _only_exttype(hdus: fits.HDUList) -> None:
+    for hdu in hdus[1:]:
+        hdu.header["EXTTYPE"] = hdu.header.pop("EXTNAME")
+
+
+def _no_names(hdus: fits.HDUList) -> None:
+    for hdu in hdus[1:]:
+        for key in ("EXTNAME", "EXTTYPE", "AR_NAME", "AR_CATN"):
+            hdu.header.remove(key, ignore_missing=True)
+
+
+def _another_order(hdus: fits.HDUList) -> None:
+    """Turn the tables behind the index round, which says where they are."""
+    hdus[1].data["cat.archive"] = len(hdus) - 1 - hdus[1].data["cat.archive"]
+    for place, hdu in enumerate([hdus.pop() for _ in hdus[2:]], start=2):
+        hdus.insert(place, hdu)
+
+
+def _more_hdus(hdus: fits.HDUList) -> None:
+    hdus.append(fits.ImageHDU(np.zeros((2, 2)), name="ARCHIVE_INDEX"))
+    hdus.append(fits.BinTableHDU(hdus[1].data, name="Camera"))
+
+
+def _other_columns(hdus: fits.HDUList) -> None:
+    for hdu in hdus[1:]:
+        for column in hdu.columns.names:
+            first, *others = column.split("_")
+            hdu.columns.change_name(column, first + "".join(map(str.capitalize, others)))
+
+
+@pytest.mark.parametrize("change", [_only_exttype, _no_names, _another_order, _more_hdus, _other_columns])
+def test_afw_camera_is_found_by_position(golden: Path, tmp_path: Path, change: Callable[[fits.HDUList], None]) -> None:
+    """HDU 1 is the index, whatever it is called, and says where each table is."""
+    path = _golden_camera(golden, "comCamSim")
+    with fits.open(path) as hdus:
+        change(hdus)
+        hdus.writeto(tmp_path / "changed.fits")
+    camera, changed = (read_afw_camera(one.read_bytes(), "test") for one in (path, tmp_path / "changed.fits"))
+    assert (changed.name, changed.detector_names) == (camera.name, camera.detector_names)
+    assert np.array_equal(changed.detector_ids, camera.detector_ids)
+    assert np.array_equal(changed.exact_corners(250), camera.exact_corners(250))
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "no_index", "bad_bytes", "other_fits", "no_table"])
 def test_damaged_afw_cameras_are_named(golden: Path, tmp_path: Path, damage: str) -> None:
     content = _golden_camera(golden, "comCamSim").read_bytes()
     if damage == "empty":
@@ -223,11 +271,14 @@ def test_damaged_afw_cameras_are_named(golden: Path, tmp_path: Path, damage: str
     elif damage == "truncated":
         content = content[: len(content) // 3]
     elif damage == "no_index":
-        content = content.replace(b"ARCHIVE_INDEX", b"ARCHIVE_OTHER")
+        content = content.replace(b"cat.archive", b"cat.another")
     elif damage == "bad_bytes":
         content = content.replace(b"Begin", b"Bogus")
     else:
-        fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "image.fits")
+        image = fits.ImageHDU(np.zeros((2, 2)))
+        fits.HDUList([fits.PrimaryHDU(), image] if damage == "no_table" else [fits.PrimaryHDU()]).writeto(
+            tmp_path / "image.fits"
+        )
         content = (tmp_path / "image.fits").read_bytes()
     with pytest.raises(CameraFileError, match=r"somewhere\.fits is no afw camera file or is damaged"):
         read_afw_camera(content, "somewhere.fits")

@@ -208,20 +208,22 @@ def _add_instrument(butler: Butler, name: str, camera: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("camera_flipped", [False, True])
-def test_an_instrument_that_expects_a_flip(make_survey: Callable[..., Butler], camera_flipped: bool) -> None:
-    """DECam's raws are mirrored, whether the camera file says so or not: the sky is the same both times."""
+@pytest.mark.parametrize("name", ["DECam", "LATISS"])
+def test_an_instrument_that_expects_a_flip(make_survey: Callable[..., Butler], name: str, camera_flipped: bool) -> None:
+    """Its raws are mirrored, whether the camera file says so or not: the sky is the same both times."""
     butler = make_survey()
     camera = survey_camera(rafts=1)
-    _add_instrument(butler, "DECam", camera | {"focalPlaneParity": camera_flipped})
-    exposure = _exposures(butler, "DECam")[0]
+    _add_instrument(butler, name, camera | {"focalPlaneParity": camera_flipped})
+    exposure = _exposures(butler, name)[0]
     _assert_hulls(*_task(butler).compute(_visit(exposure)), _corners(exposure, camera, 250, flip=True))
 
 
-def test_a_flip_that_nobody_expects(make_survey: Callable[..., Butler]) -> None:
+@pytest.mark.parametrize("name", ["OtherCam", "HSC", "LSSTCam"])
+def test_a_flip_that_nobody_expects(make_survey: Callable[..., Butler], name: str) -> None:
     butler = make_survey()
-    _add_instrument(butler, "OtherCam", survey_camera(rafts=1) | {"focalPlaneParity": True})
-    with pytest.raises(CameraFileError, match="is mirrored, which the raws of OtherCam are not"):
-        _task(butler).compute(_visit(_exposures(butler, "OtherCam")[0]))
+    _add_instrument(butler, name, survey_camera(rafts=1) | {"focalPlaneParity": True})
+    with pytest.raises(CameraFileError, match=f"is mirrored, which the raws of {name} are not"):
+        _task(butler).compute(_visit(_exposures(butler, name)[0]))
 
 
 @pytest.mark.parametrize(("name", "padding"), [("LATISS", 4000), ("DECam", 250)])

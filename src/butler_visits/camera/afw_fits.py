@@ -16,6 +16,7 @@ from .ast_transform import AstTransform, read_mapping
 from .model import Camera, Transform
 
 _FOCAL_PLANE, _FIELD_ANGLE, _PIXELS = "FocalPlane", "FieldAngle", "Pixels"
+_INDEX = 1  # The HDU of the archive's index, which has EXTNAME in some files and EXTTYPE only, or nothing, in others.
 
 
 def read_afw_camera(content: bytes, source: str) -> Camera:
@@ -51,10 +52,15 @@ class _Archive:
         self._hdus = hdus
         self._source = source
         self._index: dict[int, list[tuple[int, int, int]]] = {}
-        index = hdus["ARCHIVE_INDEX"].data
-        columns = ("id", "cat.archive", "row0", "nrows")
-        for archive_id, hdu, row0, n_rows in zip(*(index[c].tolist() for c in columns), strict=True):
-            self._index.setdefault(archive_id, []).append((hdu + 1, row0, n_rows))
+        index = [self._column(_INDEX, column) for column in ("id", "cat.archive", "row0", "nrows", "name")]
+        if any(column is None for column in index):
+            raise KeyError(f"HDU {_INDEX} is no archive's index")
+        self._cameras: set[int] = set()
+        for archive_id, table, row0, n_rows, name in zip(*index, strict=True):
+            # Tables are counted from the index.
+            self._index.setdefault(archive_id, []).append((_INDEX + table, row0, n_rows))
+            if name == "Camera":
+                self._cameras.add(archive_id)
 
     def _values(self, archive_id: int, column: str) -> list[Any]:
         """Return an entry's values in the column, from whichever of its tables has the column."""
@@ -70,18 +76,22 @@ class _Archive:
     def _column(self, number: int, column: str) -> list[Any] | None:
         """Read a whole column at once: astropy takes a millisecond for a row."""
         table = self._hdus[number].data
-        if column not in table.columns.names:
+        if not isinstance(table, fits.FITS_rec):
             return None
-        values = table[column]
-        return values.tolist() if values.dtype.kind in "if" else [_text(value) for value in values]
+        # Some files write the same names otherwise.
+        names = {_plain(name): name for name in table.columns.names}
+        if (name := names.get(_plain(column))) is None:
+            return None
+        values = table[name]
+        return (
+            values.tolist() if values.dtype.kind in "iuf" and values.ndim == 1 else [_text(value) for value in values]
+        )
 
     def camera(self) -> Camera:
         """Put the camera together."""
-        index = self._hdus["ARCHIVE_INDEX"].data
-        cameras = {int(i) for i, name in zip(index["id"], index["name"], strict=True) if _text(name) == "Camera"}
-        if len(cameras) != 1:
-            raise ValueError(f"it holds {len(cameras)} cameras, expected 1")
-        (camera_id,) = cameras
+        if len(self._cameras) != 1:
+            raise ValueError(f"it holds {len(self._cameras)} cameras, expected 1")
+        (camera_id,) = self._cameras
         (name,) = self._values(camera_id, "name")
         (transform_map,) = self._values(camera_id, "transformMap")
         detectors = self._values(camera_id, "detector")
@@ -94,6 +104,8 @@ class _Archive:
         ends = ("fromSysName", "fromSysDetectorName", "toSysName", "toSysDetectorName")
         columns = [self._values(transform_map, column) for column in (*ends, "transform")]
         links = {(a, b, c, d): transform for a, b, c, d, transform in zip(*columns, strict=True)}
+        if len(links) < len(columns[0]):
+            raise ValueError("two transforms lead from one system to the same other one")
         return Camera(
             name=name,
             detector_ids=np.array(each("id"), dtype=np.int64),
@@ -121,6 +133,10 @@ class _Archive:
             return AstTransform(read_mapping(text), forward)
         except ValueError as error:
             raise ValueError(f"archive entry {archive_id} holds {error}") from error
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace(".", "").replace("_", "")
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,11 +58,12 @@ class Camera:
     def __post_init__(self) -> None:
         if not len(self.detector_ids):
             raise CameraFileError(f"The camera in {self.source} has no detectors.")
-        ids, counts = np.unique(self.detector_ids, return_counts=True)
-        if (counts > 1).any():
-            raise CameraFileError(
-                f"The camera in {self.source} has several detectors with the id {ids[counts > 1][0]}."
-            )
+        for what, values in (("id", self.detector_ids.tolist()), ("name", self.detector_names)):
+            value, count = Counter(values).most_common(1)[0]
+            if count > 1:
+                raise CameraFileError(
+                    f"The camera in {self.source} has several detectors with the {what} {value}; each needs its own."
+                )
 
     def corners(self, padding: int = 0) -> npt.NDArray[np.float64]:
         """Find the corners of all detectors in the field.
