@@ -154,6 +154,25 @@ def test_yaml_text_with_merge_keys() -> None:
             lambda d: d["transforms"].update(FieldAngle={"transformType": "affine", "linear": [1, 2]}),
             "linear of transforms.FieldAngle must be four numbers",
         ),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[0, 1, math.nan]), "coeffs of transforms.FieldAngle"),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[0, 1, math.inf]), "coeffs of transforms.FieldAngle"),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[0, 1, "1e-8"]), "not .*'1e-8'.*; YAML takes 1e-8 for"),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[0, True]), "coeffs of transforms.FieldAngle"),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=1), "must be numbers, not 1"),
+        (lambda d: d.update(plateScale="20"), "plateScale of the camera must be a number, not '20'"),
+        (lambda d: d.update(plateScale=10**400), "plateScale of the camera must be a number"),
+        (lambda d: d["CCDs"]["A"].update(id="3"), "id of detector A must be a number, not '3'"),
+        (lambda d: d["CCDs"]["A"].update(id=True), "id of detector A must be a number, not True"),
+        (lambda d: d["CCDs"]["A"].update(id=1.5), "id of detector A must be integers, not 1.5"),
+        (lambda d: d["CCDs"]["A"].update(bbox=[[0, 0], [9, "9"]]), "bbox of detector A must be"),
+        (lambda d: d["CCDs"]["A"].update(yaw=None), "yaw of detector A must be a number, not None"),
+        *(
+            (
+                lambda d, value=value: d.update(focalPlaneParity=value),
+                f"focalPlaneParity must be true or false, not {value!r}",
+            )
+            for value in ("false", "true", "yes", 0, 1, None, 1.0)
+        ),
     ],
 )
 def test_yaml_mistakes_are_named(change: Any, message: str) -> None:
@@ -161,6 +180,37 @@ def test_yaml_mistakes_are_named(change: Any, message: str) -> None:
     change(data)
     with pytest.raises(CameraFileError, match=message):
         camera_from_mapping(data, "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("CCDs: {A: {id: 1}, B: {id: 2}, A: {id: 3}}", "A"),
+        ("CCDs: {1: {id: 1}, 0x1: {id: 3}}", "0x1"),
+        ("name: x\nCCDs:\n  A: &a {id: 1, yaw: 0.0, yaw: 90.0}\n  B: {<<: *a, id: 2}", "yaw"),
+        ("focalPlaneParity: true\nname: x\nfocalPlaneParity: false", "focalPlaneParity"),
+    ],
+)
+def test_yaml_key_that_is_there_twice(text: str, key: str) -> None:
+    with pytest.raises(CameraFileError, match=f"the key {key} is there twice, the second time in line"):
+        read_yaml_camera(text, "file.yaml")
+
+
+@pytest.mark.parametrize("what", ["detectors", "coefficients"])
+def test_camera_of_many(what: str) -> None:
+    """More than anybody has; no duration is asserted, but this one is a part of the suite's."""
+    number = 20_000
+    data = _small()
+    if what == "detectors":
+        data["CCDs"] = {f"D{i}": data["CCDs"]["A"] | {"id": i, "offset": [i / 1000, 0.0]} for i in range(number)}
+        camera = camera_from_mapping(data, "test")
+        place = camera.pixels_to_focal_plane[-1](np.array([[49.5, 24.5]]))
+        assert place == pytest.approx(np.array([[(number - 1) / 1000, 0.0]]))
+        assert camera.corners().shape == (number, 4, 2)
+    else:
+        expected = camera_from_mapping(data, "test").corners()
+        data["transforms"]["FieldAngle"]["coeffs"] += [0.0] * number
+        assert camera_from_mapping(data, "test").corners() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ["a: [1", "just text", "- 1\n- 2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from lsst.daf.butler import Butler
 from butler_visits import CameraFileError, VisitsError
 from butler_visits.camera.afw_fits import read_afw_camera
 from butler_visits.camera.describe import describe_camera, sky_corners
-from butler_visits.camera.yaml_camera import camera_from_mapping
+from butler_visits.camera.to_yaml import camera_to_mapping
+from butler_visits.camera.yaml_camera import camera_from_mapping, read_yaml_camera
 from butler_visits.report import plot_camera
 from butler_visits.repository.write_camera import latest_camera, write_camera
 from command_line import define_visits, lines, message, visits_command
@@ -213,6 +215,76 @@ def test_bad_arguments(make_survey: Callable[..., Butler], file: Path) -> None:
     assert "a repository followed by an instrument" in message(show(root(butler)))
     assert "registered: SimCam" in message(show(root(butler), "OtherCam"))
     assert str(file) in message(show(file, INSTRUMENT))
+
+
+# As YAML
+
+
+@pytest.mark.parametrize("name", ["comCamSim", "imsim", "lsstCamSim"])
+def test_afw_file_as_yaml(golden: Path, tmp_path: Path, name: str) -> None:
+    """Each corner is where the FITS file has it, far below what anybody measures; the output says how far at most."""
+    (path,) = (golden / "repos" / name).glob("*/calib/unbounded/camera/*.fits")
+    said = lines(show(path, "-o", tmp_path / "camera.yaml"))
+    deviation = float(re.search(r"each pixel is at most (\S+) arcsec from where", said[-1])[1])  # type: ignore[index]
+    written = read_yaml_camera((tmp_path / "camera.yaml").read_bytes(), "test")
+    camera = read_afw_camera(path.read_bytes(), "test")
+    assert (written.name, written.detector_names) == (camera.name, camera.detector_names)
+    assert np.array_equal(written.detector_ids, camera.detector_ids)
+    for padding in (0, 250):
+        distance = np.hypot(*np.moveaxis(written.corners(padding) - camera.corners(padding), -1, 0)).max()
+        assert np.rad2deg(distance) * 3600 <= deviation * 1.01 < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("changes", "ccd"),
+    [
+        ({}, {}),
+        ({"focalPlaneParity": True}, {"yaw": -37.0}),
+        ({}, {"roll": 180.0, "yaw": 12.5}),
+        ({}, {"pitch": 3.0, "roll": -2.0, "yaw": 100.0}),
+        ({}, {"pitch": -1.0, "roll": 178.0, "pixelSize": [0.015, 0.015]}),
+        ({"transforms": {"FieldAngle": {"transformType": "radial", "coeffs": [0.0, 1.0, 0.0, 2e-5, 0.0, 1e-9]}}}, {}),
+        ({"transforms": {"FieldAngle": {"transformType": "affine", "linear": [-1e-4, 2e-5, 0.0, 1e-4]}}}, {}),
+        (
+            {
+                "transforms": {
+                    "FieldAngle": {"transformType": "affine", "linear": [1e-4, 0, 0, 1e-4], "translation": [1, 2]}
+                }
+            },
+            {"pixelSize": [0.01, 0.03]},
+        ),
+    ],
+)
+def test_yaml_can_say_what_yaml_says(changes: dict[str, Any], ccd: dict[str, Any]) -> None:
+    data = small(**changes)
+    data["CCDs"]["left"].update(ccd)
+    camera = camera_from_mapping(data, "test")
+    converted = camera_to_mapping(camera)
+    assert converted.deviation < 1e-6
+    assert camera_from_mapping(converted.mapping, "test").corners(250) == pytest.approx(camera.corners(250), abs=1e-12)
+
+
+@pytest.mark.parametrize("what", ["optics", "detector"])
+def test_what_yaml_cannot_say(file: Path, what: str) -> None:
+    camera = camera_from_mapping(small(), "here.fits")
+    skewed = replace(
+        camera,
+        focal_plane_to_field_angle=lambda p: 1e-4 * (p + 1e-3 * p[:, ::-1] ** 2),
+    )
+    bent = replace(camera, pixels_to_focal_plane=tuple([lambda p: 1e-2 * p + 1e-5 * p**2] * 2))
+    with pytest.raises(CameraFileError, match=r"here\.fits cannot be written as YAML: .* arcsec away"):
+        camera_to_mapping(skewed if what == "optics" else bent)
+
+
+def test_repository_as_yaml(make_survey: Callable[..., Butler], file: Path) -> None:
+    """It can be stored again, and is the same camera."""
+    butler = make_survey()
+    lines(show(root(butler), INSTRUMENT, "-o", file))
+    assert np.rad2deg(
+        read_yaml_camera(file.read_bytes(), "x").corners() - latest_camera(butler, INSTRUMENT).corners()
+    ) * (3600) == pytest.approx(0, abs=1e-6)
+    for name in ("camera.txt", "no/folder/camera.yaml"):
+        assert "--output" in message(show(root(butler), INSTRUMENT, "-o", file.parent / name))
 
 
 # In a picture

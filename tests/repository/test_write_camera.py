@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 import yaml
 from astropy.time import Time
 from click.testing import Result
-from lsst.daf.butler import Butler, CollectionType, DatasetRef, Timespan
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, FormatterV2, Timespan
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.resources import ResourcePath
 
 from butler_visits import CameraFileError, VisitsError
 from butler_visits.repository import fetch_instrument
@@ -300,7 +303,7 @@ def test_merge_keys_and_dates(butler: Butler, tmp_path: Path) -> None:
         ("", "camera.yaml"),
         ("CCDs: [", "is no YAML camera"),
         ("name: x", "lacks the field CCDs"),
-        ("SIMPLE  =                    T", "FITS"),
+        ("SIMPLE  =                    T", "is no afw camera file"),
     ],
 )
 def test_file_that_is_no_camera(butler: Butler, file: Path, text: str | None, said: str) -> None:
@@ -331,3 +334,90 @@ def test_bad_arguments(butler: Butler, file: Path) -> None:
     assert not certified(butler)
     make_read_only(butler)
     assert str(root(butler)) in message(run(butler, file))
+
+
+# afw FITS files
+
+
+@pytest.fixture
+def afw_file(golden: Path) -> Path:
+    (path,) = (golden / "repos" / "comCamSim").glob("*/calib/unbounded/camera/*.fits")
+    return path
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("universe", [0, None])
+def test_afw_file(
+    make_survey: Callable[..., Butler], afw_file: Path, universe: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a dataset as Rubin's repositories have it, with the same bytes, and goes before a camera_geometry."""
+    butler = make_survey(universe)
+    with caplog.at_level(logging.WARNING, logger="butler_visits"):
+        (line,) = lines(run(butler, afw_file, "--begin", "2026-04-01"))
+    assert line == "Stored camera LSSTComCamSim (9 detectors) in SimCam/calib, valid from 2026-04-01T00:00:00 TAI."
+    assert "a camera_geometry dataset of these times too, and visits are defined with this one" in caplog.text
+    (line,) = lines(run(butler, afw_file, "--begin", "2026-04-01"))
+    assert line.endswith("nothing has changed.")
+    butler.registry.refresh()
+    (ref,) = butler.query_datasets("camera", "SimCam/calib/camera/*", find_first=False)
+    assert ref.datasetType.isCalibration()
+    assert (ref.datasetType.storageClass_name, set(ref.datasetType.dimensions.names)) == ("Camera", {"instrument"})
+    assert butler.getURI(ref).read() == afw_file.read_bytes()
+    record = records(butler, add_exposures(butler, [exposure(1), exposure(2)]))[1]
+    (found,) = CameraFinder(butler).find([record], fetch_instrument(butler, INSTRUMENT))
+    assert found.name == "LSSTComCamSim"
+    with pytest.raises(ConflictingDefinitionError, match=r"decertify\('SimCam/calib', 'camera', timespan\)"):
+        write_camera(butler, INSTRUMENT, afw_file.read_bytes())
+
+
+def test_afw_file_in_rubins_own_repository(copy_golden: Callable[[str], Path], afw_file: Path) -> None:
+    """The dataset type is the same; the camera that is certified there is found to be the same."""
+    butler = Butler.from_config(copy_golden("comCamSim"), writeable=True)
+    stored = write_camera(butler, "LSSTComCamSim", afw_file.read_bytes())
+    assert not stored.is_new
+    assert stored.ref.run == "LSSTComCamSim/calib/unbounded"
+
+
+def test_afw_file_for_rubins_own_software(
+    make_survey: Callable[..., Butler], afw_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the error tells what to do; with it, its own formatter makes the camera."""
+    ref = write_camera(butler := make_survey(), INSTRUMENT, afw_file.read_bytes()).ref
+    with pytest.raises(Exception, match=r"lsst\.afw"):
+        butler.get(ref)
+
+    class Camera:
+        """Stands for ``lsst.afw.cameraGeom.Camera``."""
+
+        size = 0
+
+    class FitsGenericFormatter(FormatterV2):
+        """Stands for the formatter of Rubin's software."""
+
+        can_read_from_uri = True
+
+        def read_from_uri(self, uri: ResourcePath, component: str | None = None, expected_size: int = -1) -> Any:
+            camera = Camera()
+            camera.size = uri.size()
+            return camera
+
+    modules: dict[str, dict[str, Any]] = {
+        "lsst.afw": {},
+        "lsst.afw.cameraGeom": {"Camera": Camera},
+        "lsst.obs": {},
+        "lsst.obs.base": {},
+        "lsst.obs.base.formatters": {},
+        "lsst.obs.base.formatters.fitsGeneric": {"FitsGenericFormatter": FitsGenericFormatter},
+    }
+    for name, names in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert Butler.from_config(root(butler)).get(ref).size == afw_file.stat().st_size
+
+
+def test_afw_file_that_is_damaged(butler: Butler, afw_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "camera.fits").write_bytes(afw_file.read_bytes()[:50_000])
+    assert "camera.fits" in message(run(butler, tmp_path / "camera.fits"))
+    assert not butler.registry.queryDatasetTypes("camera")
+    assert not butler.collections.query("SimCam/calib/camera/*")

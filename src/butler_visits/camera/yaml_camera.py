@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,20 @@ from ..yaml_files import load_yaml
 from .model import Camera, Transform
 
 FloatArray = npt.NDArray[np.float64]
+
+_Shape = tuple[int | None, ...]
+
+_LARGEST = 1e30
+"""What nothing in a camera is, whatever its unit; powers of larger numbers overflow."""
+
+_EXPECTED = {
+    ((),): "a number",
+    ((2,),): "two numbers",
+    ((2,), (3,)): "two or three numbers",
+    ((2, 2),): "[[x0, y0], [x1, y1]]",
+    ((4,), (2, 2)): "four numbers, row by row",
+    ((None,),): "numbers",
+}
 
 
 def read_yaml_camera(content: bytes | str, source: str) -> Camera:
@@ -32,34 +48,33 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
     Raises `CameraFileError` if a field is missing or has a value that it cannot have.
     """
     data = _mapping(data, "the camera", source)
-    ccds = _mapping(_field(data, "CCDs", "the camera", source), "CCDs", source)
-    names, ids, boxes, transforms = [], [], [], []
-    for key, ccd in ccds.items():
-        what = f"detector {key}"
-        ccd = _mapping(ccd, what, source)
-        names.append(str(key))
-        ids.append(int(_integers(ccd, "id", (), what, source)))
-        boxes.append(_integers(ccd, "bbox", (2, 2), what, source))
-        transforms.append(_pixels_to_focal_plane(ccd, what, source))
+    ccds = {
+        f"detector {key}": _mapping(ccd, f"detector {key}", source)
+        for key, ccd in _mapping(_field(data, "CCDs", "the camera", source), "CCDs", source).items()
+    }
+    if not ccds:
+        raise CameraFileError(f"The camera in {source} has no detectors.")
+    if len(ccds) < len(data["CCDs"]):
+        name, _ = Counter(str(key) for key in data["CCDs"]).most_common(1)[0]
+        raise CameraFileError(f"{source}: CCDs has several detectors with the name {name}; each needs its own.")
     return Camera(
         name=str(data.get("name", "camera")),
-        detector_ids=np.array(ids, dtype=np.int64),
-        detector_names=tuple(names),
-        bounding_boxes=np.array(boxes, dtype=np.int64),
-        pixels_to_focal_plane=tuple(transforms),
+        detector_ids=_column(ccds, "id", (), source, integers=True).astype(np.int64),
+        detector_names=tuple(str(key) for key in data["CCDs"]),
+        bounding_boxes=_column(ccds, "bbox", (2, 2), source, integers=True).astype(np.int64),
+        pixels_to_focal_plane=_pixels_to_focal_plane(ccds, source),
         focal_plane_to_field_angle=_focal_plane_to_field_angle(data, source),
         source=source,
     )
 
 
-def _pixels_to_focal_plane(ccd: Mapping[str, Any], what: str, source: str) -> Transform:
-    """Make offset + J (p - refpos), J from the detector's orientation and pixel size."""
-    pixel_size = _numbers(ccd, "pixelSize", (2,), what, source)
-    reference = _numbers(ccd, "refpos", (2,), what, source)
-    offset = _numbers(ccd, "offset", None, what, source)
-    if offset.shape not in ((2,), (3,)):
-        raise CameraFileError(f"{source}: offset of {what} must be two or three numbers in mm.")
-    angles = np.deg2rad([_numbers(ccd, name, (), what, source, default=0.0) for name in ("yaw", "pitch", "roll")])
+def _pixels_to_focal_plane(ccds: Mapping[str, Mapping[str, Any]], source: str) -> tuple[Transform, ...]:
+    """Make offset + J (p - refpos) of each detector, J from its orientation and pixel size."""
+    offset = np.array(
+        [_numbers(ccd, "offset", what, source, (2,), (3,))[:2] for what, ccd in ccds.items()], dtype=float
+    ).reshape(-1, 2)
+    reference = _column(ccds, "refpos", (2,), source)
+    angles = np.deg2rad([_column(ccds, name, (), source, default=0.0) for name in ("yaw", "pitch", "roll")])
     (cos_y, cos_p, cos_r), (sin_y, sin_p, sin_r) = np.cos(angles), np.sin(angles)
     # The upper left 2 x 2 block of Rz(yaw) Ry(pitch) Rx(roll).
     rotation = np.array(
@@ -68,10 +83,11 @@ def _pixels_to_focal_plane(ccd: Mapping[str, Any], what: str, source: str) -> Tr
             [sin_y * cos_p, sin_y * sin_p * sin_r + cos_y * cos_r],
         ]
     )
-    jacobian = rotation * pixel_size
-    if np.linalg.det(jacobian) == 0:
+    jacobian = np.moveaxis(rotation, -1, 0) * _column(ccds, "pixelSize", (2,), source)[:, None, :]
+    if (flat := np.linalg.det(jacobian) == 0).any():
+        what = list(ccds)[int(np.argmax(flat))]
         raise CameraFileError(f"{source}: {what} has no area on the focal plane; check pixelSize and its angles.")
-    return partial(_linear, offset[:2], jacobian, reference)
+    return tuple(partial(_linear, *of_detector) for of_detector in zip(offset, jacobian, reference, strict=True))
 
 
 def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transform:
@@ -83,21 +99,20 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
         raise CameraFileError(f"{source}: transforms.nativeSys must be FocalPlane, not {native!r}.")
     # The parity switch stands beside the transforms in some files and at the top in others.
     parity = data.get("focalPlaneParity", transforms.get("focalPlaneParity", False))
+    if not isinstance(parity, bool):
+        raise CameraFileError(f"{source}: focalPlaneParity must be true or false, not {parity!r}.")
     mirror = np.array([-1.0, 1.0]) if parity else np.ones(2)
     kind = field_angle.get("transformType")
     if kind == "radial":
-        plate_scale = float(_numbers(data, "plateScale", (), "the camera", source)) * ARCSEC
-        coefficients = _numbers(field_angle, "coeffs", None, what, source)
-        if coefficients.ndim != 1 or len(coefficients) < 2 or coefficients[0] != 0:
+        plate_scale = float(_numbers(data, "plateScale", "the camera", source, ())) * ARCSEC
+        coefficients = np.array(_numbers(field_angle, "coeffs", what, source, (None,)), dtype=float)
+        if len(coefficients) < 2 or coefficients[0] != 0:
             raise CameraFileError(f"{source}: coeffs of {what} must be numbers [0, c1, ...]: the centre is a point.")
         # radius / r = scale (c1 + c2 r + ...), which needs no division at the centre.
         return partial(_radial, mirror, np.polynomial.Polynomial(coefficients[1:] * plate_scale))
     if kind == "affine":
-        linear = _numbers(field_angle, "linear", None, what, source)
-        if linear.size != 4:
-            raise CameraFileError(f"{source}: linear of {what} must be four numbers, row by row.")
-        matrix = linear.reshape(2, 2)
-        translation = _numbers(field_angle, "translation", (2,), what, source, default=(0.0, 0.0))
+        matrix = np.array(_numbers(field_angle, "linear", what, source, (4,), (2, 2)), dtype=float).reshape(2, 2)
+        translation = np.array(_numbers(field_angle, "translation", what, source, (2,), default=(0.0, 0.0)))
         return partial(_affine, mirror, matrix, translation)
     raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {kind!r}.")
 
@@ -130,33 +145,41 @@ def _field(data: Mapping[str, Any], name: str, what: str, source: str) -> Any:
     return data[name]
 
 
-def _integers(
-    data: Mapping[str, Any], name: str, shape: tuple[()] | tuple[int, int], what: str, source: str
-) -> npt.NDArray[np.int64]:
-    """Read a field that holds integers of the given shape."""
-    numbers = _numbers(data, name, shape, what, source)
-    if (numbers != np.round(numbers)).any() or (np.abs(numbers) >= 2**31).any():
-        raise CameraFileError(f"{source}: {name} of {what} must be integers, not {data[name]!r}.")
-    return numbers.astype(np.int64)
-
-
-def _numbers(
-    data: Mapping[str, Any],
+def _column(
+    ccds: Mapping[str, Mapping[str, Any]],
     name: str,
-    shape: tuple[()] | tuple[int] | tuple[int, int] | None,
-    what: str,
+    shape: _Shape,
     source: str,
     *,
     default: Any = None,
-) -> npt.NDArray[np.float64]:
-    """Read a field that holds finite numbers of the given shape (any if `None`)."""
+    integers: bool = False,
+) -> FloatArray:
+    """Read a field of all detectors, (D, *shape)."""
+    numbers = [_numbers(ccd, name, what, source, shape, default=default) for what, ccd in ccds.items()]
+    column = np.array(numbers, dtype=float).reshape(len(ccds), *shape)
+    if integers:
+        wrong = ((column != np.round(column)) | (np.abs(column) >= 2**31)).reshape(len(ccds), -1).any(axis=1)
+        if wrong.any():
+            what = list(ccds)[int(np.argmax(wrong))]
+            raise CameraFileError(f"{source}: {name} of {what} must be integers, not {ccds[what][name]!r}.")
+    return column
+
+
+def _numbers(data: Mapping[str, Any], name: str, what: str, source: str, *shapes: _Shape, default: Any = None) -> Any:
+    """Read a field that holds numbers of one of the given shapes, in which `None` is any length."""
     value = default if default is not None and name not in data else _field(data, name, what, source)
-    try:
-        numbers = np.array(value, dtype=float)
-    except (TypeError, ValueError):
-        numbers = np.array(np.nan)
-    if not np.isfinite(numbers).all() or (shape is not None and numbers.shape != shape):
-        shapes = {(): "a number", (2,): "two numbers", (2, 2): "[[x0, y0], [x1, y1]]"}
-        expected = "numbers" if shape is None else shapes[shape]
-        raise CameraFileError(f"{source}: {name} of {what} must be {expected}, not {value!r}.")
-    return numbers
+    if not any(_has_shape(value, shape) for shape in shapes):
+        hint = "; YAML takes 1e-8 for a text, and 1.0e-8 for a number" if "'" in repr(value) else ""
+        raise CameraFileError(f"{source}: {name} of {what} must be {_EXPECTED[shapes]}, not {value!r}{hint}.")
+    return value
+
+
+def _has_shape(value: Any, shape: _Shape) -> bool:
+    """Tell whether it is a number, or lists of numbers; a text is none, and true and false are none."""
+    if not shape:
+        return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) < _LARGEST)
+    return (
+        isinstance(value, (list, tuple, np.ndarray))
+        and len(value) == (shape[0] or len(value))
+        and all(_has_shape(one, shape[1:]) for one in value)
+    )

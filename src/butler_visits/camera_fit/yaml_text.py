@@ -64,11 +64,11 @@ def camera_yaml(camera: FittedCamera) -> str:
             _HEADER.format(name=name, exposures=exposures),
             *(f"# {' '.join(line.splitlines())}".rstrip() + "\n" for line in table),
             _TOP,
-            _dump(parts),
+            dump(parts),
             _TRANSFORMS,
-            _dump({"transforms": mapping["transforms"]}),
+            dump({"transforms": mapping["transforms"]}),
             _DETECTORS,
-            _dump({"CCDs": mapping["CCDs"]}),
+            dump({"CCDs": mapping["CCDs"]}),
         ]
     )
 
@@ -85,5 +85,6 @@ _Dumper.add_representer(
 )
 
 
-def _dump(part: Mapping[str, Any]) -> str:
+def dump(part: Mapping[str, Any]) -> str:
+    """Write parts of a camera, lists on one line."""
     return yaml.dump(dict(part), Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=1000)

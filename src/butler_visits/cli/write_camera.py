@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from astropy.time import Time
     from lsst.daf.butler import Timespan
 
-file_argument = MWArgumentDecorator("file", help="FILE is the path or URI of a YAML camera.")
+file_argument = MWArgumentDecorator("file", help="FILE is the path or URI of a YAML camera or an afw FITS camera.")
 
 
 @click.command(short_help="Store a camera for visits to be defined with.", cls=VisitsCommand)
@@ -28,23 +28,24 @@ file_argument = MWArgumentDecorator("file", help="FILE is the path or URI of a Y
 @click.option("--end", metavar="TIME", help="First time for which it is not valid any more; the default is never.")
 @options_file_option()
 def write_camera(repo: str, instrument: str, file: str, begin: str | None, end: str | None) -> None:
-    """Store a YAML camera in a data repository, and certify it for the times for which it is valid.
+    """Store a camera in a data repository, and certify it for the times for which it is valid.
 
-    It becomes a camera_geometry dataset in the instrument's calibration collection, where define-visits finds it. Times
-    are TAI in ISO form, such as 2026-04-01 or 2026-04-01T12:00:00. Storing the same camera again is safe.
+    A YAML camera becomes a camera_geometry dataset in the instrument's calibration collection, where define-visits
+    finds it, and an afw FITS file a camera dataset, which Rubin's own software reads too. Times are TAI in ISO form,
+    such as 2026-04-01 or 2026-04-01T12:00:00. Storing the same camera again is safe.
     """
+    from ..camera.afw_fits import read_afw_camera
     from ..camera.yaml_camera import read_yaml_camera
     from ..repository.write_camera import write_camera as store_camera
     from .files import FITS, read_file
 
     first, last = _time(begin, "--begin"), _time(end, "--end")
     content = read_file(file)
-    if content.startswith(FITS):
-        raise click.ClickException(f"{file} is a FITS file; write-camera takes YAML cameras.")
+    is_fits = content.startswith(FITS)
     with errors_as_messages(repo):
         # This finds what is wrong with the file, and names it.
-        read_yaml_camera(content, file)
-        data = load_yaml(content)
+        (read_afw_camera if is_fits else read_yaml_camera)(content, file)
+        data = content if is_fits else load_yaml(content)
         stored = store_camera(open_repository(repo, writeable=True), instrument, data, begin=first, end=last)
     camera, valid = stored.camera, f"in {stored.collection}, {_words(stored.timespan)}"
     if stored.is_new:

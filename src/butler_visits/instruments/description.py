@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from lsst.resources import ResourcePath, ResourcePathExpression
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, StrictBool, StringConstraints, ValidationError, field_validator, model_validator
 
 from ..camera import Camera
 from ..camera.yaml_camera import camera_from_mapping
@@ -79,7 +79,7 @@ class InstrumentDescription(Model):
     """By default those of the camera."""
     camera: dict[str, Any] | None = None
     """Content of a YAML camera; in a file also the path of one."""
-    raws_flipped: bool | None = None
+    raws_flipped: StrictBool | None = None
     """Whether raw images are mirrored; by default what the camera says."""
     grouping: str = "one-to-one"
     """Algorithm that groups exposures into visits."""

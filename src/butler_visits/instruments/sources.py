@@ -7,7 +7,7 @@ from string import Formatter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import astropy.units as u
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 Keys = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value), Field(min_length=1)
@@ -92,8 +92,8 @@ class TextSource(Source):
 class FlagSource(Source):
     """True or false; in the header a logical value, or 0 or 1."""
 
-    value: bool | None = None
-    default: bool | None = None
+    value: StrictBool | None = None
+    default: StrictBool | None = None
 
 
 class NumberSource(Source):

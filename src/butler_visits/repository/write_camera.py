@@ -9,13 +9,24 @@ from typing import Any, NamedTuple
 
 import yaml
 from astropy.time import Time
-from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, MissingCollectionError, Timespan
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DatasetRef,
+    DatasetType,
+    FileDataset,
+    MissingCollectionError,
+    Timespan,
+)
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.time_utils import TimeConverter
+from lsst.resources import ResourcePath
 
+from ..camera.afw_fits import read_afw_camera
 from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFileError, CameraLookupError, VisitsError
+from ..instruments.formatter import CameraFormatter
 from ..lists import listed
 from ..yaml_files import load_yaml
 from .cameras import CAMERA_DATASET_TYPES, CameraFinder
@@ -25,7 +36,7 @@ from .writing import register_run
 
 _LOG = logging.getLogger(__name__)
 
-_DATASET_TYPE = "camera_geometry"
+_CAMERA, _GEOMETRY = CAMERA_DATASET_TYPES
 
 
 class StoredCamera(NamedTuple):
@@ -41,13 +52,13 @@ class StoredCamera(NamedTuple):
 def write_camera(
     butler: Butler,
     instrument_name: str,
-    content: Mapping[str, Any],
+    content: Mapping[str, Any] | bytes,
     *,
     begin: Time | None = None,
     end: Time | None = None,
     collection: str | None = None,
 ) -> StoredCamera:
-    """Store a camera as a ``camera_geometry`` dataset, and certify it.
+    """Store a camera as a ``camera_geometry`` dataset or, an afw FITS file, as a ``camera`` dataset, and certify it.
 
     Writing the same camera for the same times once more changes nothing.
 
@@ -57,8 +68,8 @@ def write_camera(
         The repository, writeable.
     instrument_name : `str`
         A registered instrument's name or full class name.
-    content : `~collections.abc.Mapping`
-        The content of a YAML camera, as docs/file-formats.md, YAML camera, describes it.
+    content : `~collections.abc.Mapping` or `bytes`
+        The content of a YAML camera, as docs/file-formats.md, YAML camera, describes it, or of an afw FITS file.
     begin, end : `astropy.time.Time`, optional
         The first time for which the camera is valid, and the first for which it is not any more. By default there is
         no limit.
@@ -81,8 +92,13 @@ def write_camera(
     """
     name = resolve_instrument(butler, instrument_name)
     instrument = fetch_instrument(butler, name)
-    camera = camera_from_mapping(content, f"the camera for {name}")
-    text = _as_text(content)
+    source = f"the camera for {name}"
+    if isinstance(content, bytes):
+        camera, stored, kind, storage_class = read_afw_camera(content, source), content, _CAMERA, "Camera"
+        camera.corners()
+    else:
+        camera, stored = camera_from_mapping(content, source), _as_text(content)
+        kind, storage_class = _GEOMETRY, "StructuredDataDict"
     timespan = _timespan(name, begin, end)
     if unknown := sorted(set(camera.detector_ids.tolist()) - fetch_detectors(butler, name)):
         _LOG.warning(
@@ -91,38 +107,41 @@ def write_camera(
             name,
             listed(unknown),
         )
-    dataset_type = DatasetType(
-        _DATASET_TYPE, ["instrument"], "StructuredDataDict", isCalibration=True, universe=butler.dimensions
-    )
+    dataset_type = DatasetType(kind, ["instrument"], storage_class, isCalibration=True, universe=butler.dimensions)
     # Each content has a RUN of its own, so a camera that comes back later is the same dataset.
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    run = instrument.makeCalibrationCollectionName(_DATASET_TYPE, digest)
+    digest = hashlib.sha256(stored).hexdigest()[:12]
+    run = instrument.makeCalibrationCollectionName(kind, digest)
     collection = collection or instrument.makeCalibrationCollectionName()
 
     # Neither of these can be undone, so what can be checked is checked before.
     butler.registry.registerDatasetType(dataset_type)
     butler.collections.register(collection, CollectionType.CALIBRATION)
-    if (kind := butler.collections.get_info(collection).type) is not CollectionType.CALIBRATION:
-        raise VisitsError(f"Collection {collection} is a {kind.name} collection; expected a CALIBRATION collection.")
-    ref = _find_same(butler, name, collection, timespan, text)
+    if (type_ := butler.collections.get_info(collection).type) is not CollectionType.CALIBRATION:
+        raise VisitsError(f"Collection {collection} is a {type_.name} collection; expected a CALIBRATION collection.")
+    ref = _find_same(butler, dataset_type, name, collection, timespan, stored)
     is_new = ref is None
     if ref is None:
         register_run(butler, run)
+        data_id = butler.registry.expandDataId(instrument=name)
         try:
             with butler.transaction():
                 ref = butler.find_dataset(dataset_type, instrument=name, collections=run)
                 if ref is None:
-                    ref = butler.put(load_yaml(text), dataset_type, instrument=name, run=run)
+                    ref = _put(butler, DatasetRef(dataset_type, data_id, run=run), stored)
                 butler.registry.certify(collection, [ref], timespan)
         except ConflictingDefinitionError:
             # Somebody else was first, just now.
             is_new = False
-            ref = _find_same(butler, name, collection, timespan, text)
+            ref = _find_same(butler, dataset_type, name, collection, timespan, stored)
             if ref is None:
                 raise
-    if any(one.timespan.overlaps(timespan) for one in find_certified(butler, "camera", name, [collection])):
+    other = _CAMERA if kind == _GEOMETRY else _GEOMETRY
+    if any(one.timespan.overlaps(timespan) for one in find_certified(butler, other, name, [collection])):
         _LOG.warning(
-            "Collection %s has a camera dataset of these times too, and visits are defined with that one.", collection
+            "Collection %s has a %s dataset of these times too, and visits are defined with %s.",
+            collection,
+            other,
+            "that one" if other == _CAMERA else "this one",
         )
     return StoredCamera(camera, ref, collection, timespan, is_new)
 
@@ -139,10 +158,10 @@ def _timespan(instrument: str, begin: Time | None, end: Time | None) -> Timespan
     return timespan
 
 
-def _as_text(content: Mapping[str, Any]) -> str:
+def _as_text(content: Mapping[str, Any]) -> bytes:
     """Write the content as YAML, always in the same way."""
     try:
-        return yaml.dump(dict(content), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
+        return yaml.dump(dict(content), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)).encode()
     except yaml.representer.RepresenterError as error:
         value = error.args[-1]
         raise CameraFileError(
@@ -151,18 +170,31 @@ def _as_text(content: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _find_same(butler: Butler, instrument: str, collection: str, timespan: Timespan, text: str) -> DatasetRef | None:
+def _put(butler: Butler, ref: DatasetRef, stored: bytes) -> DatasetRef:
+    if ref.datasetType.name == _GEOMETRY:
+        return butler.put(load_yaml(stored), ref)
+    with ResourcePath.temporary_uri(suffix=".fits") as place:
+        place.write(stored)
+        butler.ingest(FileDataset(place, [ref], formatter=CameraFormatter), transfer="copy")
+    return ref
+
+
+def _find_same(
+    butler: Butler, dataset_type: DatasetType, instrument: str, collection: str, timespan: Timespan, stored: bytes
+) -> DatasetRef | None:
     """Find the dataset with this content that is certified for these times; another one in its place is an error."""
-    for one in find_certified(butler, _DATASET_TYPE, instrument, [collection]):
+    for one in find_certified(butler, dataset_type.name, instrument, [collection]):
         if (ref := butler.get_dataset(one.dataset_id)) is None:
             continue
-        if one.timespan == timespan and _as_text(butler.get(ref)) == text:
-            return ref
+        if one.timespan == timespan:
+            is_yaml = dataset_type.name == _GEOMETRY
+            if (_as_text(butler.get(ref)) if is_yaml else butler.getURI(ref).read()) == stored:
+                return ref
         if one.timespan.overlaps(timespan):
             raise ConflictingDefinitionError(
                 f"A camera of {instrument} is certified in {collection} for {one.timespan} TAI, which overlaps "
                 f"{timespan}; give other times, or first clear these with "
-                f"butler.registry.decertify({collection!r}, {_DATASET_TYPE!r}, timespan)."
+                f"butler.registry.decertify({collection!r}, {dataset_type.name!r}, timespan)."
             )
     return None
 
