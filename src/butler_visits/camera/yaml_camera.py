@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -177,7 +176,8 @@ def _numbers(data: Mapping[str, Any], name: str, what: str, source: str, *shapes
 def _has_shape(value: Any, shape: _Shape) -> bool:
     """Tell whether it is a number, or lists of numbers; a text is none, and true and false are none."""
     if not shape:
-        return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) < _LARGEST)
+        is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        return is_number and bool(abs(value) < _LARGEST)
     return (
         isinstance(value, (list, tuple, np.ndarray))
         and len(value) == (shape[0] or len(value))

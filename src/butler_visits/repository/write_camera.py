@@ -179,6 +179,14 @@ def _put(butler: Butler, ref: DatasetRef, stored: bytes) -> DatasetRef:
     return ref
 
 
+def _stored(butler: Butler, ref: DatasetRef) -> bytes:
+    uri = butler.getURI(ref)
+    try:
+        return _as_text(butler.get(ref)) if ref.datasetType.name == _GEOMETRY else uri.read()
+    except FileNotFoundError as error:
+        raise CameraFileError(f"The camera file {uri} of collection {ref.run} is gone; restore the file.") from error
+
+
 def _find_same(
     butler: Butler, dataset_type: DatasetType, instrument: str, collection: str, timespan: Timespan, stored: bytes
 ) -> DatasetRef | None:
@@ -186,10 +194,8 @@ def _find_same(
     for one in find_certified(butler, dataset_type.name, instrument, [collection]):
         if (ref := butler.get_dataset(one.dataset_id)) is None:
             continue
-        if one.timespan == timespan:
-            is_yaml = dataset_type.name == _GEOMETRY
-            if (_as_text(butler.get(ref)) if is_yaml else butler.getURI(ref).read()) == stored:
-                return ref
+        if one.timespan == timespan and _stored(butler, ref) == stored:
+            return ref
         if one.timespan.overlaps(timespan):
             raise ConflictingDefinitionError(
                 f"A camera of {instrument} is certified in {collection} for {one.timespan} TAI, which overlaps "
