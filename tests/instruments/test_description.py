@@ -92,7 +92,7 @@ def test_raws_flipped_is_in_the_camera(parity: bool | None) -> None:
         ({"camera": {"CCDs": {"CCD": {"id": 0}}}}, "camera has a mistake: detector CCD lacks the field bbox"),
         ({"camera": camera(rafts=1)}, "the camera has a detector 0 'R22_S00', which is 'CCD' in detectors"),
         ({"location": {"longitude": 0, "latitude": 95}}, "location.latitude must be less than or equal to 90"),
-        *(({"raws_flipped": value}, f"raws_flipped must be .*, not {value!r}") for value in ("perhaps", "false", "yes", 0, 1)),
+        *(({"raws_flipped": value}, f"boolean, not {value!r}") for value in ("perhaps", "false", "yes", 0, 1)),
     ],
 )  # fmt: skip
 def test_mistakes(changes: dict[str, Any], said: str) -> None:
