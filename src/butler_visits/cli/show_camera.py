@@ -75,5 +75,5 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None, out
         if output and converted:
             far = f"at most {converted.deviation:.2g} arcsec from where {' '.join(camera.source.split())} has it"
             with written_whole(output, "camera") as partial:
-                partial.write_text(f"# Each pixel is {far}.\n{dump(converted.mapping)}")
+                partial.write_text(f"# Each pixel is {far}.\n{dump(converted.mapping)}", encoding="utf-8")
             click.echo(f"\nWrote {output}: each pixel is {far}.")
