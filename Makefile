@@ -16,7 +16,7 @@ help:
 	@echo "make demo       build a simulated repository and define its visits; go from raw files to visits"
 	@echo "make test       run the tests but for the slow ones"
 	@echo "make test-slow  run those: processes that are killed, many writers, browser, the pages' commands, Dask"
-	@echo "make bench      measure the speed, in some twenty-five minutes"
+	@echo "make bench      measure the speed, in half an hour and more"
 	@echo "make lint       check the style (ruff) and that imports point down (import-linter)"
 	@echo "make types      check the types (mypy)"
 	@echo "make docs       build the documentation as a site, in build/docs"

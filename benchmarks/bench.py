@@ -27,8 +27,9 @@ from classic import PADDING, ClassicTask, floor_records, insert_floor, visit_rec
 from measure import median, report, spread, timed
 from repositories import Cluster, Place, find_programs, size
 from simulated_survey import camera
+from survey import measure_survey
 
-PARTS = ("runs", "one", "workers", "growth", "geometry", "help", "memory")
+PARTS = ("runs", "one", "workers", "growth", "geometry", "help", "memory", "survey")
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--visits", type=int, default=400, help="visits of the speed comparison")
     parser.add_argument("--rounds", type=int, default=5, help="runs of which medians are taken")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, help="what to measure; the default is all")
+    parser.add_argument("--survey", type=int, default=100_000, help="visits of the largest repository")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -60,6 +62,8 @@ def main() -> None:
             measure_help(arguments.rounds)
         if "memory" in arguments.parts:
             measure_memory(places[0])
+        if "survey" in arguments.parts:
+            measure_survey(places[0], arguments.survey)
 
 
 def measure_runs(place: Place, n_visits: int, rounds: int) -> None:

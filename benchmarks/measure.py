@@ -15,12 +15,12 @@ def report(where: str, what: str, ratio: str, details: str) -> None:
     print(f"{where:<12}{what:<50}{ratio:<34}{details}", flush=True)
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Return how many seconds a call takes."""
+def timed(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return how many seconds a call takes; of this processor's with the clock `time.process_time`."""
     gc.collect()
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def spread(seconds: dict[str, list[float]], *names: str, unit: str = "s") -> str:

@@ -18,7 +18,7 @@ import pytest
 from astro_metadata_translator import MetadataTranslator, ObservationInfo
 from astropy import log
 from astropy.io import fits
-from lsst.daf.butler import Butler, CollectionType
+from lsst.daf.butler import Butler, CollectionType, MissingCollectionError, Timespan
 from lsst.daf.butler.progress import Progress
 from lsst.daf.butler.registry import DataIdError
 from lsst.daf.butler.registry.interfaces import DatabaseConflictError
@@ -86,6 +86,43 @@ def test_after_a_transaction_that_was_rolled_back(butler: Butler, given: list[di
     assert stored(butler, "visit") == stored(butler, "visit_system") == []
     assert task.run(given).n_new == 4
     assert task.run(given).n_skipped == 4
+
+
+def test_collection_that_was_not_what_it_is(butler: Butler, given: list[dict[str, Any]]) -> None:
+    """Nothing is remembered of a collection: neither of one that was undone, nor of one that was removed."""
+    task = DefineVisitsTask(butler=butler)
+    with pytest.raises(UndoneError), butler.transaction():
+        butler.collections.register("cameras", CollectionType.TAGGED)
+        assert len(task.plan(given, collections="cameras")) == 4
+        raise UndoneError
+    with pytest.raises(MissingCollectionError, match="cameras"):
+        task.plan(given, collections="cameras")
+    butler.registry.decertify("SimCam/calib", "camera_geometry", Timespan(None, None))
+    butler.collections.register("own", CollectionType.RUN)
+    butler.collections.register("cameras", CollectionType.RUN)
+    ref = butler.find_dataset("camera_geometry", instrument=INSTRUMENT, collections=CAMERA_RUN)
+    assert ref is not None
+    butler.put(butler.get(ref), "camera_geometry", instrument=INSTRUMENT, run="own")
+    butler.removeRuns([CAMERA_RUN])
+    with pytest.raises(LookupError):
+        task.plan(given, collections="cameras")
+    butler.removeRuns(["cameras"])
+    butler.collections.register("cameras", CollectionType.CHAINED)
+    butler.collections.redefine_chain("cameras", ["own"])
+    assert task.run(given, collections="cameras").n_new == 4
+
+
+def test_limit_that_was_not_raised_after_all(butler: Butler, given: list[dict[str, Any]]) -> None:
+    (record,) = butler.registry.queryDimensionRecords("instrument")
+    described = {**record.toDict(), "class_name": f"butler_visits.instruments.described.{INSTRUMENT}", "visit_max": 10}
+    butler.registry.syncDimensionData("instrument", described, update=True)
+    task = DefineVisitsTask(butler=butler)
+    with pytest.raises(UndoneError), butler.transaction():
+        butler.registry.syncDimensionData("instrument", {**described, "visit_max": 10**17}, update=True)
+        assert task.run(given).n_new == 4
+        raise UndoneError
+    with pytest.raises(RuntimeError, match="visit_max"):
+        task.run(given)
 
 
 def test_after_an_error(butler: Butler, given: list[dict[str, Any]]) -> None:

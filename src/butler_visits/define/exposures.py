@@ -118,8 +118,12 @@ class Selector:
     def _record_of(self, name: str, visits: Sequence[VisitDefinitionData]) -> DimensionRecord:
         """Read an instrument's record, again if its limit may have been raised for visits since."""
         record = self._records.get(name)
-        if record is None or any(visit.id >= (id_limit(record) or visit.id + 1) for visit in visits):
-            record = self._records[name] = repository.fetch_instruments(self.butler)[name]
+        limit = None if record is None else id_limit(record)
+        if record is None or (limit is not None and any(visit.id >= limit for visit in visits)):
+            record = repository.fetch_instruments(self.butler)[name]
+            if not repository.in_transaction(self.butler):
+                # What the caller may undo is not remembered.
+                self._records[name] = record
         return record
 
     def _below_limit(
@@ -181,13 +185,14 @@ class Selector:
     ) -> tuple[list[DimensionRecord], list[DimensionRecord]]:
         """Split exposures into those on the sky and others."""
         exposures = list(exposures)
-        lost = [exposure for exposure in exposures if not is_on_sky(exposure) and saw_sky(exposure)]
+        off_sky = [exposure for exposure in exposures if not is_on_sky(exposure)]
+        lost = [exposure for exposure in off_sky if saw_sky(exposure)]
         pointed = self.regions.find_pointed(lost, collections=collections) if lost else set()
-        on_sky: list[DimensionRecord] = []
-        off_sky: list[DimensionRecord] = []
-        for exposure in exposures:
-            (on_sky if is_on_sky(exposure) or exposure.id in pointed else off_sky).append(exposure)
-        return on_sky, off_sky
+        left_out = {exposure.id for exposure in off_sky} - pointed
+        return (
+            [exposure for exposure in exposures if exposure.id not in left_out],
+            [exposure for exposure in off_sky if exposure.id in left_out],
+        )
 
     def _groupable(self, exposures: Sequence[DimensionRecord]) -> list[DimensionRecord]:
         """Return the exposures if the grouping algorithm can split them into groups."""

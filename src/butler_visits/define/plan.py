@@ -14,7 +14,7 @@ from ..errors import DefinitionError
 from ..geometry import ARCSEC, decode_polygon, outline_distance
 from ..geometry.comparison import are_same
 from ..lists import listed
-from ..repository.database import read_visit_rows
+from ..repository.database import one_connection, read_visit_rows
 from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems, region_bytes
 from .clashes import REMOVE, clash_of_systems, missing_systems, refuse_clashes
 from .records import stored_systems, visit_fields
@@ -46,9 +46,10 @@ def plan_visits(
             )
         if region_tolerance == 0:
             region.make_exact()
-    rows = read_visit_rows(butler, instrument, [visit.id for visit in visits])
-    joined = fetch_exposures_of_visits(butler, instrument, rows)
-    systems = fetch_visit_systems(butler, instrument, rows)
+    with one_connection(butler):
+        rows = read_visit_rows(butler, instrument, [visit.id for visit in visits])
+        joined = fetch_exposures_of_visits(butler, instrument, rows)
+        systems = fetch_visit_systems(butler, instrument, rows)
     covered: dict[int, set[int]] = {}
     if options.check_detector_regions:
         covered = repository.fetch_detectors_of_visits(butler, instrument, rows)
@@ -85,7 +86,7 @@ class _Unchanged(PlannedVisit):
         definition: VisitDefinitionData,
         regions: VisitRegions,
         computed: dict[str, Any],
-        row: dict[str, Any],
+        row: tuple[dict[str, Any], str],
         record_class: type[DimensionRecord],
     ) -> None:
         super().__init__(definition, None, regions)  # type: ignore[arg-type]
@@ -100,7 +101,8 @@ class _Unchanged(PlannedVisit):
         if name == "record":
             self.record = record_class(region=self.regions.region, **computed)
         else:
-            self.stored = record_class(**{**row, "region": Region.decode(b64decode(row["region"]))})
+            fields, encoded = row
+            self.stored = record_class(region=Region.decode(b64decode(encoded)), **fields)
         return self.__dict__[name]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,7 +113,7 @@ def _find_unchanged(
     visits: Sequence[VisitDefinitionData],
     regions: Sequence[VisitRegions],
     computed: Mapping[int, Mapping[str, Any]],
-    rows: Mapping[int, Mapping[str, Any]],
+    rows: Mapping[int, tuple[Mapping[str, Any], str]],
     have: Mapping[int, _Stored],
     options: Options,
     tolerance: float,
@@ -120,8 +122,8 @@ def _find_unchanged(
     """Find the visits that are stored as they were computed, with all that belongs to them, without making a record."""
     alike: list[tuple[int, bytes, bytes]] = []
     for visit, region in zip(visits, regions, strict=True):
-        row = rows.get(visit.id)
-        if row is None or any(row[name] != value for name, value in computed[visit.id].items()):
+        fields, encoded = rows.get(visit.id, ({}, ""))
+        if fields != computed[visit.id]:
             continue
         own = have[visit.id]
         if (
@@ -129,7 +131,7 @@ def _find_unchanged(
             and own.systems == {system.value for system in stored_systems(visit, universe)}
             and not (options.check_detector_regions and set(region.detector_ids) - own.detectors)
         ):
-            alike.append((visit.id, region_bytes(row["region"] or ""), region.region.encode()))
+            alike.append((visit.id, region_bytes(encoded or ""), region.region.encode()))
     if not alike:
         return set()
     ids, old, new = zip(*alike, strict=True)

@@ -13,8 +13,6 @@ from lsst.daf.butler import DimensionRecord
 from ..errors import DefinitionError
 from ..geometry import axes, ra_dec
 
-_FIELDS = ("tracking_ra", "tracking_dec", "sky_angle")
-
 
 class Pointings(NamedTuple):
     """Boresight and rotation of exposures, radians, each of shape (N,)."""
@@ -45,7 +43,10 @@ def is_on_sky(exposure: DimensionRecord) -> bool:
 
 def has_pointing(exposure: DimensionRecord) -> bool:
     """Tell whether an exposure's record says where it looked."""
-    return all(value is not None and math.isfinite(value) for value in _values(exposure))
+    ra, dec, angle = _values(exposure)
+    if ra is None or dec is None or angle is None:
+        return False
+    return math.isfinite(ra) and math.isfinite(dec) and math.isfinite(angle)
 
 
 def saw_sky(exposure: DimensionRecord) -> bool:
@@ -112,4 +113,4 @@ def fit_pointing(
 
 
 def _values(exposure: DimensionRecord) -> list[float | None]:
-    return [getattr(exposure, field) for field in _FIELDS]
+    return [exposure.tracking_ra, exposure.tracking_dec, exposure.sky_angle]

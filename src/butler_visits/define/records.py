@@ -125,8 +125,9 @@ def _of_all(visit: VisitDefinitionData, field: str, combine: Any) -> Any:
     What is not a number is null: SQLite stores it so, and a visit must equal what is stored of it.
     """
     values = [getattr(exposure, field, None) for exposure in visit.exposures]
-    if any(value is None or not math.isfinite(value) for value in values):
-        return None
+    for value in values:
+        if value is None or not math.isfinite(value):
+            return None
     return combine(values)
 
 

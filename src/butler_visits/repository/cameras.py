@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from lsst.daf.butler import Butler, CollectionType, DimensionRecord, MissingCollectionError, Timespan
+from lsst.daf.butler import Butler, CollectionType, DimensionRecord, Timespan
 from lsst.pipe.base import Instrument
 
 from ..camera.afw_fits import read_afw_camera
@@ -15,7 +15,7 @@ from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping, read_yaml_camera
 from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
-from .database import Certified, find_certified
+from .database import Certified, find_certified, one_connection, read_collection_types
 from .reading import expand_collections
 
 _LOG = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ class CameraFinder:
         self._butler = butler
         self._versioned_only = versioned_only
         self._read: dict[UUID | str, Camera] = {}
-        # A collection's type does not change; what a chain holds may.
-        self._unchained: set[str] = set()
 
     def find(
         self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None = None
@@ -43,14 +41,13 @@ class CameraFinder:
         `lsst.daf.butler.MissingCollectionError` if one of the given collections is not there.
         """
         given = expand_collections(self._butler, collections)
-        searched = self._flatten(self._butler.collections.defaults if given is None else given)
-        for name in (instrument.makeCalibrationCollectionName(), instrument.makeUnboundedCalibrationRunName()):
-            try:
-                searched.extend(self._flatten([name]))
-            except MissingCollectionError:
-                continue
-        searched = list(dict.fromkeys(searched))
-        candidates = self._certified(instrument.getName(), searched)
+        names = list(self._butler.collections.defaults if given is None else given)
+        conventional = [instrument.makeCalibrationCollectionName(), instrument.makeUnboundedCalibrationRunName()]
+        with one_connection(self._butler):
+            types = read_collection_types(self._butler, [*names, *conventional])
+            names += [name for name in conventional if name in types]
+            searched = list(dict.fromkeys(self._flatten(names, types)))
+            candidates = self._certified(instrument.getName(), searched)
         found: dict[int | None, Camera] = {}
         cameras = []
         for exposure in exposures:
@@ -60,28 +57,24 @@ class CameraFinder:
             cameras.append(found[begin])
         return cameras
 
-    def _flatten(self, collections: Iterable[str]) -> list[str]:
+    def _flatten(self, collections: Sequence[str], types: Mapping[str, CollectionType]) -> list[str]:
         """List the collections that have datasets of their own, in the order of a search."""
         flat: list[str] = []
         for name in collections:
-            if name in self._unchained:
+            if types.get(name, CollectionType.CHAINED) is not CollectionType.CHAINED:
                 flat.append(name)
                 continue
-            info = self._butler.collections.get_info(name)
-            if info.type is CollectionType.CHAINED:
-                flat.extend(self._flatten(info.children))
-            else:
-                self._unchained.add(name)
-                flat.append(name)
+            # An error if it is not there.
+            children = self._butler.collections.get_info(name).children
+            flat.extend(self._flatten(children, read_collection_types(self._butler, children)))
         return flat
 
     def _certified(self, instrument: str, collections: Sequence[str]) -> list[Certified]:
         """List all cameras of the instrument, the first to be taken first."""
-        certified: list[Certified] = []
-        for dataset_type in CAMERA_DATASET_TYPES:
-            found = find_certified(self._butler, dataset_type, instrument, collections)
-            certified += sorted(found, key=lambda one: collections.index(one.collection))
-        return certified
+        return sorted(
+            find_certified(self._butler, CAMERA_DATASET_TYPES, instrument, collections),
+            key=lambda one: (CAMERA_DATASET_TYPES.index(one.dataset_type), collections.index(one.collection)),
+        )
 
     def _choose(
         self,

@@ -6,12 +6,14 @@ A test says by name what of it a new version of the Butler no longer has.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy
-from lsst.daf.butler import Butler, FileDataset, FormatterV2, Timespan, ddl
+from lsst.daf.butler import Butler, CollectionType, FileDataset, FormatterV2, Timespan, ddl
 from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
@@ -64,6 +66,32 @@ def table_of(
     return sqlalchemy.table(name, *map(sqlalchemy.column, kinds, kinds.values()), *others, schema=database.namespace)
 
 
+@contextmanager
+def one_connection(butler: Butler) -> Iterator[None]:
+    """Read several things with one connection; nothing may be written meanwhile, for it would be undone.
+
+    Taking a connection costs as much as a small query, on PostgreSQL three times that.
+    """
+    with database_of(butler).session():
+        yield
+
+
+# To put a statement together takes longer than to read a few rows with it.
+@lru_cache
+def _selection(
+    table: str, schema: str | None, columns: tuple[tuple[str, Any], ...], only: tuple[str, ...]
+) -> sqlalchemy.Select[Any]:
+    """Make the statement that reads columns of an instrument's rows, all or those that have some ids or names."""
+    source = sqlalchemy.table(table, *(sqlalchemy.column(*one) for one in columns), schema=schema)
+    statement = sqlalchemy.select(source).where(sqlalchemy.column("instrument") == sqlalchemy.bindparam("instrument"))
+    for name in only:
+        # Ids do not fit into what SQLAlchemy takes for an integer by itself.
+        kind = None if name == "name" else sqlalchemy.BigInteger
+        some = sqlalchemy.bindparam(f"some_{name}", type_=kind, expanding=True)
+        statement = statement.where(sqlalchemy.column(name, kind).in_(some))
+    return statement
+
+
 def read_columns(
     butler: Butler, table: str, instrument: str, *columns: str, **only: Iterable[Any] | None
 ) -> list[tuple[Any, ...]]:
@@ -74,15 +102,15 @@ def read_columns(
     as long.
     """
     database = database_of(butler)
-    source = table_of(database, table, ["instrument", *columns], ids=only.keys() - {"name"})
-    statement = sqlalchemy.select(*(source.c[name] for name in columns)).where(source.c.instrument == instrument)
-    statements = [statement]
-    for name, values in only.items():
-        if values is not None:
-            statements = [statement.where(source.c[name].in_(batch)) for batch in id_batches(values)]
+    given = {name: values for name, values in only.items() if values is not None}
+    statement = _selection(table, database.namespace, tuple((name, None) for name in columns), tuple(given))
+    # All rows, or batch by batch those that have one of the values.
+    batches: Iterable[dict[str, Any]] = [{}]
+    for name, values in given.items():
+        batches = [{f"some_{name}": batch} for batch in id_batches(values)]
     found: list[tuple[Any, ...]] = []
-    for one in statements:
-        with database.query(one) as rows:
+    for one in batches:
+        with database.query(statement, {"instrument": instrument, **one}) as rows:
             found += map(tuple, rows)
     return found
 
@@ -96,27 +124,26 @@ def read_values(butler: Butler, table: str, instrument: str, column: str) -> set
         return set(rows.scalars())
 
 
-def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Read the fields of ``visit`` records by id, with regions as the text that the database has.
+def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, tuple[dict[str, Any], str]]:
+    """Read the fields of ``visit`` records by id, and their regions as the text that the database has.
 
     The Butler's own query, and records and regions made anew, take ten times as long.
     """
     database = database_of(butler)
     representation = database.getTimespanRepresentation()
-    names = [name for name in butler.dimensions["visit"].RecordClass.fields.names if name not in ("id", "timespan")]
-    specs = representation.makeFieldSpecs(nullable=True)
-    timespan = (sqlalchemy.column(spec.name, spec.getSizedColumnType()) for spec in specs)
-    table = table_of(database, "visit", names, *timespan, ids=["id"])
+    names = [n for n in butler.dimensions["visit"].RecordClass.fields.names if n not in ("id", "region", "timespan")]
+    times = [(spec.name, spec.getSizedColumnType()) for spec in representation.makeFieldSpecs(nullable=True)]
+    columns = (("id", sqlalchemy.BigInteger), *((name, None) for name in names), ("region", None), *times)
+    statement = _selection("visit", database.namespace, columns, ("id",))
+    fields = ("id", *names)
+    ends = [name for name, _ in times]
     found = {}
     for batch in id_batches(visits):
-        statement = sqlalchemy.select(table).where(table.c.instrument == instrument, table.c.id.in_(batch))
-        with database.query(statement) as rows:
-            for row in rows.mappings():
-                found[row["id"]] = {
-                    "id": row["id"],
-                    **{name: row[name] for name in names},
-                    "timespan": representation.extract(row),
-                }
+        with database.query(statement, {"instrument": instrument, "some_id": batch}) as rows:
+            for row in rows:
+                record = dict(zip(fields, row, strict=False))
+                record["timespan"] = representation.extract(dict(zip(ends, row[len(fields) + 1 :], strict=True)))
+                found[row[0]] = record, row[len(fields)]
     return found
 
 
@@ -130,46 +157,89 @@ class Certified(NamedTuple):
     """When it is valid."""
 
 
-def find_certified(butler: Butler, dataset_type: str, instrument: str, collections: Collection[str]) -> list[Certified]:
-    """Find an instrument's datasets in collections, which are not chained, in no order.
+@lru_cache
+def _associations(
+    table: str, schema: str | None, link: str, times: tuple[tuple[str, Any], ...]
+) -> sqlalchemy.Select[Any]:
+    """Make the statement that reads which datasets a table has of an instrument, and when they are valid."""
+    # Older repositories know collections by their names alone.
+    key = "name" if link == "collection_name" else link
+    collection = sqlalchemy.table("collection", *map(sqlalchemy.column, {key, "name"}), schema=schema)
+    source = sqlalchemy.table(
+        table,
+        sqlalchemy.column("dataset_id", ddl.GUID),
+        *map(sqlalchemy.column, ("dataset_type_id", "instrument", link)),
+        *(sqlalchemy.column(*one) for one in times),
+        schema=schema,
+    )
+    return (
+        sqlalchemy.select(
+            source.c.dataset_type_id, source.c.dataset_id, collection.c.name, *(source.c[name] for name, _ in times)
+        )
+        .join_from(source, collection, source.c[link] == collection.c[key])
+        .where(
+            source.c.dataset_type_id.in_(sqlalchemy.bindparam("types", expanding=True)),
+            source.c.instrument == sqlalchemy.bindparam("instrument"),
+            collection.c.name.in_(sqlalchemy.bindparam("collections", expanding=True)),
+        )
+    )
+
+
+@lru_cache
+def _dataset_types(schema: str | None) -> sqlalchemy.Select[Any]:
+    """Make the statement that reads which tables have the datasets of types."""
+    columns = ("id", "name", "calibration_association_table", "tag_association_table")
+    types = sqlalchemy.table("dataset_type", *map(sqlalchemy.column, columns), schema=schema)
+    return sqlalchemy.select(types).where(types.c.name.in_(sqlalchemy.bindparam("names", expanding=True)))
+
+
+@lru_cache
+def _collection_types(schema: str | None) -> sqlalchemy.Select[Any]:
+    """Make the statement that reads of which types collections are."""
+    collection = sqlalchemy.table("collection", *map(sqlalchemy.column, ("name", "type")), schema=schema)
+    return sqlalchemy.select(collection).where(collection.c.name.in_(sqlalchemy.bindparam("names", expanding=True)))
+
+
+def read_collection_types(butler: Butler, collections: Sequence[str]) -> dict[str, CollectionType]:
+    """Read of which types collections are, those that are there.
+
+    The Butler takes ten times as long, for each of them.
+    """
+    database = database_of(butler)
+    with database.query(_collection_types(database.namespace), {"names": list(collections)}) as rows:
+        return {row.name: CollectionType(row.type) for row in rows}
+
+
+def find_certified(
+    butler: Butler, dataset_types: Sequence[str], instrument: str, collections: Collection[str]
+) -> list[Certified]:
+    """Find an instrument's datasets of some types in collections, which are not chained, in no order.
 
     The Butler's own query takes a hundred times what the database does, and is asked for each exposure of a night.
     """
     if not collections:
         return []
-    database, managers = database_of(butler), _registry(butler)._managers
-    association_tables = ["tag_association_table", "calibration_association_table"]
-    types = table_of(database, "dataset_type", ["id", "name", *association_tables])
-    with database.query(sqlalchemy.select(types).where(types.c.name == dataset_type)) as rows:
-        if (found := rows.mappings().one_or_none()) is None:
-            return []
-    link = managers.collections.getCollectionForeignKeyName()
-    # Older repositories know collections by their names alone.
-    key = "name" if link == "collection_name" else link
-    collection = table_of(database, "collection", {key, "name"})
+    database = database_of(butler)
+    link = _registry(butler)._managers.collections.getCollectionForeignKeyName()
     representation = database.getTimespanRepresentation()
-    specs = representation.makeFieldSpecs(nullable=False)
-    timespan = [sqlalchemy.column(spec.name, spec.getSizedColumnType()) for spec in specs]
+    times = tuple((spec.name, spec.getSizedColumnType()) for spec in representation.makeFieldSpecs(nullable=False))
     certified = []
-    for kind, columns in (("calibration_association_table", timespan), ("tag_association_table", [])):
-        if found[kind] is None:
-            continue
-        dataset_id = sqlalchemy.column("dataset_id", ddl.GUID)
-        table = table_of(database, found[kind], ["dataset_type_id", "instrument", link], dataset_id, *columns)
-        statement = (
-            sqlalchemy.select(table.c.dataset_id, collection.c.name, *(table.c[column.name] for column in columns))
-            .join_from(table, collection, table.c[link] == collection.c[key])
-            .where(
-                table.c.dataset_type_id == found["id"],
-                table.c.instrument == instrument,
-                collection.c.name.in_(collections),
-            )
-        )
-        with database.query(statement) as rows:
-            for row in rows.mappings():
-                valid = representation.extract(row) if columns else None
-                whenever = Timespan(None, None)
-                certified.append(Certified(row["dataset_id"], dataset_type, row["name"], valid or whenever))
+    with one_connection(butler):
+        with database.query(_dataset_types(database.namespace), {"names": list(dataset_types)}) as rows:
+            found = {row.id: row for row in rows}
+        tables = {(row.calibration_association_table, times) for row in found.values()}
+        tables |= {(row.tag_association_table, ()) for row in found.values()}
+        for table, own in tables:
+            if table is None:
+                continue
+            statement = _associations(table, database.namespace, link, own)
+            values = {"types": list(found), "instrument": instrument, "collections": list(collections)}
+            with database.query(statement, values) as rows:
+                for row in rows.mappings():
+                    valid = representation.extract(row) if own else None
+                    name = found[row["dataset_type_id"]].name
+                    whenever = Timespan(None, None)
+                    certified.append(Certified(row["dataset_id"], name, row["name"], valid or whenever))
     return certified
 
 

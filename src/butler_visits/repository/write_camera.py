@@ -136,7 +136,7 @@ def write_camera(
             if ref is None:
                 raise
     other = _CAMERA if kind == _GEOMETRY else _GEOMETRY
-    if any(one.timespan.overlaps(timespan) for one in find_certified(butler, other, name, [collection])):
+    if any(one.timespan.overlaps(timespan) for one in find_certified(butler, [other], name, [collection])):
         _LOG.warning(
             "Collection %s has a %s dataset of these times too, and visits are defined with %s.",
             collection,
@@ -191,7 +191,7 @@ def _find_same(
     butler: Butler, dataset_type: DatasetType, instrument: str, collection: str, timespan: Timespan, stored: bytes
 ) -> DatasetRef | None:
     """Find the dataset with this content that is certified for these times; another one in its place is an error."""
-    for one in find_certified(butler, dataset_type.name, instrument, [collection]):
+    for one in find_certified(butler, [dataset_type.name], instrument, [collection]):
         if (ref := butler.get_dataset(one.dataset_id)) is None:
             continue
         if one.timespan == timespan and _stored(butler, ref) == stored:
@@ -223,8 +223,9 @@ def latest_camera(butler: Butler, instrument_name: str) -> Camera:
     # Of each camera's times, the nearest to now.
     moments = [
         min(max(now, one.timespan.nsec[0]), one.timespan.nsec[1] - 1)
-        for dataset_type in CAMERA_DATASET_TYPES
-        for one in find_certified(butler, dataset_type, name, butler.collections.query(searched, flatten_chains=True))
+        for one in find_certified(
+            butler, CAMERA_DATASET_TYPES, name, butler.collections.query(searched, flatten_chains=True)
+        )
     ]
     moment = min(moments, key=lambda moment: abs(moment - now), default=now)
     exposure = butler.dimensions["exposure"].RecordClass(

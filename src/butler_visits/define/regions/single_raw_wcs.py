@@ -35,7 +35,9 @@ class _Placed(NamedTuple):
     """Where a camera was in one exposure."""
 
     footprint: Footprint
-    pointing: Pointings
+    angles: tuple[float, float, float]
+    """The pointing: ra, dec and rotation, radians."""
+
     exact: ExactFootprint | None
     """The footprint to the bit, if it has one and the pointing is the record's."""
 
@@ -45,10 +47,9 @@ class _Placed(NamedTuple):
         return None if self.exact is None else partial(self.exact.visit_polygon, *self.angles)
 
     @property
-    def angles(self) -> tuple[float, float, float]:
-        """The pointing: ra, dec and rotation, radians."""
-        ra, dec, rotation = (float(values[0]) for values in self.pointing)
-        return ra, dec, rotation
+    def pointing(self) -> Pointings:
+        """The same as arrays of one."""
+        return Pointings(*np.array([self.angles]).T)
 
 
 class ComputeVisitRegionsFromSingleRawWcsConfig(ComputeVisitRegionsConfig):
@@ -168,9 +169,7 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
                 result[index] = _merged(visits[index], [placed[exposure.id] for exposure in exposures])
         for footprint, indices in singles.items():
             own = [placed[used[index][0].id] for index in indices]
-            each = zip(*(place.pointing for place in own), strict=True)
-            pointings = Pointings(*(np.concatenate(values) for values in each))
-            outlines = footprint.visit_polygons(pointings)
+            outlines = footprint.visit_polygons(Pointings(*np.array([place.angles for place in own]).T))
             for i, index in enumerate(indices):
                 result[index] = VisitRegions(
                     ConvexPolygon.decode(outlines[i]),
@@ -204,15 +203,19 @@ class ComputeVisitRegionsFromSingleRawWcsTask(ComputeVisitRegionsTask):
                     continue
                 if isinstance(fit, VisitsError):
                     raise fit
-                pointing = Pointings(*(np.array([value]) for value in (fit.ra, fit.dec, fit.rotation)))
-                placed[exposure] = _Placed(self._footprint(cameras[exposure], fit.flip), pointing, None)
+                placed[exposure] = _Placed(
+                    self._footprint(cameras[exposure], fit.flip), (fit.ra, fit.dec, fit.rotation), None
+                )
         others = [exposure for exposure in exposures if exposure.id not in placed]
-        pointings = record_pointings(others)
-        for i, record in enumerate(others):
-            camera = cameras[record.id]
-            footprint = self._footprint(camera, expected_flip(camera, raws_flipped(instrument), instrument.getName()))
-            pointing = Pointings(*(values[i : i + 1] for values in pointings))
-            placed[record.id] = _Placed(footprint, pointing, footprint.exact)
+        flipped, name = raws_flipped(instrument), instrument.getName()
+        footprints = {
+            camera: self._footprint(camera, expected_flip(camera, flipped, name))
+            for camera in dict.fromkeys(cameras[record.id] for record in others)
+        }
+        angles = zip(*(values.tolist() for values in record_pointings(others)), strict=True)
+        for record, own in zip(others, angles, strict=True):
+            footprint = footprints[cameras[record.id]]
+            placed[record.id] = _Placed(footprint, own, footprint.exact)
         return placed
 
     def _from_raw(
