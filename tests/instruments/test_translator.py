@@ -229,7 +229,7 @@ def test_candidates_and_defaults(missing: Any) -> None:
         ({}, {"DATE-OBS": "yesterday"}, "(DATE-BEG, DATE-OBS): 'yesterday' is no time of format isot and scale utc"),
         ({}, {"DATE-OBS": "2026-04-01"}, "there is no time of day; put date and time together with a template"),
         ({}, {"DATE-OBS": "2026-13-01T00:00:00"}, "is no time of format isot"),
-        ({}, {"TIMESYS": "GPS"}, "the header's TIMESYS 'gps' is no time scale"),
+        ({}, {"TIMESYS": "PST"}, "the header's TIMESYS is 'PST', which is no time scale; give a scale"),
         ({}, {"FILTER": "U"}, "Property physical_filter of instrument MyCam (FILTER): 'U' is none of the filters"),
         ({}, {"FILTER": None}, "correct the header, or give another key or a default"),
         ({}, {"RA": "north", "DEC": 0}, "Property tracking_radec.ra of instrument MyCam (RA): expected a number or"),

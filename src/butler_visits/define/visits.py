@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
+from astropy.time import Time
 from lsst.daf.butler import DimensionRecord, Timespan
 from lsst.sphgeom import ConvexPolygon, Region
 
@@ -195,7 +196,16 @@ class Difference:
             return f"{self.field} differs by up to {self.distance:.3g} arcsec"
         if isinstance(self.computed, Region):
             return f"{self.field} is stored as {_kind(self.stored)} and is now {_kind(self.computed)}"
-        return f"{self.field} is stored as {_shown(self.stored)} and is now {_shown(self.computed)}"
+        stored, computed = self.shown
+        return f"{self.field} is stored as {stored} and is now {computed}"
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """Both values for messages, so that they can be told apart."""
+        texts = _shown(self.stored), _shown(self.computed)
+        if texts[0] == texts[1] and isinstance(self.stored, Timespan) and isinstance(self.computed, Timespan):
+            return _with_fractions(self.stored), _with_fractions(self.computed)
+        return texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -359,6 +369,20 @@ def _kind(region: Region | None) -> str:
         return "null"
     damaged = isinstance(region, ConvexPolygon) and decode_polygon(region.encode()) is None
     return f"a {type(region).__name__}{' with vertices that are no numbers' * damaged}"
+
+
+def _with_fractions(timespan: Timespan) -> str:
+    """Write a timespan with all digits of its seconds, which its own text leaves out."""
+
+    def text(end: Any) -> str:
+        if not isinstance(end, Time):
+            return str(end)
+        tai = end.tai.copy()
+        tai.precision = 9
+        return str(tai.isot).rstrip("0").rstrip(".")
+
+    begin, end = text(timespan.begin), text(timespan.end)
+    return f"[{begin}, {end}) TAI"
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from astropy.utils.masked import Masked
 from lsst.daf.butler.time_utils import TimeConverter
 
 from ..errors import IngestError
+from ..instruments.times import read_time
 
 _T = TypeVar("_T")
 _N = TypeVar("_N", int, float)
@@ -36,6 +37,9 @@ _JD_OF_MJD = 2400000.5
 
 _LARGEST_MJD = 1_000_000
 """Days above which a number is a Julian date, and below a modified one: the year 4596, and 1975 BC."""
+
+LONGEST_EXPOSURE = 864_000
+"""Seconds, ten days: more is no exposure time."""
 
 LARGEST_INTEGER = 2**63 - 1
 """What a database takes."""
@@ -117,7 +121,7 @@ def seconds(column: Column, rows: range) -> list[float | IngestError | None]:
     """Return durations in seconds."""
     factor = column.factor(u.s, "time")
     results = _convert(column, rows, lambda value: _finite(float(value) * factor), "no number")
-    return _within(column, rows, results, 0, TIMES.stop // 1_000_000_000)
+    return _within(column, rows, results, 0, LONGEST_EXPOSURE)
 
 
 def angle(column: Column, rows: range, *, hours: bool = False) -> list[float | IngestError | None]:
@@ -132,7 +136,10 @@ def angle(column: Column, rows: range, *, hours: bool = False) -> list[float | I
                 return _finite(float(Angle(value, unit=u.hourangle if hours else u.deg).deg))
         return _finite(float(value) * factor)
 
-    return _convert(column, rows, convert, "no angle, such as 12.5 or 12:30:00")
+    results = _convert(column, rows, convert, "no angle, such as 12.5 or 12:30:00")
+    # A number beyond stands for something else, and must not be wrapped; a rotator may turn more than once.
+    largest = 360 if hours else 720
+    return _within(column, rows, results, -largest, largest)
 
 
 def flag(column: Column, rows: range) -> list[bool | IngestError | None]:
@@ -181,7 +188,7 @@ def nanoseconds(column: Column, rows: range, scale: str) -> list[int | IngestErr
             try:
                 found += convert([index])
             except _NO_TIME:
-                found.append(None)
+                found.append(_odd_time(values[index], scale))
     for index, time in zip(places, found, strict=True):
         if time is None:
             expected = "no time; expected one such as 2026-04-01T23:15:00, or a (modified) Julian date"
@@ -211,6 +218,14 @@ def _time_maker(column: Column, values: Sequence[Any], scale: str) -> Callable[[
         return Time(np.where(days > _LARGEST_MJD, days - _JD_OF_MJD, days), format="mjd", scale=scale)
 
     return from_days
+
+
+def _odd_time(value: Any, scale: str) -> int | None:
+    """Read a time that is written otherwise than most are; `None` if it is none."""
+    try:
+        return _tai(read_time(value, "isot", scale).reshape(1))[0] if isinstance(value, str) else None
+    except _NO_TIME:
+        return None
 
 
 def _time_texts(times: Time) -> list[str | None]:

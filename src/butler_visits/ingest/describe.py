@@ -21,6 +21,7 @@ from ..instruments.description import InstrumentDescription
 from ..instruments.translator import DescribedTranslator, make_translator
 from ..lists import aligned
 from ..raws import RawFile, read_raw_files
+from .doubts import warn_of_times
 from .files import as_resource
 from .records import exposure_record, guess_band, observation_values
 from .translate import PROPERTIES, TranslatedFile, check_recognised, find_sites, translate_file
@@ -158,6 +159,7 @@ def _record(translated: TranslatedFile, description: InstrumentDescription | Non
     )
     if isinstance(values, IngestError):
         raise values
+    warn_of_times([values])
     return exposure_record(values, known_instrument(translated.translator).name, DimensionUniverse())
 
 

@@ -24,7 +24,7 @@ from ..repository import (
     until_written,
 )
 from .corrections import with_stored
-from .records import ExposureValues, compare_exposures, exposure_record
+from .records import OWN_ID, ExposureValues, compare_exposures, exposure_record, is_of_one_second
 from .result import Correction
 from .translate import DetectorValues
 
@@ -122,8 +122,16 @@ def conflict_error(
 ) -> ConflictingDefinitionError:
     """Say which fields of an exposure are in conflict."""
     which = f"{exposure.source}: exposure {exposure.id} ({exposure.fields['obs_id']}) of {instrument}"
+    times = next((one for one in differences if one.field == "timespan"), None)
+    if times is not None and is_of_one_second(exposure, times.stored):
+        stored, computed = times.shown
+        return ConflictingDefinitionError(
+            f"{which} begins in the same second as {first or 'the one that the repository has'}: timespan is {stored} "
+            f"there and {computed} here. {OWN_ID}"
+        )
     if first is not None:
-        fields = "; ".join(f"{one.field} is {one.stored} there and {one.computed} here" for one in differences)
+        pairs = [(one.field, one.shown if one is times else (one.stored, one.computed)) for one in differences]
+        fields = "; ".join(f"{field} is {there} there and {here} here" for field, (there, here) in pairs)
         return ConflictingDefinitionError(f"{which} differs from {first}: {fields}. Correct one of them.")
     fields = "; ".join(map(str, differences))
     return ConflictingDefinitionError(

@@ -22,9 +22,10 @@ from ..repository import datastore_roots, try_again
 from .choice import GivenInstrument, band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
 from .days import DayRollover
+from .doubts import warn_of_times
 from .files import FoundFiles, find_raw_files
 from .insert import ExposurePlan, check_arguments, plan_and_write
-from .records import observation_values
+from .records import OWN_ID, is_of_one_second, observation_values
 from .result import IngestFailure, IngestResult
 from .transfer import gone_error, staging
 from .translate import TranslatedFile, find_sites, translate_file
@@ -196,6 +197,7 @@ class _Ingest:
                         self._fail(one.uri, value)
                     else:
                         raws[self._instruments[translator]["name"]].append(Raw(one.uri, value, one.detectors))
+        warn_of_times([raw.exposure for some in raws.values() for raw in some])
         return raws
 
     def _is_moved(self, uri: str) -> bool:
@@ -287,7 +289,8 @@ class _Ingest:
 
 
 def _duplicate_error(instrument: str, raw: Raw, detector: int, other: str) -> IngestError:
+    advice = f" {OWN_ID}" if is_of_one_second(raw.exposure, raw.exposure.fields["timespan"]) else ""
     return IngestError(
         f"{raw.uri}: it shows detector {detector} in exposure {raw.exposure.id} of {instrument}, and so does {other}; "
-        "leave one of them out."
+        f"leave one of them out.{advice}"
     )

@@ -27,9 +27,17 @@ from lsst.daf.butler.time_utils import TimeConverter
 from ..define.plan import compare_records
 from ..define.visits import Difference
 from ..errors import IngestError
+from ..instruments.times import digits_of_time
 from ..repository.database import text_limit
+from .columns import LARGEST_INTEGER, LONGEST_EXPOSURE, TIMES
 
 _LOG = logging.getLogger(__name__)
+
+OWN_ID = (
+    "If they are two exposures, describe the instrument with an exposure_id that has the fraction of the second, such "
+    "as {template: '{DATE-OBS}'}, and with exposure_max: 30000000000000000."
+)
+"""What to do where ids of whole seconds do not tell exposures apart."""
 
 _SAME_NUMBER = 1e-9
 """Relative and absolute difference of numbers that are equal: other versions of libraries round otherwise."""
@@ -75,6 +83,8 @@ def observation_values(
     for (source, info), pointing in zip(observations, pointings, strict=True):
         try:
             results.append(_values(source, info, pointing, band))
+        except IngestError as error:
+            results.append(error)
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             # A translator's value of another type than astro_metadata_translator asks for.
             results.append(
@@ -91,7 +101,7 @@ def _values(
     azimuth, altitude = (math.nan, math.nan) if info.altaz_begin is None else _angles(info.altaz_begin)
     obs_id = str(info.observation_id)
     group = obs_id if info.exposure_group is None else str(info.exposure_group)
-    exposure_time = _number(info.exposure_time, u.s)
+    exposure_time, dark_time = (_seconds(source, info, name) for name in ("exposure_time", "dark_time"))
     fields = {
         "id": _integer(info.exposure_id),
         "obs_id": obs_id,
@@ -100,7 +110,7 @@ def _values(
         "group_id": _integer(info.visit_id) or digits_of(group),
         "physical_filter": str(info.physical_filter),
         "exposure_time": exposure_time,
-        "dark_time": _number(info.dark_time, u.s),
+        "dark_time": dark_time,
         "observation_type": info.observation_type,
         "observation_reason": info.observation_reason,
         "seq_num": _integer(info.observation_counter),
@@ -123,6 +133,13 @@ def _values(
     )
 
 
+def _seconds(source: str, info: ObservationInfo, name: str) -> float | None:
+    seconds = _number(getattr(info, name), u.s)
+    if seconds is not None and not 0 <= seconds <= LONGEST_EXPOSURE:
+        raise IngestError(f"{source}: {name} is {seconds:g} s; expected 0 to {LONGEST_EXPOSURE} s. Correct the header.")
+    return seconds
+
+
 def digits_of(group: str) -> int:
     """Make a number of a group's name, for universes where a group has both."""
     return int("".join(character for character in group if character in "0123456789")[-18:] or 0)
@@ -135,6 +152,10 @@ def make_timespan(source: str, begin: Any, end: Any, exposure_time: float | None
     converter = TimeConverter()
     start = converter.astropy_to_nsec(begin)
     stop = None if end is None else converter.astropy_to_nsec(end)
+    for what, time, nsec in (("begins", begin, start), ("ends", end, stop)):
+        # What is beyond is cut off there.
+        if nsec is not None and nsec not in TIMES:
+            raise IngestError(f"{source}: the exposure {what} {time.isot}; expected a time from 1970 to 2099.")
     if stop is None or stop < start:
         if stop is not None:
             _LOG.warning("%s: the exposure ends before it begins; the end is taken from the exposure time.", source)
@@ -167,6 +188,12 @@ def exposure_record(values: ExposureValues, instrument: str, universe: Dimension
         _LOG.info("%s: %s %r is cut to %d characters.", values.source, column.name, text, length)
         known[column.name] = text[:length].rstrip()
     return element.RecordClass(**known)
+
+
+def is_of_one_second(exposure: ExposureValues, other: Timespan | None) -> bool:
+    """Tell whether an exposure has its id from the second in which it and another one begin."""
+    begins = [one.begin for one in (exposure.fields["timespan"], other) if one is not None]
+    return len(begins) == 2 and all(time is not None and digits_of_time(time) == exposure.id for time in begins)
 
 
 def compare_exposures(stored: DimensionRecord, computed: DimensionRecord) -> list[Difference]:
@@ -240,6 +267,8 @@ def _finite(value: float) -> float | None:
 
 
 def _integer(value: Any) -> int | None:
-    if value is None or int(value) == value:
-        return None if value is None else int(value)
-    raise ValueError(f"{value!r} is no whole number")
+    if value is None:
+        return None
+    if int(value) != value or abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"{value!r} is no whole number of 63 bits")
+    return int(value)

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from astropy.io.fits.fitstime import FITS_DEPRECATED_SCALES
 from astropy.table import Table
 from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePathExpression
 
 from ..errors import IngestError
+from ..instruments.times import read_scale
 from ..lists import batches, isolate, listed, reason_of
 from ..repository import fetch_instruments, try_again
 from .choice import GivenInstrument, band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
 from .days import DayRollover
+from .doubts import warn_of_times
 from .insert import ExposurePlan, check_arguments, day_rows, insert_exposures, plan_and_write
 from .records import ExposureValues
 from .result import Correction, IngestFailure, IngestResult
@@ -209,6 +210,7 @@ def _ingest(
                     fail(f"row {row + 1}", one)
                 else:
                     given.append(one)
+            warn_of_times(given)
             outcomes, refused = isolate(write_together, given, skip=skip_errors)
             outcomes += refused
             for exposure, outcome in outcomes:
@@ -235,7 +237,10 @@ def _ingest(
 def _time_scale(label: str, table: Table) -> str:
     """Return the time scale that a table's metadata tell."""
     given = str(table.meta.get("TIMESYS") or "utc").strip()
-    scale = str(FITS_DEPRECATED_SCALES.get(given.upper(), given.lower()))
+    try:
+        scale = read_scale(given)
+    except ValueError:
+        scale = ""
     if scale not in _SCALES:
         raise IngestError(
             f"{label}: TIMESYS in the metadata is {given!r}; expected one of {', '.join(_SCALES)}. Say with "

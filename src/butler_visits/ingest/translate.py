@@ -118,7 +118,9 @@ def translate_file(
                 first = index if first is None else first
         header = file.merged_header(images[0] if first is None else first)
         observation = _translate(file, header, translator, EXPOSURE_PROPERTIES)
-    for name in _REQUIRED:
+    # An exposure time that a description does not ask for may be missing, unless it is only that it cannot be read.
+    is_damaged = bool(file.problems) and not hasattr(translator, "description")
+    for name in (*_REQUIRED, *(["exposure_time"] if is_damaged else [])):
         if getattr(observation, name) is None:
             raise IngestError(_missing(file, translator, header, name))
     if not detectors:
@@ -140,7 +142,7 @@ def check_recognised(file: RawFile, translator: type[MetadataTranslator]) -> Non
     if description is None or any(translator.can_translate(header) for header in headers):
         return
     expected = ", ".join(f"{key}={' or '.join(map(repr, values))}" for key, values in description.recognise.items())
-    found = ", ".join(f"{key}={headers[0].get(key)!r}" for key in description.recognise)
+    found = "; ".join([", ".join(f"{key}={headers[0].get(key)!r}" for key in description.recognise), *file.problems])
     raise IngestError(
         f"{file.uri} is not from {description.name}: expected {expected}, and the header has {found}. Leave it out, or "
         "correct recognise in the description."
@@ -186,8 +188,9 @@ def _find_translator(
         # A translator may stumble over a header of another telescope in any way.
         reason = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
         shown = ", ".join(f"{key}={header[key]!r}" for key in ("TELESCOP", "INSTRUME") if key in header)
+        shown = "; ".join([shown or "no TELESCOP, no INSTRUME", *file.problems])
         raise IngestError(
-            f"{file.uri}: no translator knows this telescope ({shown or 'no TELESCOP, no INSTRUME'}){reason}; describe "
+            f"{file.uri}: no translator knows this telescope ({shown}){reason}; describe "
             "it in a YAML file, and name that with --instrument."
         ) from error
 
@@ -225,8 +228,9 @@ def _translate(
         if mistakes := _mistakes(file, header, translator, properties) if pedantic else []:
             raise IngestError(f"{file.uri}: {' '.join(mistakes)}") from error
         # What a translator does not expect may fail in any way, and one file's must not stop the others.
+        cause = error.__cause__ or error
         raise IngestError(
-            f"{file.uri}: translator {translator.name} fails on the header ({type(error).__name__}: {error})."
+            f"{file.uri}: translator {translator.name} fails on the header ({type(cause).__name__}: {cause})."
         ) from error
 
 
@@ -253,4 +257,5 @@ def _missing(file: RawFile, translator: type[MetadataTranslator], header: Mutabl
     except Exception as error:
         # The same failure as before, which was passed over because the property might not have been needed.
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = "; ".join([reason, *file.problems])
     return f"{file.uri}: translator {translator.name} finds no {name} in the header ({reason}), which must be there."

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import astropy.units as u
 from astro_metadata_translator import MetadataTranslator
 from astropy.coordinates import Angle
-from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
 from ..errors import HeaderError
+from ..raws import MergedHeader, is_unknown
 from .description import InstrumentDescription
 from .sources import AngleSource, FlagSource, IntegerSource, NumberSource, SecondsSource, Source, TextSource, TimeSource
+from .times import digits_of_time, has_time_of_day, read_scale, read_time
 
 
 class HeaderValues(MetadataTranslator):
@@ -39,7 +40,7 @@ class HeaderValues(MetadataTranslator):
             return source.value, False
         problem = "the header has no value"
         if source.template is not None:
-            found = {key: self._card(key) for key in source.keys}
+            found = {key: self._card(key, source) for key in source.keys}
             missing = [key for key, value in found.items() if value is None]
             if not missing:
                 try:
@@ -49,24 +50,41 @@ class HeaderValues(MetadataTranslator):
             problem += f" for {', '.join(missing)}"
         else:
             for key in source.keys:
-                value = self._card(key)
+                value = self._card(key, source)
                 if value is not None:
                     return value, True
         if source.is_optional:
             return source.default, False
+        problems = getattr(self._header, "problems", {})
+        problem = "; ".join(problems[key] for key in source.keys if key in problems) or problem
         raise self._error(prop, source, f"{problem}; correct the header, or give another key or a default")
 
-    def _card(self, key: str) -> Any:
-        """Read a card, `None` if it is not there or empty."""
+    def _card(self, key: str, source: Source | None = None) -> Any:
+        """Read a card, `None` if it is not there, cannot be read, or says that there is no value."""
+        if isinstance(self._header, MergedHeader):
+            self._header.refuse_repeated(key)
         value = self._header.get(key)
         if isinstance(value, str):
             value = value.strip()
-        if value is None or value == "" or isinstance(value, Undefined):
-            return None
-        if isinstance(value, float) and not math.isfinite(value):
+        if self._is_missing(value) and not self._is_name(value, source):
             return None
         self._used_these_cards(key)
         return value
+
+    def _is_missing(self, value: Any) -> bool:
+        if isinstance(value, float) and not math.isfinite(value):
+            return True
+        return is_unknown(value) or any(_stands_for(value, one) for one in self.description.missing)
+
+    def _is_name(self, value: Any, source: Source | None) -> bool:
+        """Tell whether the description knows a value that otherwise says that there is none."""
+        properties = self.description.properties
+        names = [*(getattr(source, "map", None) or ())]
+        if source is properties.physical_filter:
+            names += [one.name for one in self.description.filters]
+        elif source is not None and source is properties.detector_name:
+            names += [one.name for one in self.description.detectors]
+        return any(same_value(value, name) for name in names)
 
     def _text(self, prop: str, source: TextSource | None = None) -> str | None:
         source = self._source(prop) if source is None else source
@@ -91,12 +109,15 @@ class HeaderValues(MetadataTranslator):
         value, in_header = self._value(prop, source)
         if not in_header:
             return value
+        if prop == "exposure_id" and isinstance(value, str) and ":" in value:
+            # A time, so that exposures of one second have ids of their own.
+            return digits_of_time(self._read_time(prop, source, value, "isot"), milliseconds=True)
         try:
             # A text may have more digits than a float, and a day its dashes.
             number = int(value.replace("-", "") if isinstance(value, str) and prop == "observing_day" else value)
-            if isinstance(value, bool) or (not isinstance(value, str) and number != value):
+            if isinstance(value, bool) or "_" in str(value) or (not isinstance(value, str) and number != value):
                 raise ValueError
-        except ValueError:
+        except (ValueError, TypeError):
             raise self._error(prop, source, f"expected a whole number, not {value!r}") from None
         return number * source.multiply + source.add
 
@@ -106,10 +127,8 @@ class HeaderValues(MetadataTranslator):
 
     def _scaled(self, prop: str, source: NumberSource, value: Any) -> float:
         try:
-            number = float(value)
-            if isinstance(value, bool) or not math.isfinite(number):
-                raise ValueError
-        except ValueError:
+            number = _float(value)
+        except (ValueError, TypeError):
             raise self._error(prop, source, f"expected a number, not {value!r}") from None
         return number * source.multiply + source.add
 
@@ -120,7 +139,7 @@ class HeaderValues(MetadataTranslator):
             raise self._error(prop, source, f"expected no negative number, not {number!r}")
         return None if number is None else u.Quantity(number, source.unit).to(u.s)
 
-    def _angle(self, prop: str, source: AngleSource, text_unit: u.UnitBase = u.deg) -> Angle | None:
+    def _angle(self, prop: str, source: AngleSource, text_unit: u.UnitBase = u.deg, largest: int = 360) -> Angle | None:
         value, in_header = self._value(prop, source)
         if value is None:
             return None
@@ -128,7 +147,7 @@ class HeaderValues(MetadataTranslator):
         if in_header and isinstance(value, str):
             # Sexagesimal, unless it is a number in quotes.
             with contextlib.suppress(ValueError):
-                value = float(value)
+                value = _float(value)
         if in_header and isinstance(value, str):
             try:
                 value = Angle(value, unit=source.unit or text_unit).to_value(unit)
@@ -136,27 +155,57 @@ class HeaderValues(MetadataTranslator):
                 expected = "a number or an angle such as 12:34:56.7"
                 raise self._error(prop, source, f"expected {expected}, not {value!r}") from None
         number = self._scaled(prop, source, value) if in_header else value
-        return Angle(number, unit).to(u.deg)
+        angle = Angle(number, unit).to(u.deg)
+        # A number beyond stands for something else, and must not be wrapped.
+        if abs(angle.deg) > largest * (1 + 1e-12):
+            problem = f"{angle.deg} degrees is not from -{largest} to {largest}"
+            raise self._error(prop, source, f"{problem}; if it stands for no value, list it under missing")
+        return angle
 
     def _time(self, prop: str) -> Time:
         source: TimeSource = self._source(prop)
         value, _ = self._value(prop, source)
-        scale = source.scale or str(self._card("TIMESYS") or "utc").lower()
-        if scale not in Time.SCALES:
-            raise self._error(prop, source, f"the header's TIMESYS {scale!r} is no time scale; give a scale")
+        if source.format == "isot" and not has_time_of_day(str(value)):
+            value = self._with_time_of_day(source, value)
+        return self._read_time(prop, source, value, source.format, source.scale)
+
+    def _read_time(self, prop: str, source: Source, value: Any, form: str, scale: str | None = None) -> Time:
         try:
-            if source.format != "isot":
-                return Time(float(value), format=source.format, scale=scale)
-            text = str(value).replace(" ", "T", 1)
-            if "T" not in text:
-                raise ValueError("there is no time of day; put date and time together with a template")
-            return Time(text.removesuffix("Z"), format="isot", scale=scale)
+            scale = scale or read_scale(self._card("TIMESYS"))
+        except ValueError as error:
+            raise self._error(prop, source, f"the header's {error}; give a scale") from None
+        try:
+            return read_time(value, form, scale)
         except ValueError as error:
             # astropy's own messages go on for lines.
             reason = str(error).split("\n")[0]
             raise self._error(
-                prop, source, f"{value!r} is no time of format {source.format} and scale {scale} ({reason})"
+                prop, source, f"{value!r} is no time of format {form} and scale {scale} ({reason})"
             ) from None
+
+    def _with_time_of_day(self, source: TimeSource, date: Any) -> Any:
+        """Put a date and its time together where they are in two cards as FITS had them: DATE-OBS and TIME-OBS."""
+        for key in source.key or ():
+            if self._card(key) is not None:
+                time = self._card(key.replace("DATE-", "TIME-"))
+                return date if time in (None, date) else f"{date}T{time}"
+        return date
+
+
+def _float(value: Any) -> float:
+    """Read a number, in a text with Fortran's exponent too; `ValueError` or `TypeError` if it is none."""
+    number = float(value.upper().replace("D", "E") if isinstance(value, str) else value)
+    if isinstance(value, bool) or not math.isfinite(number) or "_" in str(value):
+        raise ValueError
+    return number
+
+
+def _stands_for(value: Any, missing: str | float) -> bool:
+    """Tell whether a header's value is one that stands for none."""
+    if isinstance(value, str) and not isinstance(missing, str):
+        with contextlib.suppress(ValueError):
+            return _float(value) == missing
+    return not isinstance(value, bool) and same_value(value, missing)
 
 
 def same_value(given: Any, expected: Any) -> bool:

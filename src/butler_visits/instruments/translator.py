@@ -17,6 +17,7 @@ from ..raws.frames import equatorial_frame
 from .description import Detector, InstrumentDescription
 from .header_values import HeaderValues, same_value
 from .sources import NumberSource
+from .times import digits_of_time
 
 _OBSERVATION_TYPES = {
     "object": "science",
@@ -47,7 +48,7 @@ class DescribedTranslator(HeaderValues):
     @classmethod
     def can_translate(cls, header: Mapping[str, Any], filename: str | None = None) -> bool:
         return all(
-            key in header and any(same_value(header[key], value) for value in values)
+            (value := header.get(key)) is not None and any(same_value(value, one) for one in values)
             for key, values in cls.description.recognise.items()
         )
 
@@ -75,9 +76,9 @@ class DescribedTranslator(HeaderValues):
         keys = ("OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z")
         if not self.are_keys_ok(keys):
             return None
-        source = NumberSource(key=("OBSGEO-X",))
+        source = NumberSource(key=("OBSGEO-X",), default=None)
         coordinates = [self._number("location", source.model_copy(update={"key": (key,)})) for key in keys]
-        return EarthLocation.from_geocentric(*coordinates, unit=u.m)
+        return None if None in coordinates else EarthLocation.from_geocentric(*coordinates, unit=u.m)
 
     # The exposure
 
@@ -85,7 +86,7 @@ class DescribedTranslator(HeaderValues):
     def to_exposure_id(self) -> int | None:
         if self._source("exposure_id") is not None:
             return self._integer("exposure_id")
-        return int(self.to_datetime_begin().utc.strftime("%Y%m%d%H%M%S"))
+        return digits_of_time(self.to_datetime_begin())
 
     to_visit_id = to_exposure_id
 
@@ -173,11 +174,9 @@ class DescribedTranslator(HeaderValues):
             return None
         source = self.description.properties.tracking_radec
         ra = self._angle("tracking_radec.ra", source.ra, text_unit=u.hourangle)
-        dec = self._angle("tracking_radec.dec", source.dec)
+        dec = self._angle("tracking_radec.dec", source.dec, largest=90)
         if ra is None or dec is None:
             return None
-        if abs(dec.deg) > 90:
-            raise self._error("tracking_radec.dec", source.dec, f"{dec.deg} degrees is not from -90 to 90")
         if source.equinox is None:
             return SkyCoord(ra, dec, frame=self._header_frame() if source.is_frame_from_header else source.frame)
         equinox = self._text("tracking_radec.equinox", source.equinox)
@@ -199,7 +198,10 @@ class DescribedTranslator(HeaderValues):
 
     def to_boresight_rotation_angle(self) -> Angle | None:
         source = self._source("boresight_rotation_angle")
-        return None if source is None or self._is_off_sky() else self._angle("boresight_rotation_angle", source)
+        if source is None or self._is_off_sky():
+            return None
+        # A rotator may turn more than once.
+        return self._angle("boresight_rotation_angle", source, largest=720)
 
     def to_boresight_rotation_coord(self) -> str:
         return "unknown" if self._source("boresight_rotation_angle") is None else "sky"
@@ -208,12 +210,10 @@ class DescribedTranslator(HeaderValues):
         source = self.description.properties.altaz_begin
         if source is None or self._is_off_sky():
             return None
-        alt = self._angle("altaz_begin.alt", source.alt)
+        alt = self._angle("altaz_begin.alt", source.alt, largest=90)
         az = self._angle("altaz_begin.az", source.az)
         if alt is None or az is None:
             return None
-        if abs(alt.deg) > 90:
-            raise self._error("altaz_begin.alt", source.alt, f"{alt.deg} degrees is not from -90 to 90")
         return AltAz(az=az, alt=alt, obstime=self.to_datetime_begin(), location=self.to_location())
 
     def to_boresight_airmass(self) -> float | None:

@@ -10,7 +10,11 @@ from astropy.coordinates import FK4, FK5, ICRS, BaseCoordinateFrame, FK4NoETerms
 from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
-_UNKNOWN = ("", "N/A", "NA", "NONE", "NULL", "NAN", "UNKNOWN", "UNDEFINED", "UNSPECIFIED")
+_UNKNOWN = re.compile(
+    r"N/A|N\.A\.?|NA|[+-]?NAN|NONE|NULL|NIL|INDEF|UNDEF|UNDEFINED|UNKNOWN|UNSPECIFIED|"
+    r"NOT (AVAILABLE|APPLICABLE|SET|KNOWN)|[\s#?*_.:/-]*"
+)
+"""What programs write that know no value, in upper case: words, and forms without digits such as ##:##:##."""
 
 _SYSTEMS = {
     "ICRS": "ICRS",
@@ -34,9 +38,9 @@ _EQUINOX = re.compile(r"([JB]?)\s*(\d+(?:\.\d*)?)")
 
 def is_unknown(value: Any) -> bool:
     """Tell whether a card is missing, empty, or says that it is unknown."""
-    return (
-        value is None or isinstance(value, Undefined) or (isinstance(value, str) and value.strip().upper() in _UNKNOWN)
-    )
+    if isinstance(value, str):
+        return _UNKNOWN.fullmatch(value.strip().upper()) is not None
+    return value is None or isinstance(value, Undefined)
 
 
 def equatorial_frame(header: Mapping[str, Any]) -> BaseCoordinateFrame:

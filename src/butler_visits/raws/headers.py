@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections import ChainMap
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..errors import RawFileError
 from ..lists import first_line
+from .cards import MergedHeader, RawHeader
 
 _BLOCK = 2880
 """Bytes of a FITS block."""
@@ -52,10 +52,6 @@ DETECTOR_KEYS = (
 PART_KEYS = ("EXTNAME", "IMAGEID")
 """Keywords that name an HDU, which may be a detector or an amplifier of one."""
 
-_CARDS = (*DETECTOR_KEYS, *PART_KEYS, "DATASEC", "TRIMSEC", "CCDSEC", "DETSEC", "CTYPE1", "CTYPE2", "INHERIT")
-"""Keywords that are used here; astropy finds out that a card is damaged when it is first asked for."""
-
-
 _MATRIX = ("CD1_", "CD2_", "PC1_", "PC2_", "PC00", "CD00", "CDELT", "CROTA")
 _DISTORTION = ("PV1_", "PV2_", "A_", "B_", "WAT")
 """How keywords of a WCS begin of which an HDU has its own or inherits all."""
@@ -69,7 +65,7 @@ class RawFile:
     """
 
     uri: str
-    headers: tuple[fits.Header, ...]
+    headers: tuple[RawHeader, ...]
     images: dict[int, tuple[int, int]]
     described: type[MetadataTranslator] | None = None
     """The translator of its instrument, if that has a description."""
@@ -78,21 +74,28 @@ class RawFile:
     def translator(self) -> type[MetadataTranslator] | None:
         """What translates the headers; `None` if ``astro_metadata_translator`` does not know the telescope."""
         # Some telescopes can only be told from the header of an image.
-        for header in [self.headers[0], *(self.merged_header(index) for index in list(self.images)[:1])]:
+        for index in [0, *list(self.images)[:1]]:
+            header = self.merged_header(index)
             # Of several descriptions of one instrument astro_metadata_translator knows the last one only.
             if self.described is not None and self.described.can_translate(header):
                 return self.described
             try:
                 return MetadataTranslator.determine_translator(header, filename=self.uri)
-            except (ValueError, KeyError, TypeError):
+            except Exception:
+                # A translator may stumble over a header of another telescope in any way.
                 continue
         return None
 
-    def merged_header(self, index: int) -> MutableMapping[str, Any]:
+    def merged_header(self, index: int) -> MergedHeader:
         """Return an HDU's header and, where it lacks a keyword, the first HDU's."""
         # A view, because a translator reads a quarter of the cards, and parsing them takes most of the time.
         maps: Sequence[Any] = (self.headers[index], self.headers[0]) if index else (self.headers[0],)
-        return ChainMap({}, *maps)
+        return MergedHeader({}, *maps)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with cards that were asked for and cannot be read."""
+        return list(dict.fromkeys(problem for header in self.headers for problem in header.problems.values()))
 
     def label(self, index: int) -> str:
         """Name an HDU in a message."""
@@ -185,7 +188,7 @@ class _Remote(io.RawIOBase):
 
 
 def _read_headers(file: BinaryIO, uri: str) -> RawFile:
-    headers: list[fits.Header] = []
+    headers: list[RawHeader] = []
     images: dict[int, tuple[int, int]] = {}
     # Of a file in gzip's format or another the HDUs' places in the file are not known.
     plain = file.read(6) == b"SIMPLE"
@@ -201,9 +204,8 @@ def _read_headers(file: BinaryIO, uri: str) -> RawFile:
                 hdu = hdus[index]
             except IndexError:
                 break
-            header = hdu.header
-            for key in _CARDS:
-                header.get(key)
+            header = _header(hdu, file if plain else None)
+            header.label = f"{uri}, HDU {index}"
             if headers and str(header.get("INHERIT")).strip().upper() in ("T", "TRUE"):
                 header = _inherited(headers[0], header)
             headers.append(header)
@@ -231,14 +233,27 @@ def _read_headers(file: BinaryIO, uri: str) -> RawFile:
     return RawFile(uri, tuple(headers), images)
 
 
-def _inherited(first: fits.Header, own: fits.Header) -> fits.Header:
+def _header(hdu: Any, file: BinaryIO | None) -> RawHeader:
+    """Return an HDU's header; astropy puts question marks for what is not ASCII, so that is read again."""
+    header = RawHeader(hdu.header.cards)
+    if file is None or not header.has_question_marks:
+        return header
+    place = hdu.fileinfo()
+    file.seek(place["hdrLoc"])
+    return RawHeader.fromstring(file.read(place["datLoc"] - place["hdrLoc"]))
+
+
+def _inherited(first: RawHeader, own: RawHeader) -> RawHeader:
     """Add the first HDU's keywords to those of another one, but no second matrix and no second distortion."""
-    header = first.copy()
+    left_out: tuple[str, ...] = ()
     for parts, marks in ((_MATRIX, _MATRIX), (_DISTORTION, ("CTYPE",))):
         if any(keyword.startswith(marks) for keyword in own):
-            for keyword in {keyword for keyword in first if keyword.startswith(parts)}:
-                header.remove(keyword, remove_all=True)
-    header.update(own)
+            left_out += parts
+    # Cards as they are: not all can be read.
+    keywords = set(own)
+    others = (card for card in first.cards if card.keyword not in keywords and not card.keyword.startswith(left_out))
+    header = RawHeader([*own.cards, *others])
+    header.label = own.label
     return header
 
 

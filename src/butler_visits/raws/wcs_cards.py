@@ -19,12 +19,14 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from ..geometry import FloatArray, directions
+from .cards import card_text
 from .frames import is_unknown
 from .iraf_wat import Correction, IrafTerms, read_wat
 
 _TEXTS = re.compile(r"(?:CTYPE|CUNIT|CPDIS|CQDIS)[12]|WAT[12]_\d{3}")
 _MATRIX = re.compile(r"(CD|PC)(?:([12])_([12])|00([12])00([12]))")
 _OPTIONAL = re.compile(r"(?:CROTA|CDELT)[12]|LONPOLE|LATPOLE")
+_ANGLES = re.compile(r"CROTA[12]|LONPOLE")
 _NUMBERS = re.compile(r"(?:CRVAL|CRPIX)[12]|PV[12]_\d{1,2}|[AB]_(?:ORDER|\d_\d)")
 _CTYPE = re.compile(r"([A-Z]{2,4})-+([A-Z]{3})(-[A-Z]{3})?")
 
@@ -159,7 +161,7 @@ def _read_cards(header: fits.Header, notes: list[str]) -> tuple[dict[str, str], 
         try:
             value = header[place]
         except fits.VerifyError:
-            raise ValueError(f"the card {keyword} cannot be read") from None
+            raise ValueError(f"card {keyword} cannot be read: {card_text(header.cards[place])!r}") from None
         if keyword in places:
             if value != header[places[keyword]]:
                 notes.append(f"{keyword} is there twice, with different values; the first one counts")
@@ -172,6 +174,8 @@ def _read_cards(header: fits.Header, notes: list[str]) -> tuple[dict[str, str], 
             if matrix:
                 keyword = f"{matrix[1]}{matrix[2] or matrix[4]}_{matrix[3] or matrix[5]}"
             numbers[keyword] = _number(keyword, value)
+            if _ANGLES.fullmatch(keyword) and abs(numbers[keyword]) > 360:
+                raise ValueError(f"{keyword} is {value!r}, not an angle from -360 to 360 degrees")
     return texts, numbers
 
 
