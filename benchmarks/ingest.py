@@ -7,24 +7,36 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+from astro_metadata_translator.indexing import calculate_index
+from astropy.io import fits
 from lsst.daf.butler import Butler
 
 from butler_visits.ingest import ingest_raws
+from butler_visits.ingest.indexed import HeaderSource, IndexedFile
 from butler_visits.instruments.description import InstrumentDescription
+from butler_visits.raws.headers import THREADS
 from butler_visits.repository.instruments import register_instrument
 from simulated_raws import describe, write_raws
+from simulated_survey import camera as simulated_camera
 from simulated_survey import night
 
 MEMORY_OF = (500, 2000)
 """Numbers of files of which the peak memory is compared."""
+
+N_INDEXED = 189
+"""Files of one exposure that have an index."""
 
 N_WARM_UP = 1000
 """Files that are ingested before memory is measured: SQLAlchemy keeps the last 500 statements, some 20 MiB, and each
@@ -49,6 +61,7 @@ def main() -> None:
         files, warm_up = files[:-N_WARM_UP], files[-N_WARM_UP:]
         make_template(folder / "template")
         measure_speed(folder, files, arguments.one_by_one, arguments.rounds)
+        measure_index(folder, arguments.rounds)
         measure_memory(folder, files, warm_up)
 
 
@@ -79,6 +92,32 @@ def measure_speed(folder: Path, files: list[Path], n_one_by_one: int, rounds: in
     print(
         f"{len(files)} files in batches are {medians['one by one'] / medians['batches']:.1f} x faster than one by one."
     )
+
+
+def measure_index(folder: Path, rounds: int) -> None:
+    """Compare the headers of a camera's raws with an index of them, read alone and with all that an ingest does."""
+    camera = simulated_camera(rafts=21)
+    files = write_raws(folder / "indexed", night(1), detectors=range(N_INDEXED), camera=camera)
+    for file in files:
+        os.utime(file, (0, 0))
+    headers: dict[str, Any] = {file.name: dict(fits.getheader(file)) for file in files}
+    (folder / "indexed" / "_index.json").write_text(json.dumps(calculate_index(headers, "metadata")))
+    description = InstrumentDescription.from_mapping(describe(camera), "the simulated instrument")
+    register_instrument(Butler.from_config(Butler.makeRepo(folder / "camera"), writeable=True), description)
+    seconds: dict[tuple[str, bool], list[float]] = defaultdict(list)
+    for round_ in range(rounds):
+        for index in (False, True):
+            begin = time.perf_counter()
+            found = HeaderSource(None, (), THREADS, use_index=index).read([str(file) for file in files])
+            seconds["headers", index].append(time.perf_counter() - begin)
+            assert all(isinstance(one, IndexedFile) == index for one in found)
+            repository = folder / f"index{round_}{index}"
+            shutil.copytree(folder / "camera", repository)
+            seconds["ingest", index].append(timed(repository, files, index=index))
+            shutil.rmtree(repository)
+    for what in ("headers", "ingest"):
+        raws, indexed = (1e3 * statistics.median(seconds[what, index]) for index in (False, True))
+        print(f"{what:<12} {raws:6.0f} ms for {N_INDEXED} raws, {indexed:.0f} ms with an index of them")
 
 
 def timed(repository: Path, files: list[Path], *, n_new: int | None = None, **options: int) -> float:

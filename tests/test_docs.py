@@ -63,6 +63,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "docs/performance.md": {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",
     },
+    "docs/instruments.md": {r"butler-visits ingest REPO RAWS --translator ": "test_ingest_translator.py runs it"},
     "docs/tutorial.md": {r"": "test_tutorial.py runs it from its beginning to its end"},
     "docs/postgresql.md": {
         r"psql |createdb |PGUSER=": "test_postgresql_page.py runs them, one after the other",

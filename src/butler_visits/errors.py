@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Self
 
 
@@ -71,9 +72,18 @@ class DescriptionError(VisitsError, ValueError):
 class HeaderError(VisitsError, ValueError):
     """A header that lacks what an instrument description expects, or has it in another form."""
 
+    prop = ""
+    """The property that it is about."""
+
+    value: object = None
+    """The value that is none of those which the property can have."""
+
 
 class IngestError(VisitsError, RuntimeError):
     """A file or a row of a table of which no exposure can be made."""
+
+    mistakes: Sequence[HeaderError] = ()
+    """All that is wrong with its header, if that is what hinders it."""
 
 
 class WorkerError(VisitsError, RuntimeError):

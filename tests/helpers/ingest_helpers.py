@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pytest
+from astro_metadata_translator.file_helpers import read_file_info
+from astro_metadata_translator.indexing import calculate_index
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import Result
@@ -112,3 +116,28 @@ def write_header(header: Any, path: Path) -> None:
             continue
         cards[key] = value
     fits.PrimaryHDU(np.zeros((4, 5), dtype=np.int16), cards).writeto(path, output_verify="silentfix")
+
+
+OLD: Final = 1_700_000_000
+"""When raws were written that are older than their index, seconds since 1970."""
+
+
+def age(folder: Path) -> None:
+    """Let raws be older than what is written now."""
+    for file in folder.rglob("*.fits*"):
+        os.utime(file, (OLD, OLD))
+
+
+def make_unreadable(files: Iterable[Path]) -> None:
+    """Replace the content of files by noise of the same size, so that reading one of them is an error."""
+    for file in files:
+        file.write_bytes(b"\xff" * file.stat().st_size)
+        os.utime(file, (OLD, OLD))
+
+
+def write_index(folder: Path, content: str, hdu: int = -1) -> None:
+    """Write the index of a folder, as astrometadata does where Rubin's stack is installed."""
+    files = sorted(path for path in folder.iterdir() if ".fits" in path.name)
+    entries: dict[str, Any] = {path.name: read_file_info(path, hdu, None, content, "simple") for path in files}
+    index = calculate_index({name: dict(entry) for name, entry in entries.items()}, content)
+    (folder / "_index.json").write_text(json.dumps(index))

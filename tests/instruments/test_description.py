@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_mistakes(changes: dict[str, Any], said: str) -> None:
     ("name", "source", "said"),
     [
         ("exptime", "EXPTIME", "'exptime' must be one of telescope, exposure_id"),
-        ("exposure_time", 30, "must be a header key, or a mapping of key, template, value, default, multiply"),
+        ("exposure_time", 30, "must be a header key, or a mapping of key, template, value, default, map, rules"),
         ("exposure_time", {}, "must have one of key, template and value, and has none"),
         ("exposure_time", {"key": "A", "value": 1}, "must have one of key, template and value, and has key and value"),
         ("exposure_time", {"key": "A", "unit": "deg"}, "unit is 'deg', which is no unit of time, such as s, ms or min"),
@@ -123,12 +124,58 @@ def test_mistakes(changes: dict[str, Any], said: str) -> None:
         ("tracking_radec", {"ra": "RA", "dec": "DEC", "equinox": "EQ"}, "has an equinox, which the frame icrs has not"),
         ("physical_filter", {"key": "F", "map": {"R": "Red"}}, "properties.physical_filter gives 'Red', which is none"),
         ("physical_filter", {"key": "F", "default": "none"}, "properties.physical_filter gives 'none', which is none"),
+        ("physical_filter", {"key": "F", "default_off_sky": "none"}, "properties.physical_filter gives 'none', which"),
+        ("physical_filter", {"rules": [{"when": {"A": 1}, "value": "x"}]}, "physical_filter gives 'x', which is"),
+        ("exposure_time", {"key": "A", "map": {"x": "long"}}, "exposure_time.map.x must be number, unable to parse"),
+        ("exposure_time", {"key": "A", "map": {"x": True}}, "exposure_time.map.x must be a number, not True"),
+        ("exposure_time", {"key": "A", "map": {"x": math.nan}}, "exposure_time.map.x must be a finite number, not nan"),
+        ("exposure_id", {"key": "A", "map": {"x": 1.5}}, "exposure_id.map.x must be "),
+        ("can_see_sky", {"key": "A", "map": {"x": "open"}}, "can_see_sky.map.x must be "),
+        ("object", {"key": "A", "map": {"x": 5}}, "object.map.x must be a text, not 5; put it in quotes"),
+        ("object", {"key": "A", "map": {"x": "a", "X ": "b"}}, "object.map has the key 'x' more than once"),
+        ("object", {"key": "A", "map": {1: "a", "1": "b"}}, "object.map has the key '1' more than once"),
+        ("object", {"value": "A", "map": {"A": "B"}}, "has a map, which is for values of the header, and a constant"),
+        ("datetime_begin", {"key": "A", "map": {"x": "2026-01-01"}}, "must have a key or a template"),
+        ("object", {"rules": [{"value": "x"}]}, "object.rules.0.when is missing"),
+        ("object", {"rules": [{"when": {}, "value": "x"}]}, "object.rules.0.when is empty"),
+        ("object", {"rules": [{"when": {"A": 1}, "vaule": "x"}]}, "'vaule' must be one of when, value"),
+        ("exposure_id", {"template": "{datetime_begin}{FRAME}"}, "has the property datetime_begin, which is no text"),
+        ("observation_id", {"template": "{exposure_time}s"}, "has the property exposure_time, which is no text"),
     ],
 )  # fmt: skip
 def test_mistakes_in_properties(name: str, source: Any, said: str) -> None:
     text = mistakes(properties={name: source})
     assert f"properties.{name}" in text
     assert said in text
+
+
+@pytest.mark.parametrize(
+    ("properties", "said"),
+    [
+        ({"object": {"template": "{object}"}}, "object needs object;"),
+        ({"exposure_id": {"template": "{observation_id}"}}, "needs exposure_id"),
+        (
+            {"observing_day": {"template": "{exposure_id}"}, "exposure_id": {"template": "{observing_day}{N:04d}"}},
+            "needs exposure_id",
+        ),
+        ({"datetime_begin": {"template": "{observing_day}T{UT}"}}, "needs observing_day"),
+        ({"observation_type": {"template": "{physical_filter}"}}, "which needs can_see_sky"),
+        ({"detector_name": {"template": "{detector_num}"}}, "needs detector_num"),
+        (
+            {
+                "observation_type": {"template": "{object}"},
+                "object": {"template": "{exposure_group}"},
+                "exposure_group": {"template": "{observation_type}"},
+            },
+            "needs exposure_group",
+        ),
+    ],
+)
+def test_circles_between_properties(properties: dict[str, Any], said: str) -> None:
+    text = mistakes(properties=properties)
+    assert "properties go round in a circle: " in text
+    assert said in text
+    assert len(text.splitlines()) == 1
 
 
 def test_all_mistakes_at_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import VisitsError
-from .options import VisitsCommand
+from .options import VisitsCommand, translator_option
 
 
 @click.command(short_help="Say what is understood from a raw file.", cls=VisitsCommand)
@@ -17,7 +17,8 @@ from .options import VisitsCommand
     metavar="FILE",
     help="Path or URI of the description of an instrument that astro_metadata_translator does not know.",
 )
-def describe(raw: str, instrument_description: str | None) -> None:
+@translator_option
+def describe(raw: str, instrument_description: str | None, translator: str | None) -> None:
     """Print what is understood from the raw file RAW.
 
     That is the translator, each property of the observation with the header keys it is from, the detectors in the file,
@@ -27,8 +28,10 @@ def describe(raw: str, instrument_description: str | None) -> None:
     from ..instruments.description import read_description
 
     try:
+        if translator is not None and instrument_description is not None:
+            raise click.UsageError("a description and a translator both say how headers are read; give one of them.")
         description = None if instrument_description is None else read_description(instrument_description)
-        described = describe_file(raw, description)
+        described = describe_file(raw, description, module=translator)
     except VisitsError as error:
         raise click.ClickException(str(error)) from error
     click.echo(described)

@@ -16,6 +16,7 @@ from .options import (
     ingest_on_error_option,
     new_repo_argument,
     set_log_level,
+    translator_option,
     update_records_option,
 )
 
@@ -29,6 +30,7 @@ from .options import (
     help="The instrument that the files are of: a registered name, or a YAML file that describes it. By default the "
     "headers say it.",
 )
+@translator_option
 @click.option(
     "--transfer",
     type=click.Choice(["direct", "copy", "link", "symlink", "move"]),
@@ -49,6 +51,13 @@ from .options import (
     metavar="N",
     help="Files whose headers are read at the same time.",
 )
+@click.option(
+    "--index/--no-index",
+    default=True,
+    show_default=True,
+    help="Take headers from the files that astrometadata's write-index and write-sidecar make, where they are newer "
+    "than the raws and say the same.",
+)
 @ingest_on_error_option
 @update_records_option
 @ingest_dry_run_option
@@ -64,6 +73,7 @@ def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define
     from ..ingest.choice import check_new_instrument, read_if_description
     from ..ingest.files import as_resource
     from ..ingest.raws import ingest_raws, list_raw_files
+    from ..raws import import_translators
     from .ingested import create, finish, open_if_there
 
     set_log_level()
@@ -78,6 +88,9 @@ def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define
         if found.errors and (not found.files or options["on_error"] == "raise"):
             raise found.errors[0]
         if butler is None:
+            if options["translator"] is not None:
+                # Before a repository is made for nothing.
+                import_translators(options["translator"])
             check_new_instrument(instrument_or_description)
             butler = create(repo)
         result = ingest_raws(butler, found, instrument=instrument_or_description, **options)

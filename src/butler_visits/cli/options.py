@@ -86,6 +86,12 @@ format_option = click.option(
     show_default=True,
     help="Form of what is printed.",
 )
+translator_option = click.option(
+    "--translator",
+    metavar="MODULE",
+    help="Python module with translators of headers (subclasses of astro_metadata_translator's MetadataTranslator), or "
+    "a plugin's name. Those of installed plugins are known without.",
+)
 update_records_option = flag_option(
     "update-records",
     "Replace exposures that are stored otherwise, instead of failing; with --define-visits also their visits, and "

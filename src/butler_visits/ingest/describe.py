@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import astropy.units as u
@@ -20,7 +20,7 @@ from ..instruments import known_instrument
 from ..instruments.description import InstrumentDescription
 from ..instruments.translator import DescribedTranslator, make_translator
 from ..lists import aligned
-from ..raws import RawFile, read_raw_files
+from ..raws import RawFile, find_translator, import_translators, read_raw_files
 from .doubts import warn_of_times
 from .files import as_resource
 from .records import exposure_record, guess_band, observation_values
@@ -89,8 +89,12 @@ class FileDescription:
             yield str(hdu), _text(number.value), _text(name.value), origin
 
 
-def describe_file(uri: ResourcePathExpression, description: InstrumentDescription | None = None) -> FileDescription:
+def describe_file(
+    uri: ResourcePathExpression, description: InstrumentDescription | None = None, *, module: str | None = None
+) -> FileDescription:
     """Find out what is understood from a raw file.
+
+    ``module``: a module with translators in Python, which come first.
 
     Raises `RawFileError` if it cannot be read, and `IngestError` if it has no image, is not from the described
     instrument, or nobody knows the telescope.
@@ -107,7 +111,7 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
         check_recognised(file, translator)
     find_sites()
     if translator is None:
-        translator = _find_translator(file)
+        translator = _find_translator(file, () if module is None else import_translators(module))
     headers = {index: file.merged_header(index) for index in file.images}
     for header in headers.values():
         fix_header(header, translator_class=translator, filename=file.uri)
@@ -128,9 +132,10 @@ def describe_file(uri: ResourcePathExpression, description: InstrumentDescriptio
     return FileDescription(file.uri, translator, properties, detectors, record, problem)
 
 
-def _find_translator(file: RawFile) -> type[MetadataTranslator]:
+def _find_translator(file: RawFile, first: Sequence[type[MetadataTranslator]]) -> type[MetadataTranslator]:
+    header = file.merged_header(min(file.images))
     with contextlib.suppress(Exception):
-        return MetadataTranslator.determine_translator(file.merged_header(min(file.images)), filename=file.uri)
+        return next((one for one in first if one.can_translate(header)), None) or find_translator(header, file.uri)
     # It finds none either, and says why.
     return translate_file(file).translator
 

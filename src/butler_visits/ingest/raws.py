@@ -14,16 +14,19 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
-from ..errors import IngestError
+from ..errors import IngestError, RawFileError
 from ..lists import FAILURES, batches, isolate, reason_of
-from ..raws import read_raw_files
+from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS
-from ..repository import datastore_roots, try_again
-from .choice import GivenInstrument, band_of, choose_instrument
+from ..repository import datastore_roots, fetch_instruments, try_again
+from ..repository.instruments import store_translator
+from .choice import GivenInstrument, InstrumentChoice, band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
 from .days import DayRollover
 from .doubts import warn_of_times
 from .files import FoundFiles, find_raw_files
+from .filters import filters_error, lacks_filter
+from .indexed import HeaderSource, IndexedFile, translate_indexed
 from .insert import ExposurePlan, check_arguments, plan_and_write
 from .records import OWN_ID, is_of_one_second, observation_values
 from .result import IngestFailure, IngestResult
@@ -46,9 +49,11 @@ def ingest_raws(
     files: Iterable[ResourcePathExpression] | FoundFiles,
     *,
     instrument: GivenInstrument | None = None,
+    translator: str | None = None,
     transfer: TransferMode = "direct",
     output_run: str | None = None,
     threads: int = THREADS,
+    index: bool = True,
     batch_size: int = _BATCH,
     on_error: Literal["raise", "skip"] = "raise",
     update_records: bool = False,
@@ -68,6 +73,9 @@ def ingest_raws(
     instrument : `lsst.resources.ResourcePathExpression` or `InstrumentDescription`, optional
         The instrument that the files are of: a registered name, a name that astro_metadata_translator knows, a
         description, or a YAML file that has one. By default the headers say it.
+    translator : `str`, optional
+        A Python module with `~astro_metadata_translator.MetadataTranslator` classes, which read the headers; or the
+        name of a plugin of astro_metadata_translator. The repository remembers it.
     transfer : `str`, optional
         ``direct`` leaves the files where they are; ``copy``, ``link`` (a hard link or, where that is not possible, a
         symbolic one), ``symlink`` and ``move`` put them into the repository.
@@ -75,6 +83,9 @@ def ingest_raws(
         The run collection of the datasets; by default the instrument's own, ``<instrument>/raw/all``.
     threads : `int`, optional
         Files that are read at the same time.
+    index : `bool`, optional
+        Take headers from index and sidecar files of ``astrometadata`` where they say what the files would; else read
+        all.
     batch_size : `int`, optional
         Files that are written together, in one transaction.
     on_error : `str`, optional
@@ -106,10 +117,11 @@ def ingest_raws(
         raise ValueError("threads and batch_size must be at least 1.")
     ingest = _Ingest(
         butler,
-        instrument,
+        choose_instrument(butler, instrument, translator=translator, register=not dry_run),
         transfer,
         output_run,
         threads,
+        index=index,
         skip_errors=on_error == "skip",
         update_records=update_records,
         dry_run=dry_run,
@@ -131,20 +143,23 @@ class _Ingest:
     """One run of `ingest_raws`."""
 
     butler: Butler
-    instrument: GivenInstrument | None
+    choice: InstrumentChoice
     transfer: TransferMode
     output_run: str | None
     threads: int
+    index: bool
     skip_errors: bool
     update_records: bool
     dry_run: bool
 
     def __post_init__(self) -> None:
-        self._choice = choose_instrument(self.butler, self.instrument, register=not self.dry_run)
+        self._headers = HeaderSource(self.choice.translator, self.choice.described, self.threads, use_index=self.index)
         self._writers: dict[str, RawWriter] = {}
         # By translator the fields of its instrument's record, and by instrument its exposures.
+        self._files: Sequence[str] = ()
         self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
         self._exposures: dict[str, set[int]] = defaultdict(set)
+        self._remembered: set[str] = set()
         self._result = IngestResult()
         self._days = DayRollover(self.butler)
         # Which files show an exposure, and which of its detectors; the same detectors are one tuple.
@@ -154,6 +169,7 @@ class _Ingest:
     def run(self, found: FoundFiles, batch_size: int) -> IngestResult:
         """Ingest files."""
         files, errors = found
+        self._files = files
         for error in errors:
             self._fail(str(error), error)
         self._result.n_files = len(files)
@@ -179,13 +195,13 @@ class _Ingest:
         # The headers themselves take much memory, so only some are there at once.
         for some in batches(files, _READ_AHEAD * self.threads):
             translated: dict[type[MetadataTranslator], list[TranslatedFile]] = defaultdict(list)
-            for uri, file in zip(some, read_raw_files(some, threads=self.threads), strict=True):
+            for uri, file in zip(some, self._headers.read(some), strict=True):
                 try:
-                    if isinstance(file, Exception):
-                        raise gone_error(uri) if self._is_moved(uri) else file
-                    one = translate_file(file, self._choice.translator, self._choice.described)
-                    fields = self._choice.accept(uri, one.translator)
+                    one = self._translate(uri, file)
+                    fields = self.choice.accept(uri, one.translator)
                 except FAILURES as error:
+                    if lacks_filter(error) and not self.skip_errors:
+                        raise self._lacking_filters(error, uri) from error
                     self._fail(uri, error)
                     continue
                 self._instruments[one.translator] = fields
@@ -200,6 +216,31 @@ class _Ingest:
         warn_of_times([raw.exposure for some in raws.values() for raw in some])
         return raws
 
+    def _translate(self, uri: str, file: RawFile | RawFileError | IndexedFile) -> TranslatedFile:
+        """Understand a file; one that an index says too little of is read after all."""
+        translator, described = self.choice.translator, self.choice.described
+        if isinstance(file, IndexedFile):
+            if (indexed := translate_indexed(file, translator, described)) is not None:
+                return indexed
+            (file,) = read_raw_files([uri])
+        if isinstance(file, RawFileError):
+            raise gone_error(uri) if self._is_moved(uri) else file
+        return translate_file(file, translator, described)
+
+    def _lacking_filters(self, error: Exception, first: str) -> Exception:
+        """Find all filters that the description lacks, so that it is mended once: read the other files too."""
+        lacking = {first: error}
+        for some in batches(self._files[self._files.index(first) + 1 :], _READ_AHEAD * self.threads):
+            for uri, file in zip(some, read_raw_files(some, threads=self.threads), strict=True):
+                if isinstance(file, Exception):
+                    continue
+                try:
+                    translate_file(file, self.choice.translator, self.choice.described)
+                except FAILURES as other:
+                    if lacks_filter(other):
+                        lacking[uri] = other
+        return error if len(lacking) == 1 else filters_error(lacking)
+
     def _is_moved(self, uri: str) -> bool:
         """Tell whether a file is not there any more because another process may have moved it."""
         return self.transfer == "move" and not ResourcePath(uri).exists()
@@ -209,6 +250,7 @@ class _Ingest:
         writer = self._writer(name)
         outcomes, refused = isolate(lambda some: self._write_together(writer, some), raws, skip=self.skip_errors)
         outcomes += refused
+        self._remember_translator(name)
         there = [raw for raw, outcome in outcomes if outcome == 0]
         others = try_again(self.butler, lambda: writer.elsewhere(there))
         for raw, outcome in outcomes:
@@ -222,6 +264,16 @@ class _Ingest:
                 self._fail(raw.uri, _duplicate_error(name, raw, raw.detectors[0].id, str(others[raw])))
             else:
                 self._count(name, raw, outcome)
+
+    def _remember_translator(self, name: str) -> None:
+        """Store which module the translator of a new instrument's headers is in, for other processes."""
+        module = self.choice.module
+        if module is None or self.dry_run or name in self._remembered or name not in fetch_instruments(self.butler):
+            return
+        # The module may have others, whose files are read by translators of another kind.
+        if any(one.name == name for one in import_translators(module)):
+            try_again(self.butler, lambda: store_translator(self.butler, name, module))
+        self._remembered.add(name)
 
     def _count(self, name: str, raw: Raw, n_new: int) -> None:
         """Count a file that is in the repository now, with so many new datasets."""

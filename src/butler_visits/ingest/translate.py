@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from astropy.coordinates.sites import SiteRegistry
 
 from ..errors import HeaderError, IngestError
 from ..instruments import last_detector
-from ..raws import RawFile
+from ..raws import RawFile, find_translator
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ PROPERTIES = (
 DETECTOR_PROPERTIES = frozenset(name for name in PROPERTIES if name.startswith("detector_"))
 EXPOSURE_PROPERTIES = frozenset(PROPERTIES) - DETECTOR_PROPERTIES - {"instrument"}
 
-_REQUIRED = ("exposure_id", "observation_id", "datetime_begin", "observing_day", "physical_filter")
+REQUIRED = ("exposure_id", "observation_id", "datetime_begin", "observing_day", "physical_filter")
 """Properties without which there is no exposure record, in the order in which they are asked for."""
 
 
@@ -94,7 +95,7 @@ def translate_file(
 ) -> TranslatedFile:
     """Understand a raw file; `IngestError` if no translator knows it, or its headers lack what an exposure needs.
 
-    ``described``: the translators of described instruments among which to look first if none is given.
+    ``described``: the translators among which to look first if none is given.
     """
     images = list(file.images)
     if not images:
@@ -120,7 +121,7 @@ def translate_file(
         observation = _translate(file, header, translator, EXPOSURE_PROPERTIES)
     # An exposure time that a description does not ask for may be missing, unless it is only that it cannot be read.
     is_damaged = bool(file.problems) and not hasattr(translator, "description")
-    for name in (*_REQUIRED, *(["exposure_time"] if is_damaged else [])):
+    for name in (*REQUIRED, *(["exposure_time"] if is_damaged else [])):
         if getattr(observation, name) is None:
             raise IngestError(_missing(file, translator, header, name))
     if not detectors:
@@ -180,10 +181,11 @@ def _find_translator(
 ) -> type[MetadataTranslator]:
     # Of several descriptions of one instrument astro_metadata_translator knows the last one only.
     for one in described:
-        if one.can_translate(header, filename=file.uri):
-            return one
+        with contextlib.suppress(Exception):
+            if one.can_translate(header, filename=file.uri):
+                return one
     try:
-        return MetadataTranslator.determine_translator(header, filename=file.uri)
+        return find_translator(header, file.uri)
     except Exception as error:
         # A translator may stumble over a header of another telescope in any way.
         reason = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
@@ -191,7 +193,7 @@ def _find_translator(
         shown = "; ".join([shown or "no TELESCOP, no INSTRUME", *file.problems])
         raise IngestError(
             f"{file.uri}: no translator knows this telescope ({shown}){reason}; describe "
-            "it in a YAML file, and name that with --instrument."
+            "it in a YAML file, and name that with --instrument, or the module of its translator with --translator."
         ) from error
 
 
@@ -200,19 +202,21 @@ def _detector(
 ) -> tuple[DetectorValues | None, ObservationInfo]:
     """Return which detector an image shows, if it shows one, and all that was translated."""
     info = _translate(file, header, translator, properties)
+    return detector_values(info, translator), info
+
+
+def detector_values(info: ObservationInfo, translator: type[MetadataTranslator]) -> DetectorValues | None:
+    """Return the detector that a translated header names, if it names one."""
     number = info.detector_num
     if not isinstance(number, int):
-        return None, info
+        return None
     description = getattr(translator, "description", None)
     for described in () if description is None else description.detectors:
         if described.id == number:
-            return (
-                DetectorValues(number, described.name, described.name_in_raft, described.raft, described.purpose),
-                info,
-            )
+            return DetectorValues(number, described.name, described.name_in_raft, described.raft, described.purpose)
     name = str(info.detector_unique_name or info.detector_name or number)
     raft = info.detector_group
-    return DetectorValues(number, name, info.detector_name, None if raft is None else str(raft)), info
+    return DetectorValues(number, name, info.detector_name, None if raft is None else str(raft))
 
 
 def _translate(
@@ -226,7 +230,9 @@ def _translate(
         )
     except Exception as error:
         if mistakes := _mistakes(file, header, translator, properties) if pedantic else []:
-            raise IngestError(f"{file.uri}: {' '.join(mistakes)}") from error
+            refused = IngestError(f"{file.uri}: {' '.join(map(str, mistakes))}")
+            refused.mistakes = mistakes
+            raise refused from error
         # What a translator does not expect may fail in any way, and one file's must not stop the others.
         cause = error.__cause__ or error
         raise IngestError(
@@ -236,17 +242,17 @@ def _translate(
 
 def _mistakes(
     file: RawFile, header: MutableMapping[str, Any], translator: type[MetadataTranslator], properties: frozenset[str]
-) -> list[str]:
+) -> list[HeaderError]:
     """List all that a header lacks for its description; ObservationInfo stops at any of it."""
-    found: dict[str, None] = {}
+    found: dict[str, HeaderError] = {}
     for name in sorted(properties):
         try:
             getattr(translator(header, filename=file.uri), f"to_{name}")()
         except HeaderError as error:
-            found[str(error)] = None
+            found.setdefault(str(error), error)
         except Exception:
             continue
-    return list(found)
+    return list(found.values())
 
 
 def _missing(file: RawFile, translator: type[MetadataTranslator], header: MutableMapping[str, Any], name: str) -> str:

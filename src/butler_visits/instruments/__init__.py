@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "KnownInstrument",
     "StandInInstrument",
+    "has_one_detector",
     "import_instrument_class",
     "known_class_name",
     "known_instrument",
@@ -124,6 +125,11 @@ def known_class_name(name: str) -> str | None:
 def last_detector(name: str) -> int | None:
     """Tell which of an instrument's detectors is the last that takes images of the sky."""
     return _known(name).get("last_detector")
+
+
+def has_one_detector(name: str) -> bool:
+    """Tell whether each raw file of an instrument is known to show one detector."""
+    return bool(_known(name).get("one_detector"))
 
 
 def _known(name: str) -> dict[str, Any]:

@@ -154,7 +154,8 @@ class InstrumentDescription(Model):
                 "properties.detector_name a key"
             )
         source = properties.physical_filter
-        named = {source.value, source.default, *(source.map or {}).values()} - {None}
+        values = [*(source.map or {}).values(), *(rule.value for rule in source.rules)]
+        named = {source.value, source.default, source.default_off_sky, *values} - {None}
         if unknown := sorted(named - {f.name for f in self.filters}, key=str):
             raise ValueError(f"properties.physical_filter gives {unknown[0]!r}, which is none of the filters")
         if self.camera is not None:

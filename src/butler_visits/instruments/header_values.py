@@ -14,7 +14,19 @@ from astropy.time import Time
 from ..errors import HeaderError
 from ..raws import MergedHeader, is_unknown
 from .description import InstrumentDescription
-from .sources import AngleSource, FlagSource, IntegerSource, NumberSource, SecondsSource, Source, TextSource, TimeSource
+from .sources import (
+    AngleSource,
+    FilterSource,
+    FlagSource,
+    IntegerSource,
+    NumberSource,
+    Properties,
+    SecondsSource,
+    Source,
+    TextSource,
+    TimeSource,
+    same_value,
+)
 from .times import digits_of_time, has_time_of_day, read_scale, read_time
 
 
@@ -30,36 +42,63 @@ class HeaderValues(MetadataTranslator):
     def _source(self, prop: str) -> Any:
         return getattr(self.description.properties, prop)
 
-    def _error(self, prop: str, source: Source, problem: str) -> HeaderError:
-        keys = f" ({', '.join(dict.fromkeys(source.keys))})" if source.keys else ""
-        return HeaderError(f"Property {prop} of instrument {self.description.name}{keys}: {problem}.")
+    def _error(self, prop: str, source: Source[Any], problem: str, value: Any = None) -> HeaderError:
+        named = dict.fromkeys([*source.keys, *(key for rule in source.rules for key in rule.when)])
+        keys = f" ({', '.join(named)})" if named else ""
+        error = HeaderError(f"Property {prop} of instrument {self.description.name}{keys}: {problem}.")
+        error.prop, error.value = prop, value
+        return error
 
-    def _value(self, prop: str, source: Source) -> tuple[Any, bool]:
-        """Find a value, and whether it is the header's: a constant or a default is taken as it stands."""
+    def _value(self, prop: str, source: Source[Any]) -> tuple[Any, bool]:
+        """Find a value, and whether it is the header's: what the description says is taken as it stands."""
+        for rule in source.rules:
+            if rule.fits({key: self._card(key, source) for key in rule.when}):
+                return rule.value, False
         if source.value is not None:
             return source.value, False
-        problem = "the header has no value"
+        problem = "the header has no value" if source.keys else "none of the rules fits"
         if source.template is not None:
-            found = {key: self._card(key, source) for key in source.keys}
-            missing = [key for key, value in found.items() if value is None]
+            found = {name: self._named(name, source) for name in source.keys}
+            missing = [name for name, value in found.items() if value is None]
             if not missing:
-                try:
-                    return source.template.format_map(found), True
-                except (ValueError, TypeError, LookupError) as error:
-                    raise self._error(prop, source, f"{found} does not go into {source.template!r} ({error})") from None
+                return self._mapped(prop, source, self._filled(prop, source, found))
             problem += f" for {', '.join(missing)}"
         else:
             for key in source.keys:
                 value = self._card(key, source)
                 if value is not None:
-                    return value, True
+                    return self._mapped(prop, source, value)
+        if isinstance(source, FilterSource) and source.default_off_sky is not None and self.to_can_see_sky() is False:
+            return source.default_off_sky, False
         if source.is_optional:
             return source.default, False
         problems = getattr(self._header, "problems", {})
         problem = "; ".join(problems[key] for key in source.keys if key in problems) or problem
         raise self._error(prop, source, f"{problem}; correct the header, or give another key or a default")
 
-    def _card(self, key: str, source: Source | None = None) -> Any:
+    def _filled(self, prop: str, source: Source[Any], found: dict[str, Any]) -> str:
+        try:
+            return str(source.template).format_map(found)
+        except (ValueError, TypeError, LookupError) as error:
+            raise self._error(prop, source, f"{found} does not go into {source.template!r} ({error})") from None
+
+    def _named(self, name: str, source: Source[Any]) -> Any:
+        """Read what a template names: a property, or a card."""
+        return getattr(self, f"to_{name}")() if name in Properties.model_fields else self._card(name, source)
+
+    def _mapped(self, prop: str, source: Source[Any], value: Any) -> tuple[Any, bool]:
+        """Look up what a header's value stands for."""
+        if source.map is None:
+            return value, True
+        for given, meant in source.map.items():
+            if same_value(value, given):
+                return meant, False
+        if source.is_optional:
+            return source.default, False
+        problem = f"{value!r} is none of the values in its map, which are {list(source.map)}"
+        raise self._error(prop, source, problem, value)
+
+    def _card(self, key: str, source: Source[Any] | None = None) -> Any:
         """Read a card, `None` if it is not there, cannot be read, or says that there is no value."""
         if isinstance(self._header, MergedHeader):
             self._header.refuse_repeated(key)
@@ -76,10 +115,12 @@ class HeaderValues(MetadataTranslator):
             return True
         return is_unknown(value) or any(_stands_for(value, one) for one in self.description.missing)
 
-    def _is_name(self, value: Any, source: Source | None) -> bool:
+    def _is_name(self, value: Any, source: Source[Any] | None) -> bool:
         """Tell whether the description knows a value that otherwise says that there is none."""
         properties = self.description.properties
-        names = [*(getattr(source, "map", None) or ())]
+        names: list[Any] = [*(getattr(source, "map", None) or ())]
+        for rule in () if source is None else source.rules:
+            names += [pattern for patterns in rule.when.values() for pattern in patterns if pattern is not None]
         if source is properties.physical_filter:
             names += [one.name for one in self.description.filters]
         elif source is not None and source is properties.detector_name:
@@ -88,15 +129,8 @@ class HeaderValues(MetadataTranslator):
 
     def _text(self, prop: str, source: TextSource | None = None) -> str | None:
         source = self._source(prop) if source is None else source
-        value, in_header = self._value(prop, source)
-        if not in_header or source.map is None:
-            return None if value is None else str(value)
-        for given, meant in source.map.items():
-            if same_value(value, given):
-                return meant
-        if source.is_optional:
-            return source.default
-        raise self._error(prop, source, f"{value!r} is none of the values in its map, which are {list(source.map)}")
+        value, _ = self._value(prop, source)
+        return None if value is None else str(value)
 
     def _flag(self, prop: str, source: FlagSource) -> bool | None:
         value, _ = self._value(prop, source)
@@ -206,10 +240,3 @@ def _stands_for(value: Any, missing: str | float) -> bool:
         with contextlib.suppress(ValueError):
             return _float(value) == missing
     return not isinstance(value, bool) and same_value(value, missing)
-
-
-def same_value(given: Any, expected: Any) -> bool:
-    """Compare values of a header."""
-    if isinstance(given, str) or isinstance(expected, str):
-        return str(given).strip().casefold() == str(expected).strip().casefold()
-    return bool(given == expected)

@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from string import Formatter
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import astropy.units as u
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
+
+_V = TypeVar("_V")
 
 Keys = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value), Field(min_length=1)
 ]
 
 
+def _as_tuple(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
 def template_keys(template: str) -> list[str]:
-    """List the header keys of a template."""
+    """List the header keys and properties of a template."""
     return [key for _, key, _, _ in Formatter().parse(template) if key is not None]
+
+
+def same_value(given: Any, expected: Any) -> bool:
+    """Compare a header's value with an expected one: texts in any case, logical values with T and true too."""
+    if isinstance(given, bool) and isinstance(expected, str):
+        return expected.strip().casefold() in (("t", "true") if given else ("f", "false"))
+    if isinstance(given, (int, float)) and isinstance(expected, str):
+        try:
+            return float(expected) == given
+        except ValueError:
+            return False
+    if isinstance(given, str) or isinstance(expected, str):
+        return str(given).strip().casefold() == str(expected).strip().casefold()
+    return bool(given == expected)
+
+
+def _text_keys(given: Any) -> Any:
+    """Write the keys of a map as texts, as which JSON stores them, and refuse those that mean the same."""
+    if not isinstance(given, Mapping):
+        return given
+    texts = {str(key)[0] if isinstance(key, bool) else str(key): value for key, value in given.items()}
+    (key, count), *_ = Counter(text.strip().casefold() for text in texts).most_common(1) or [("", 0)]
+    if count > 1 or len(texts) < len(given):
+        raise ValueError(f"has the key {key!r} more than once; upper and lower case are the same")
+    return texts
+
+
+def _no_flag(given: Any) -> Any:
+    # true would be 1.
+    if isinstance(given, bool):
+        raise ValueError(f"must be a number, not {given!r}")
+    return given
+
+
+_Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
+_WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 
 
 class Model(BaseModel):
@@ -25,8 +70,29 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(Model):
-    """A value from the header or a constant: one of ``key``, ``template`` and ``value``.
+class _Rule(Model, Generic[_V]):
+    """A value for headers that fit."""
+
+    when: dict[str, Annotated[tuple[str | int | float | None, ...], BeforeValidator(_as_tuple)]] = Field(min_length=1)
+    """Header keys, which all must fit: values, or patterns with ``*`` and ``?``; `None` is no value."""
+    value: _V
+
+    def fits(self, cards: Mapping[str, Any]) -> bool:
+        """Tell whether the values of its keys fit."""
+        return all(any(_fits(cards[key], one) for one in patterns) for key, patterns in self.when.items())
+
+
+def _fits(value: Any, pattern: str | float | None) -> bool:
+    if value is None or pattern is None:
+        return value is pattern
+    if not isinstance(pattern, str) or not set(pattern) & set("*?"):
+        return same_value(value, pattern)
+    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in pattern.strip())
+    return re.fullmatch("".join(parts), str(value).strip(), re.IGNORECASE | re.DOTALL) is not None
+
+
+class Source(Model, Generic[_V]):
+    """A value from the header or a constant: one of ``key``, ``template`` and ``value``, or of ``rules`` before them.
 
     Written as a text alone, it is a ``key``.
     """
@@ -34,13 +100,15 @@ class Source(Model):
     key: Keys | None = None
     """Header key, or several, of which the first that is there and has a value counts."""
     template: str | None = None
-    """Text with header keys in braces, such as ``{DATE-OBS}T{UT}``."""
-    value: Any = None
+    """Text with header keys and properties in braces, such as ``{DATE-OBS}T{UT}``."""
+    value: _V | None = None
     """Constant."""
-    default: Any = None
+    default: _V | None = None
     """What is taken where the header has no value; `None` leaves the property empty. Without it that is an error."""
-
-    _constant: ClassVar[str] = "a value"
+    map: Annotated[dict[str, _V], BeforeValidator(_text_keys)] | None = None
+    """What values of the header stand for, in any case; others are an error, or the ``default`` if there is one."""
+    rules: tuple[_Rule[_V], ...] = ()
+    """The first that fits counts; if none does, the rest does."""
 
     @model_validator(mode="before")
     @classmethod
@@ -60,13 +128,18 @@ class Source(Model):
             raise ValueError(f"is no template ({error}); expected header keys in braces") from None
         if not keys or any(not key or set(key) & set(".[") for key in keys):
             raise ValueError("must have header keys in braces, such as {DATE-OBS}T{UT}")
+        for key in keys:
+            if key in Properties.model_fields and key not in _IN_TEMPLATES:
+                raise ValueError(f"has the property {key}, which is no text and no whole number; take its header key")
         return template
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         given = [name for name in ("key", "template", "value") if getattr(self, name) is not None]
-        if len(given) != 1:
+        if len(given) > 1 or not (given or self.rules):
             raise ValueError(f"must have one of key, template and value, and has {' and '.join(given) or 'none'}")
+        if self.map is not None and self.value is not None:
+            raise ValueError("has a map, which is for values of the header, and a constant; leave one of them out")
         return self
 
     @property
@@ -80,36 +153,31 @@ class Source(Model):
         return template_keys(self.template) if self.template is not None else list(self.key or ())
 
 
-class TextSource(Source):
+class TextSource(Source[str]):
     """A text; a number in the header is written out."""
 
-    value: str | None = None
-    default: str | None = None
-    map: dict[str, str] | None = None
-    """What values of the header stand for, in any case; others are an error, or the ``default`` if there is one."""
+
+class FilterSource(TextSource):
+    """The name of a filter."""
+
+    default_off_sky: str | None = None
+    """What is taken where the header has no value and the exposure does not see the sky."""
 
 
-class FlagSource(Source):
+class FlagSource(Source[StrictBool]):
     """True or false; in the header a logical value, or 0 or 1."""
 
-    value: StrictBool | None = None
-    default: StrictBool | None = None
 
-
-class NumberSource(Source):
+class NumberSource(Source[_Number]):
     """A number: ``multiply`` times the header's, plus ``add``."""
 
-    value: float | None = None
-    default: float | None = None
     multiply: float = 1.0
     add: float = 0.0
 
 
-class IntegerSource(NumberSource):
+class IntegerSource(Source[_WholeNumber]):
     """A whole number; in the header it may be a text."""
 
-    value: int | None = None
-    default: int | None = None
     multiply: int = 1
     add: int = 0
 
@@ -139,18 +207,16 @@ class AngleSource(NumberSource):
         return _unit(unit, u.deg, "angle, such as deg, hourangle or rad")
 
 
-class TimeSource(Source):
+class TimeSource(Source[str]):
     """A moment."""
 
-    value: None = None
-    default: None = None
     format: Literal["isot", "mjd", "jd", "unix"] = "isot"
     scale: Literal["utc", "tai", "tt"] | None = None
     """By default what the header says in TIMESYS, and UTC if it does not."""
 
     @model_validator(mode="after")
     def _has_no_default(self) -> Self:
-        if self.value is not None or self.is_optional:
+        if self.value is not None or self.is_optional or self.map is not None or self.rules:
             raise ValueError("must have a key or a template: no time of all exposures is the same")
         return self
 
@@ -196,7 +262,7 @@ class Properties(Model):
     observing_day: IntegerSource | None = None
     observation_type: TextSource = TextSource(key=("IMAGETYP", "OBSTYPE"))
     observation_reason: TextSource | None = None
-    physical_filter: TextSource = TextSource(key=("FILTER",))
+    physical_filter: FilterSource = FilterSource(key=("FILTER",))
     object: TextSource = TextSource(key=("OBJECT",), default=None)
     science_program: TextSource = TextSource(key=("PROPID",), default=None)
     exposure_group: TextSource | None = None
@@ -213,6 +279,57 @@ class Properties(Model):
     has_simulated_content: FlagSource | None = None
     detector_num: IntegerSource | None = None
     detector_name: TextSource | None = None
+
+    @model_validator(mode="after")
+    def _no_circles(self) -> Self:
+        """Refuse templates with properties that need each other."""
+        try:
+            TopologicalSorter({name: set(self._needs(name)) for name in type(self).model_fields}).prepare()
+        except CycleError as error:
+            # It begins with what is needed.
+            first, *others = reversed(error.args[1])
+            needs = ", which needs ".join(others)
+            raise ValueError(f"go round in a circle: {first} needs {needs}; give one of them another source") from None
+        return self
+
+    def _needs(self, name: str) -> Iterator[str]:
+        """List the other properties that a property is made of."""
+        source = getattr(self, name)
+        for part in [source] if isinstance(source, Source) else [part for _, part in source or ()]:
+            if isinstance(part, Source):
+                yield from (name for name in template_keys(part.template or "") if name in _IN_TEMPLATES)
+        if source is None:
+            yield from _FOLLOW_FROM.get(name, ())
+        if name in _ON_SKY_ONLY:
+            yield "can_see_sky"
+        if name == "detector_name" and self.detector_num is not None:
+            yield "detector_num"
+
+
+_IN_TEMPLATES = frozenset(
+    name
+    for name, field in Properties.model_fields.items()
+    if any(kind in str(field.annotation) for kind in ("TextSource", "FilterSource", "IntegerSource"))
+)
+"""Properties that templates may have."""
+
+_FOLLOW_FROM = {
+    "exposure_id": ("datetime_begin",),
+    "observation_id": ("exposure_id",),
+    "datetime_end": ("datetime_begin", "exposure_time"),
+    "dark_time": ("exposure_time",),
+    "observing_day": ("datetime_begin",),
+    "observation_reason": ("observation_type",),
+    "exposure_group": ("exposure_id",),
+    "group_counter_start": ("observation_counter",),
+    "group_counter_end": ("observation_counter",),
+    "can_see_sky": ("observation_type",),
+    "detector_num": ("detector_name",),
+}
+"""What properties are made of that a description says nothing of."""
+
+_ON_SKY_ONLY = ("physical_filter", "tracking_radec", "boresight_rotation_angle", "altaz_begin", "boresight_airmass")
+"""Properties that depend on whether the exposure sees the sky."""
 
 
 def _unit(text: str, like: u.UnitBase, expected: str) -> str:

@@ -15,8 +15,8 @@ from astropy.time import Time, TimeDelta
 
 from ..raws.frames import equatorial_frame
 from .description import Detector, InstrumentDescription
-from .header_values import HeaderValues, same_value
-from .sources import NumberSource
+from .header_values import HeaderValues
+from .sources import NumberSource, same_value
 from .times import digits_of_time
 
 _OBSERVATION_TYPES = {
@@ -144,7 +144,7 @@ class DescribedTranslator(HeaderValues):
         name = self._text("physical_filter", source)
         names = [f.name for f in self.description.filters]
         if name is not None and name not in names:
-            raise self._error("physical_filter", source, f"{name!r} is none of the filters, which are {names}")
+            raise self._error("physical_filter", source, f"{name!r} is none of the filters, which are {names}", name)
         return name
 
     def to_object(self) -> str | None:

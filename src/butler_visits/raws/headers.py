@@ -19,6 +19,7 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 from ..errors import RawFileError
 from ..lists import first_line
 from .cards import MergedHeader, RawHeader
+from .translators import find_translator
 
 _BLOCK = 2880
 """Bytes of a FITS block."""
@@ -68,7 +69,7 @@ class RawFile:
     headers: tuple[RawHeader, ...]
     images: dict[int, tuple[int, int]]
     described: type[MetadataTranslator] | None = None
-    """The translator of its instrument, if that has a description."""
+    """The translator of its instrument, if that has a description or one of its own in Python."""
 
     @cached_property
     def translator(self) -> type[MetadataTranslator] | None:
@@ -77,10 +78,10 @@ class RawFile:
         for index in [0, *list(self.images)[:1]]:
             header = self.merged_header(index)
             # Of several descriptions of one instrument astro_metadata_translator knows the last one only.
-            if self.described is not None and self.described.can_translate(header):
-                return self.described
             try:
-                return MetadataTranslator.determine_translator(header, filename=self.uri)
+                if self.described is not None and self.described.can_translate(header):
+                    return self.described
+                return find_translator(header, self.uri)
             except Exception:
                 # A translator may stumble over a header of another telescope in any way.
                 continue

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from astro_metadata_translator import MetadataTranslator
 from lsst.daf.butler import (
     Butler,
     CollectionType,
@@ -17,15 +19,20 @@ from lsst.daf.butler import (
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from ..errors import DescriptionError
+from ..errors import DescriptionError, IngestError
 from ..instruments.described import class_name as described_class_name
 from ..instruments.description import InstrumentDescription
+from ..instruments.translator import make_translator
+from ..raws import import_translators
 from .database import text_limit
 from .reading import fetch_instruments
 from .write_camera import write_camera
 from .writing import register_run
 
-_DATASET_TYPE = "instrument_description"
+_LOG = logging.getLogger(__name__)
+
+_DESCRIPTION, _TRANSLATOR = "description", "translator"
+"""What is stored with an instrument, in a dataset of type ``instrument_<kind>`` in the collection ``<name>/<kind>``."""
 
 
 def register_instrument(butler: Butler, description: InstrumentDescription, *, update: bool = False) -> None:
@@ -148,20 +155,28 @@ def _conflict(element: str, instrument: str, record: DimensionRecord, different:
 
 def _store_description(butler: Butler, description: InstrumentDescription) -> None:
     """Make the description the current one; those before it stay, each in its own run."""
-    content = description.stored_content()
+    _store(butler, _DESCRIPTION, description.name, description.stored_content())
+
+
+def store_translator(butler: Butler, instrument: str, module: str) -> None:
+    """Let other processes know in which module the translator of an instrument's headers is."""
+    _store(butler, _TRANSLATOR, instrument, {"module": module})
+
+
+def _store(butler: Butler, kind: str, instrument: str, content: dict[str, Any]) -> None:
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    chain = _collection(description.name)
+    chain = _collection(kind, instrument)
     run = f"{chain}/{digest}"
-    dataset_type = DatasetType(_DATASET_TYPE, ["instrument"], "StructuredDataDict", universe=butler.dimensions)
+    dataset_type = DatasetType(f"instrument_{kind}", ["instrument"], "StructuredDataDict", universe=butler.dimensions)
     butler.registry.registerDatasetType(dataset_type)
     register_run(butler, run)
     butler.collections.register(chain, CollectionType.CHAINED)
-    if butler.find_dataset(dataset_type, instrument=description.name, collections=run) is None:
+    if butler.find_dataset(dataset_type, instrument=instrument, collections=run) is None:
         try:
-            butler.put(content, dataset_type, instrument=description.name, run=run)
+            butler.put(content, dataset_type, instrument=instrument, run=run)
         except ConflictingDefinitionError:
             # Another process was first, with the same content.
-            if butler.find_dataset(dataset_type, instrument=description.name, collections=run) is None:
+            if butler.find_dataset(dataset_type, instrument=instrument, collections=run) is None:
                 raise
     if butler.collections.get_info(chain).children != (run,):
         butler.collections.redefine_chain(chain, [run])
@@ -172,15 +187,37 @@ def stored_description(butler: Butler, instrument: str) -> InstrumentDescription
 
     Raises `DescriptionError` if it is of a version of this package that knows other settings.
     """
-    chain = _collection(instrument)
+    content = _stored(butler, _DESCRIPTION, instrument)
+    if content is None:
+        return None
+    return InstrumentDescription.from_mapping(content, f"The stored description of {instrument}")
+
+
+def stored_translator(butler: Butler, instrument: str) -> type[MetadataTranslator] | None:
+    """Return the translator of an instrument that has a description, or one in Python that the repository knows of."""
+    description = stored_description(butler, instrument)
+    if description is not None:
+        return make_translator(description)
+    content = _stored(butler, _TRANSLATOR, instrument)
+    if content is None:
+        return None
     try:
-        ref = butler.find_dataset(_DATASET_TYPE, instrument=instrument, collections=chain)
+        translators = import_translators(str(content["module"]))
+    except IngestError as error:
+        _LOG.warning("Instrument %s was ingested with a translator that is not here: %s", instrument, error)
+        return None
+    return next((one for one in translators if one.name == instrument), None)
+
+
+def _stored(butler: Butler, kind: str, instrument: str) -> Any:
+    try:
+        ref = butler.find_dataset(
+            f"instrument_{kind}", instrument=instrument, collections=_collection(kind, instrument)
+        )
     except (MissingDatasetTypeError, MissingCollectionError):
         return None
-    if ref is None:
-        return None
-    return InstrumentDescription.from_mapping(butler.get(ref), f"The stored description of {instrument}")
+    return None if ref is None else butler.get(ref)
 
 
-def _collection(instrument: str) -> str:
-    return f"{instrument}/description"
+def _collection(kind: str, instrument: str) -> str:
+    return f"{instrument}/{kind}"

@@ -22,12 +22,11 @@ from lsst.pipe.base import Instrument
 from lsst.resources import ResourcePath
 
 from ..errors import RawFileError
-from ..instruments.translator import make_translator
 from ..lists import batches
 from ..raws.hdus import find_detector
 from ..raws.headers import RawFile, read_raw_files
 from ..raws.wcs import RawWcs
-from .instruments import stored_description
+from .instruments import stored_translator
 from .reading import expand_collections, fetch_detector_names
 
 DATASET_TYPE = "raw"
@@ -167,8 +166,7 @@ class RawReader:
             return error
 
     def _translator(self, instrument: str) -> type[MetadataTranslator] | None:
-        """Return the translator of an instrument that has a description."""
+        """Return the translator of an instrument that the repository knows of."""
         if instrument not in self._described:
-            description = stored_description(self._butler, instrument)
-            self._described[instrument] = None if description is None else make_translator(description)
+            self._described[instrument] = stored_translator(self._butler, instrument)
         return self._described[instrument]
