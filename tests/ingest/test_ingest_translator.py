@@ -21,6 +21,7 @@ from butler_visits.repository.instruments import stored_translator
 from command_line import run_program
 from example_raws import EXAMPLES
 from ingest_helpers import age, make_unreadable, records, run_command, stored, write_index
+from obs_duocam import DuoCamTranslator
 from templates import make_repository
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -110,6 +111,7 @@ def test_where_the_module_is_not(raws: Path, tmp_path: Path, caplog: pytest.LogC
     ingest_raws(butler, [raws], translator=MODULE)
     (ref,) = butler.query_datasets("instrument_translator", "DuoCam/translator")
     assert butler.get(ref) == {"module": MODULE}
+    butler.collections.register("u/another")
     butler.put({"module": "obs_nowhere"}, "instrument_translator", instrument="DuoCam", run="u/another")
     butler.collections.redefine_chain("DuoCam/translator", ["u/another"])
     with caplog.at_level(logging.WARNING, logger="butler_visits"):
@@ -216,23 +218,27 @@ def test_plugins(raws: Path, tmp_path: Path) -> None:
     assert "The translator module 'broken' cannot be imported" in found.stderr
 
 
-def test_translated_index(tmp_path: Path) -> None:
+def test_translated_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of files of which one was read, those of the same size are taken from the index."""
     raws = tmp_path / "raws"
     files = [write_raw(raws / f"{n}.fits", n, sides=("left",)) for n in range(1, 6)]
     butler = make_repository(tmp_path / "without")
     age(raws)
     ingest_raws(butler, [raws], translator=MODULE, index=False)
-    write_index(raws, "translated")
+    with monkeypatch.context() as patched:
+        patched.setitem(MetadataTranslator.translators, "DuoCam", DuoCamTranslator)
+        write_index(raws, "translated")
     make_unreadable(files[1:])
     other = make_repository(tmp_path / "with")
     ingest_raws(other, [raws], translator=MODULE)
     assert stored(other, RUN) == stored(butler, RUN)
 
 
-def test_translated_index_of_several_detectors(raws: Path, tmp_path: Path) -> None:
+def test_translated_index_of_several_detectors(raws: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     age(raws)
-    write_index(raws, "translated")
+    with monkeypatch.context() as patched:
+        patched.setitem(MetadataTranslator.translators, "DuoCam", DuoCamTranslator)
+        write_index(raws, "translated")
     butlers = [make_repository(tmp_path / name) for name in ("with", "without")]
     for butler, index in zip(butlers, (True, False), strict=True):
         ingest_raws(butler, [raws], translator=MODULE, index=index)

@@ -267,8 +267,10 @@ def _translated(
     entry: IndexedFile, content: Mapping[str, Any], described: Sequence[type[MetadataTranslator]]
 ) -> TranslatedFile | None:
     name = str(content.get("_translator"))
-    translator = known_translators().get(name)
-    if translator is None or (described and translator not in described):
+    translator = next((one for one in described if one.name == name), None)
+    if not described:
+        translator = known_translators().get(name)
+    if translator is None:
         return None
     if content.get("instrument") not in (translator.name, translator.supported_instrument):
         return None
