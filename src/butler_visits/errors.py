@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+import re
 from typing import Self
+
+_LONG_VALUE = re.compile(r"'([^'\n]{60})[^'\n]{100,}([^'\n]{20})'")
+_LONG_LINE = re.compile(r"^(.{3000}).{2000,}(.{500})$", re.MULTILINE)
 
 
 class VisitsError(Exception):
@@ -12,6 +16,10 @@ class VisitsError(Exception):
 
     common = ""
     """The message without the exposure that it is about, if others can have the same."""
+
+    def __str__(self) -> str:
+        # What a file holds, and a message quotes, may be as long as the file.
+        return _LONG_LINE.sub(r"\1 … \2", _LONG_VALUE.sub(r"'\1 … \2'", super().__str__()))
 
     @classmethod
     def of_exposure(cls, exposure: int, problem: str) -> Self:

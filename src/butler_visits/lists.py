@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -84,6 +85,24 @@ def first_line(error: BaseException) -> str:
     """Return an error's first line without its full stop; of SQLAlchemy's errors it is the database's own."""
     text = str(getattr(error, "orig", None) or error).strip()
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+
+
+def shown(value: object, most: int = 80, *, quotes: bool = True) -> str:
+    """Show a value in a message, of a long one the beginning and the end."""
+    # Python's own for a short one: some integers have no repr, and some lists a large one.
+    if isinstance(value, str):
+        text = value if len(value) <= most else f"{value[: most * 2 // 3]} … {value[-most // 3 :]}"
+        return repr(text) if quotes else text
+    short = _Repr()
+    short.maxother = short.maxlong = most
+    short.maxstring = most // 2
+    text = short.repr(value)
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[-most // 3 :]}"
+
+
+class _Repr(reprlib.Repr):
+    def repr_int(self, value: int, level: int) -> str:
+        return super().repr_int(value, level) if value.bit_length() < 10_000 else "an integer of thousands of digits"
 
 
 def counted(number: int, what: str, form: str = "") -> str:

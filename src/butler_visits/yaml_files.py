@@ -2,40 +2,112 @@
 
 from __future__ import annotations
 
-import gc
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from .lists import first_line, shown
+
+MOST_REPEATED = 1_000_000
+"""Values that the aliases of a file may repeat."""
+
+DEEPEST = 50
+"""Levels of lists and mappings in each other."""
+
+_TAG = "tag:yaml.org,2002:"
+_COLLECTIONS = tuple(_TAG + name for name in ("seq", "map", "set", "omap", "pairs"))
+_MOST_BITS = 1_000
+"""Of an integer; a float has 1,023 at most."""
+
 
 # libyaml, which nearly every installation of PyYAML has, is ten times faster.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Plain values only, and each key of a mapping once."""
+    """Plain values only, and dates as texts: what looks like one may be a serial number."""
 
-    def flatten_mapping(self, node: Any) -> None:
-        # It comes here before its keys are read, and again for each merge key that brings it into another one.
-        if not hasattr(node, "has_been_here"):
-            node.has_been_here = True
-            keys = set()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                    value = self.construct_object(key)
-                    if value in keys:
-                        line = key.start_mark.line + 1
-                        raise ValueError(f"the key {key.value} is there twice, the second time in line {line}")
-                    keys.add(value)
-        super().flatten_mapping(node)
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def load_yaml(content: bytes | str) -> Any:
-    """Read YAML of plain values; a `ValueError` says in one line what is wrong with it."""
-    # A large file is millions of objects, which Python would look through for garbage again and again.
-    collects = gc.isenabled()
-    gc.disable()
+    """Read YAML of plain values; a `ValueError` says in one line what is wrong with it, and at which key."""
     try:
-        return yaml.load(content, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    finally:
-        if collects:
-            gc.enable()
+        loader = _Loader(content)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check(loader, node, MOST_REPEATED + len(content))
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError:
+        raise ValueError(f"it has more than {DEEPEST} lists and mappings in each other") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ValueError(shown(" ".join(str(error).split()), 300, quotes=False)) from error
+
+
+def _check(loader: Any, root: yaml.Node, most: int) -> None:
+    """Check all values before any is made, and that they are not too many when aliases are written out.
+
+    Raises `ValueError` with the key.
+    """
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+    keys: list[str] = []
+
+    def size_of(node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            _check_scalar(loader, node, keys)
+            return 1
+        if node.tag not in _COLLECTIONS:
+            raise ValueError(f"{_place(keys)} has the tag {shown(node.tag)}, which nothing here has; leave it out")
+        if id(node) in above:
+            raise ValueError(f"{_place(keys)} contains itself")
+        if id(node) not in sizes:
+            if len(above) == DEEPEST:
+                raise ValueError(f"{_place(keys)} is in more than {DEEPEST} lists and mappings")
+            above.add(id(node))
+            size = 1
+            for key, child in _children(node):
+                keys.append(key)
+                size += size_of(child)
+                keys.pop()
+                if size > most:
+                    raise ValueError(f"{_place(keys)} has millions of values, which its aliases repeat; write fewer")
+            above.remove(id(node))
+            sizes[id(node)] = size
+        return sizes[id(node)]
+
+    size_of(root)
+
+
+def _children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from ((str(index), child) for index, child in enumerate(node.value))
+        return
+    for key, value in node.value:
+        name = str(key.value) if isinstance(key, yaml.ScalarNode) else "a key"
+        yield name, key
+        yield name, value
+
+
+def _check_scalar(loader: Any, node: yaml.ScalarNode, keys: list[str]) -> None:
+    if node.tag in (f"{_TAG}str", f"{_TAG}merge"):
+        return
+    try:
+        value = loader.construct_object(node)
+    except Exception as error:
+        # PyYAML makes a value of a text without a look at it, and fails in any way.
+        reason = error.problem if isinstance(error, yaml.MarkedYAMLError) else first_line(error)
+        raise ValueError(
+            f"{_place(keys)} is {shown(node.value)}, which cannot be read ({shown(str(reason), 100, quotes=False)})"
+        ) from error
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(f"{_place(keys)} is {shown(node.value)}, a number of too many digits")
+
+
+def _place(keys: list[str]) -> str:
+    return shown(".".join(keys), 100, quotes=False) if keys else "the file"

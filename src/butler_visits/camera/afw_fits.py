@@ -1,22 +1,37 @@
-"""Read the FITS cameras that Rubin's afw package writes, without it."""
+"""Read the FITS cameras that Rubin's afw package writes, without it.
+
+Their tables are read without astropy, and the transforms in them by AST, which a damaged one can crash. So a file is
+read and mapped in a child process first, once for each content.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from functools import cache
+import os
+import pickle
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import starlink.Ast
-from astropy.io import fits
 
 from ..errors import CameraFileError
-from ..lists import first_line
+from ..fits_blocks import read_hdus
+from ..trial import find_problem
 from .ast_transform import AstTransform, read_mapping
+from .fits_table import FitsTable
 from .model import Camera, Transform
 
 _FOCAL_PLANE, _FIELD_ANGLE, _PIXELS = "FocalPlane", "FieldAngle", "Pixels"
 _INDEX = 1  # The HDU of the archive's index, which has EXTNAME in some files and EXTTYPE only, or nothing, in others.
+
+_READER = 1
+"""Raise it where files that were read before must be tried again."""
+
+_problems: dict[str, str] = {}
+"""What is wrong with contents that were tried in this process, by their checksum; empty texts for nothing."""
 
 
 def read_afw_camera(content: bytes, source: str) -> Camera:
@@ -24,39 +39,81 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
 
     Raises `CameraFileError` if the file is no camera or is damaged.
     """
-    try:
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
-            last = hdus[-1].fileinfo()
-            if last["datLoc"] + last["datSpan"] > len(content):
-                raise ValueError("it is truncated")
-            return _Archive(hdus, source).camera()
-    except (
-        OSError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        fits.VerifyError,
-        starlink.Ast.AstError,
-    ) as error:
+    if problem := _problem(content):
         raise CameraFileError(
-            f"{source} is no afw camera file or is damaged ({first_line(error)}); replace the dataset, "
-            "or give the camera as a camera_geometry dataset."
-        ) from error
+            f"{source} is no afw camera file or is damaged ({problem}); replace the dataset, or give the camera as a "
+            "camera_geometry dataset."
+        )
+    return parse_afw_camera(content, source)
+
+
+def _problem(content: bytes) -> str:
+    """Say what is wrong with a content, by a child process unless one has read it before."""
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum not in _problems:
+        mark = _cache_folder() / f"{checksum}-{_READER}-{starlink.Ast.version()}"
+        # No cache is no harm: the file is tried by each process.
+        with suppress(OSError):
+            if mark.exists():
+                return ""
+        _problems[checksum] = find_problem(f"{__name__}:try_afw_camera", content)
+        if not _problems[checksum]:
+            with suppress(OSError):
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.touch()
+    return _problems[checksum]
+
+
+def _cache_folder() -> Path:
+    """Return where the checksums of files that are read without harm are kept."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    with suppress(RuntimeError):
+        return Path(given if os.path.isabs(given) else "~/.cache").expanduser() / "butler-visits" / "cameras"
+    return Path(os.devnull)
+
+
+def try_afw_camera(content: bytes) -> None:
+    """Do with a content what may be done with a camera, in a child process."""
+    camera = parse_afw_camera(content, "the camera")
+    for one in (camera, pickle.loads(pickle.dumps(camera))):
+        # Corners that are nowhere are said where they are needed.
+        with suppress(CameraFileError):
+            one.corners(250)
+        with suppress(CameraFileError):
+            one.exact_corners(250)
+        _ = one.flipped
+
+
+def parse_afw_camera(content: bytes, source: str) -> Camera:
+    """Read a camera that is known to be read without harm."""
+    hdus = list(read_hdus(io.BytesIO(content), len(content)))
+    tables: list[FitsTable | None] = [None]
+    for number, hdu in enumerate(hdus[_INDEX:], start=_INDEX):
+        try:
+            tables.append(FitsTable(hdu, content))
+        except ValueError as error:
+            raise ValueError(f"HDU {number}: {error}") from error
+    return _Archive(tables, source).camera()
 
 
 class _Archive:
     """The tables of an afw archive."""
 
-    def __init__(self, hdus: fits.HDUList, source: str) -> None:
-        self._hdus = hdus
+    def __init__(self, tables: list[FitsTable | None], source: str) -> None:
+        self._tables = tables
         self._source = source
+        self._columns: dict[tuple[int, str], list[Any] | None] = {}
         self._index: dict[int, list[tuple[int, int, int]]] = {}
         index = [self._column(_INDEX, column) for column in ("id", "cat.archive", "row0", "nrows", "name")]
-        if any(column is None for column in index):
-            raise KeyError(f"HDU {_INDEX} is no archive's index")
+        columns = [column for column in index if column is not None]
+        if len(columns) < len(index):
+            raise ValueError(f"HDU {_INDEX} is no archive's index")
         self._cameras: set[int] = set()
-        for archive_id, table, row0, n_rows, name in zip(*index, strict=True):
+        for archive_id, table, row0, n_rows, name in zip(*columns, strict=True):
+            if row0 < 0 or n_rows < 0 or not 0 < table < len(tables) - _INDEX:
+                raise ValueError(
+                    f"the index puts entry {archive_id} into rows {row0} to {row0 + n_rows} of HDU {_INDEX + table}"
+                )
             # Tables are counted from the index.
             self._index.setdefault(archive_id, []).append((_INDEX + table, row0, n_rows))
             if name == "Camera":
@@ -65,39 +122,40 @@ class _Archive:
     def _values(self, archive_id: int, column: str) -> list[Any]:
         """Return an entry's values in the column, from whichever of its tables has the column."""
         # A detector's own table comes first: its amplifiers' has a name and a bbox_min_x too.
-        for number, row0, n_rows in self._index[archive_id]:
+        for number, row0, n_rows in self._index.get(archive_id, []):
             if (values := self._column(number, column)) is not None:
                 if len(values) < row0 + n_rows:
                     raise ValueError(f"HDU {number} ends before row {row0 + n_rows}")
                 return values[row0 : row0 + n_rows]
-        raise KeyError(f"archive entry {archive_id} has no table with a column {column}")
+        raise ValueError(f"archive entry {archive_id} has no table with a column {column}")
 
-    @cache  # noqa: B019 - an archive lives as long as the file is read
+    def _value(self, archive_id: int, column: str) -> Any:
+        """Return an entry's only value in the column."""
+        values = self._values(archive_id, column)
+        if len(values) != 1:
+            raise ValueError(f"archive entry {archive_id} has {len(values)} rows with a column {column}, expected 1")
+        return values[0]
+
     def _column(self, number: int, column: str) -> list[Any] | None:
-        """Read a whole column at once: astropy takes a millisecond for a row."""
-        table = self._hdus[number].data
-        if not isinstance(table, fits.FITS_rec):
-            return None
-        # Some files write the same names otherwise.
-        names = {_plain(name): name for name in table.columns.names}
-        if (name := names.get(_plain(column))) is None:
-            return None
-        values = table[name]
-        return (
-            values.tolist() if values.dtype.kind in "iuf" and values.ndim == 1 else [_text(value) for value in values]
-        )
+        """Read a whole column, once; `None` if the table has none."""
+        key = (number, _plain(column))
+        if key not in self._columns:
+            table = self._tables[number]
+            # Some files write the same names otherwise.
+            names = {} if table is None else {_plain(name): name for name in table.columns}
+            self._columns[key] = table.column(names[key[1]]) if table is not None and key[1] in names else None
+        return self._columns[key]
 
     def camera(self) -> Camera:
         """Put the camera together."""
         if len(self._cameras) != 1:
             raise ValueError(f"it holds {len(self._cameras)} cameras, expected 1")
         (camera_id,) = self._cameras
-        (name,) = self._values(camera_id, "name")
-        (transform_map,) = self._values(camera_id, "transformMap")
+        name, transform_map = self._value(camera_id, "name"), self._value(camera_id, "transformMap")
         detectors = self._values(camera_id, "detector")
 
         def each(column: str) -> list[Any]:
-            return [self._values(detector, column)[0] for detector in detectors]
+            return [self._value(detector, column) for detector in detectors]
 
         names = each("name")
         low_x, low_y, high_x, high_y = map(each, ("bbox_min_x", "bbox_min_y", "bbox_max_x", "bbox_max_y"))
@@ -124,11 +182,11 @@ class _Archive:
             return self._mapping(forward, True)
         if (inverse := links.get(end + begin)) is not None:
             return self._mapping(inverse, False)
-        raise KeyError(f"no transform from {' '.join(begin).strip()} to {end[0]}")
+        raise ValueError(f"no transform from {' '.join(begin).strip()} to {end[0]}")
 
     def _mapping(self, archive_id: int, forward: bool) -> Transform:
         """Read an AST mapping."""
-        (text,) = self._values(archive_id, "bytes")
+        text = self._value(archive_id, "bytes")
         try:
             return AstTransform(read_mapping(text), forward)
         except ValueError as error:
@@ -137,11 +195,3 @@ class _Archive:
 
 def _plain(name: str) -> str:
     return name.casefold().replace(".", "").replace("_", "")
-
-
-def _text(value: Any) -> str:
-    """Read a text, which astropy gives as a string, as single characters or as bytes."""
-    if isinstance(value, str):
-        return value.strip()
-    characters = np.asarray(value)
-    return (characters.tobytes().decode("ascii") if characters.dtype.kind == "u" else "".join(characters)).strip()

@@ -16,6 +16,10 @@ Transform = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 """Takes points of shape (K, 2) and returns their images, of the same shape."""
 
 
+_FARTHEST = 100.0
+"""Radians on the tangent plane, which are 89.4 degrees from the boresight."""
+
+
 def box_corners(boxes: npt.NDArray[np.int64], padding: int = 0) -> npt.NDArray[np.float64]:
     """Return the corners (D, 4, 2) of boxes (D, 2, 2) of pixels that are grown by a padding on each side.
 
@@ -84,8 +88,12 @@ class Camera:
             If a detector has no pixels, or a corner no finite place in the field.
         """
         pixels = self._pixel_corners(padding)
-        focal_plane = np.stack([transform(p) for transform, p in zip(self.pixels_to_focal_plane, pixels, strict=True)])
-        field_angle = self.focal_plane_to_field_angle(focal_plane.reshape(-1, 2)).reshape(pixels.shape)
+        with np.errstate(all="ignore"):
+            # What overflows is nowhere, which is said below.
+            focal_plane = np.stack(
+                [transform(p) for transform, p in zip(self.pixels_to_focal_plane, pixels, strict=True)]
+            )
+            field_angle = self.focal_plane_to_field_angle(focal_plane.reshape(-1, 2)).reshape(pixels.shape)
         return self._finite(field_angle)
 
     def exact_corners(self, padding: int = 0) -> npt.NDArray[np.float64] | None:
@@ -127,12 +135,13 @@ class Camera:
 
     def _finite(self, field_angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return corners (D, 4, 2), if all are somewhere."""
-        finite = np.isfinite(field_angle).all(axis=(1, 2))
+        # Not a number is not less either.
+        finite = (np.abs(field_angle) < _FARTHEST).all(axis=(1, 2))
         if not finite.all():
             name = self.detector_names[int(np.argmin(finite))]
             raise CameraFileError(
-                f"The camera in {self.source} puts a corner of detector {name} at no finite field angle; "
-                "check its transforms."
+                f"The camera in {self.source} puts a corner of detector {name} at no field angle below "
+                f"{_FARTHEST:g} radians; check its transforms."
             )
         return field_angle
 

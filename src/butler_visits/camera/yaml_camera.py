@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..errors import CameraFileError
 from ..geometry import ARCSEC
+from ..lists import shown
 from ..yaml_files import load_yaml
 from .model import Camera, Transform
 
@@ -56,7 +57,7 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
     if len(ccds) < len(data["CCDs"]):
         name, _ = Counter(str(key) for key in data["CCDs"]).most_common(1)[0]
         raise CameraFileError(f"{source}: CCDs has several detectors with the name {name}; each needs its own.")
-    return Camera(
+    camera = Camera(
         name=str(data.get("name", "camera")),
         detector_ids=_column(ccds, "id", (), source, integers=True).astype(np.int64),
         detector_names=tuple(str(key) for key in data["CCDs"]),
@@ -65,6 +66,14 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
         focal_plane_to_field_angle=_focal_plane_to_field_angle(data, source),
         source=source,
     )
+    try:
+        camera.corners()
+    except CameraFileError as error:
+        raise CameraFileError(
+            f"{error} They are made of plateScale, transforms.FieldAngle (coeffs, or linear and translation), and each "
+            "detector's bbox, pixelSize, refpos, offset, yaw, pitch and roll."
+        ) from error
+    return camera
 
 
 def _pixels_to_focal_plane(ccds: Mapping[str, Mapping[str, Any]], source: str) -> tuple[Transform, ...]:
@@ -95,11 +104,11 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
     field_angle = _mapping(_field(transforms, "FieldAngle", "transforms", source), what, source)
     native = transforms.get("nativeSys", "FocalPlane")
     if native != "FocalPlane":
-        raise CameraFileError(f"{source}: transforms.nativeSys must be FocalPlane, not {native!r}.")
+        raise CameraFileError(f"{source}: transforms.nativeSys must be FocalPlane, not {shown(native)}.")
     # The parity switch stands beside the transforms in some files and at the top in others.
     parity = data.get("focalPlaneParity", transforms.get("focalPlaneParity", False))
     if not isinstance(parity, bool):
-        raise CameraFileError(f"{source}: focalPlaneParity must be true or false, not {parity!r}.")
+        raise CameraFileError(f"{source}: focalPlaneParity must be true or false, not {shown(parity)}.")
     mirror = np.array([-1.0, 1.0]) if parity else np.ones(2)
     kind = field_angle.get("transformType")
     if kind == "radial":
@@ -113,7 +122,7 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
         matrix = np.array(_numbers(field_angle, "linear", what, source, (4,), (2, 2)), dtype=float).reshape(2, 2)
         translation = np.array(_numbers(field_angle, "translation", what, source, (2,), default=(0.0, 0.0)))
         return partial(_affine, mirror, matrix, translation)
-    raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {kind!r}.")
+    raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {shown(kind)}.")
 
 
 # Functions of a module, so that a camera can be pickled.
@@ -160,7 +169,7 @@ def _column(
         wrong = ((column != np.round(column)) | (np.abs(column) >= 2**31)).reshape(len(ccds), -1).any(axis=1)
         if wrong.any():
             what = list(ccds)[int(np.argmax(wrong))]
-            raise CameraFileError(f"{source}: {name} of {what} must be integers, not {ccds[what][name]!r}.")
+            raise CameraFileError(f"{source}: {name} of {what} must be integers, not {shown(ccds[what][name])}.")
     return column
 
 
@@ -168,8 +177,8 @@ def _numbers(data: Mapping[str, Any], name: str, what: str, source: str, *shapes
     """Read a field that holds numbers of one of the given shapes, in which `None` is any length."""
     value = default if default is not None and name not in data else _field(data, name, what, source)
     if not any(_has_shape(value, shape) for shape in shapes):
-        hint = "; YAML takes 1e-8 for a text, and 1.0e-8 for a number" if "'" in repr(value) else ""
-        raise CameraFileError(f"{source}: {name} of {what} must be {_EXPECTED[shapes]}, not {value!r}{hint}.")
+        hint = "; YAML takes 1e-8 for a text, and 1.0e-8 for a number" if "'" in shown(value) else ""
+        raise CameraFileError(f"{source}: {name} of {what} must be {_EXPECTED[shapes]}, not {shown(value)}{hint}.")
     return value
 
 

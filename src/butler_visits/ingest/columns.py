@@ -16,6 +16,7 @@ from lsst.daf.butler.time_utils import TimeConverter
 
 from ..errors import IngestError
 from ..instruments.times import read_time
+from ..lists import shown
 
 _T = TypeVar("_T")
 _N = TypeVar("_N", int, float)
@@ -62,7 +63,7 @@ class Column:
 
     def fail(self, row: int, value: Any, expected: str) -> IngestError:
         """Make the error of a value that makes no sense."""
-        return IngestError(f"{self.table}, row {row + 1}, column {self.name}: {value!r} is {expected}.")
+        return IngestError(f"{self.table}, row {row + 1}, column {self.name}: {shown(value)} is {expected}.")
 
     def elements(self, rows: range) -> list[Any]:
         """Return the values of some rows, without units; `None` where there is none."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints, Validation
 from ..camera import Camera
 from ..camera.yaml_camera import camera_from_mapping
 from ..errors import CameraFileError, DescriptionError
+from ..lists import counted, shown
 from ..yaml_files import load_yaml
 from .sources import Model, Properties
 
@@ -26,6 +27,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME, s
 
 PACKED = 2**63
 """What the product of ``visit_max`` and ``detector_max`` must be below: pipelines pack both ids into one number."""
+
+_MOST_MISTAKES = 20
+"""Mistakes of a description that are listed."""
 
 _LONGEST_TIME = 3 * 10**16
 """What the digits of times to the millisecond are below, until the year 2999."""
@@ -247,7 +251,10 @@ class InstrumentDescription(Model):
         except ValidationError as error:
             # A list without its bad entries may be called too short.
             mistakes = [one for one in error.errors() if one["type"] != "too_short" or not one["input"]]
-            raise DescriptionError("\n".join(f"{source}: {_mistake(one)}" for one in mistakes)) from None
+            lines = [f"{source}: {_mistake(one)}" for one in mistakes[:_MOST_MISTAKES]]
+            if len(mistakes) > _MOST_MISTAKES:
+                lines.append(f"{source}: {counted(len(mistakes) - _MOST_MISTAKES, 'more mistake')}.")
+            raise DescriptionError("\n".join(lines)) from None
 
 
 def read_description(uri: ResourcePathExpression) -> InstrumentDescription:
@@ -295,12 +302,12 @@ def _read_yaml(path: ResourcePath, what: str) -> Any:
 def _unique(what: str, values: Iterable[Any]) -> None:
     for value, count in Counter(values).items():
         if count > 1:
-            raise ValueError(f"{count} of them have {what} {value!r}; each needs its own")
+            raise ValueError(f"{count} of them have {what} {shown(value)}; each needs its own")
 
 
 def _mistake(error: Mapping[str, Any]) -> str:
     """Say where a description is wrong, and what is allowed."""
-    place = ".".join(str(part) for part in error["loc"])
+    place = shown(".".join(str(part) for part in error["loc"]), 200, quotes=False)
     match error["type"]:
         case "missing":
             return f"{place} is missing; it must be given."
@@ -308,25 +315,27 @@ def _mistake(error: Mapping[str, Any]) -> str:
             return f"{place} is empty; it must have at least one entry."
         case "string_too_long" | "string_too_short":
             limit = f"at most {error['ctx'].get('max_length')}" if "max_length" in error["ctx"] else "at least one"
-            return f"{place} must have {limit} characters, not {error['input']!r}."
+            return f"{place} must have {limit} characters, not {shown(error['input'])}."
         case "tuple_type":
-            return f"{place} must be a list, not {error['input']!r}."
+            return f"{place} must be a list, not {shown(error['input'])}."
         case "dict_type" | "model_type" | "model_attributes_type":
             fields = ", ".join(_fields_at(error["loc"])) or "names to values"
-            return f"{place} must be a mapping of {fields}, not {error['input']!r}."
+            return f"{place} must be a mapping of {fields}, not {shown(error['input'])}."
         case "extra_forbidden":
             *parent, key = error["loc"]
-            return f"{place} is not known; {key!r} must be one of {', '.join(_fields_at(parent))}."
+            return f"{place} is not known; {shown(key)} must be one of {', '.join(_fields_at(parent))}."
         case "value_error":
             return f"{place or 'the description'} {error['ctx']['error']}."
         case "literal_error":
-            return f"{place} must be {error['ctx']['expected']}, not {error['input']!r}."
+            return f"{place} must be {error['ctx']['expected']}, not {shown(error['input'])}."
         case "string_pattern_mismatch":
-            return f"{place} must begin with a letter and have letters, digits, - and _ only, not {error['input']!r}."
+            return (
+                f"{place} must begin with a letter and have letters, digits, - and _ only, not {shown(error['input'])}."
+            )
         case "string_type":
-            return f"{place} must be a text, not {error['input']!r}; put it in quotes."
+            return f"{place} must be a text, not {shown(error['input'])}; put it in quotes."
     message = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{place} must be {message}, not {error['input']!r}."
+    return f"{place} must be {message}, not {shown(error['input'])}."
 
 
 def _fields_at(place: Iterable[str | int]) -> list[str]:

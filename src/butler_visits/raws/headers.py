@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import os
+import stat
+import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
 from typing import Any, BinaryIO, cast
 
 from astro_metadata_translator import MetadataTranslator
-from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
 from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..errors import RawFileError
+from ..fits_blocks import BLOCK, read_hdus
 from ..lists import first_line
 from .cards import MergedHeader, RawHeader
 from .translators import find_translator
 
-_BLOCK = 2880
-"""Bytes of a FITS block."""
-
-_READ_AHEAD = 4 * _BLOCK
+_READ_AHEAD = 4 * BLOCK
 """Bytes that are read at once: most headers are not longer, and little of the pixels behind them is read."""
 
-_GZIP_READ_AHEAD = 1 << 20
+_PACKED_READ_AHEAD = 1 << 20
 """Of a file that is compressed as a whole everything is read."""
+
+_GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
+
+STALLED = 60.0
+"""Seconds without a byte after which a file counts as one that cannot be read."""
 
 THREADS = 16
 """Files that are read at the same time."""
@@ -106,18 +114,53 @@ class RawFile:
 
 def read_raw_files(uris: Sequence[ResourcePathExpression], *, threads: int = THREADS) -> list[RawFile | RawFileError]:
     """Read the headers of many FITS files at the same time."""
-    if not uris:
-        return []
     # astropy's warnings about a file name neither the file nor the HDU; what matters becomes an error below. They are
     # not silenced, because filters are the whole process's, and other threads have theirs.
-    with ThreadPoolExecutor(min(threads, len(uris))) as pool:
-        return list(pool.map(_read, uris))
+    results: dict[int, RawFile | RawFileError] = {}
+    waiting = iter(enumerate(uris))
+    running: dict[int, _Watch] = {}
+    done: SimpleQueue[tuple[int, RawFile | RawFileError]] = SimpleQueue()
+
+    def start() -> None:
+        for index, uri in islice(waiting, threads - len(running)):
+            watch = running[index] = _Watch(uri)
+            # A thread that waits for a disk or a server for good cannot be stopped. The process does not wait for it.
+            Thread(target=lambda i=index, w=watch: done.put((i, _read(w))), daemon=True).start()
+
+    start()
+    while running:
+        try:
+            index, result = done.get(timeout=min(1.0, STALLED))
+            if running.pop(index, None) is not None:
+                results[index] = result
+        except Empty:
+            for index in [index for index, watch in running.items() if watch.is_stalled]:
+                uri = running.pop(index).uri
+                results[index] = RawFileError(
+                    f"The file {uri} cannot be read: no byte came for {STALLED:g} seconds; check the disk or server that "
+                    "it is on."
+                )
+        start()
+    return [results[index] for index in range(len(uris))]
 
 
-def _read(uri: ResourcePathExpression) -> RawFile | RawFileError:
+class _Watch:
+    """A file that is read, and when the last bytes came."""
+
+    def __init__(self, uri: ResourcePathExpression) -> None:
+        self.uri = uri
+        self.last = monotonic()
+
+    @property
+    def is_stalled(self) -> bool:
+        return monotonic() - self.last > STALLED
+
+
+def _read(watch: _Watch) -> RawFile | RawFileError:
+    uri = watch.uri
     try:
-        with _open(ResourcePath(uri, forceAbsolute=False, forceDirectory=False)) as file:
-            return _read_headers(file, str(uri))
+        with _open(ResourcePath(uri, forceAbsolute=False, forceDirectory=False), watch) as (file, size):
+            return _read_headers(file, str(uri), size)
     except RawFileError as error:
         return error
     except FileNotFoundError:
@@ -132,36 +175,46 @@ def _read(uri: ResourcePathExpression) -> RawFile | RawFileError:
 
 
 @contextmanager
-def _open(path: ResourcePath) -> Iterator[BinaryIO]:
-    with _open_plain(path, _READ_AHEAD) as file:
-        if file.read(2) != b"\x1f\x8b":
+def _open(path: ResourcePath, watch: _Watch) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open a file; its size is `None` if it is compressed as a whole."""
+    with _open_plain(path, _READ_AHEAD, watch) as (file, size):
+        begin = file.read(3)
+        if not begin.startswith(_GZIP) and begin != _BZIP2:
             file.seek(0)
-            yield file
+            yield file, size
             return
-    with _open_plain(path, _GZIP_READ_AHEAD) as file, gzip.GzipFile(fileobj=file) as unpacked:
-        yield cast(BinaryIO, unpacked)
+    with _open_plain(path, _PACKED_READ_AHEAD, watch) as (file, _):
+        opened = gzip.GzipFile(fileobj=file) if begin.startswith(_GZIP) else bz2.BZ2File(file)
+        with opened as unpacked:
+            yield cast(BinaryIO, unpacked), None
 
 
 @contextmanager
-def _open_plain(path: ResourcePath, read_ahead: int) -> Iterator[BinaryIO]:
+def _open_plain(path: ResourcePath, read_ahead: int, watch: _Watch) -> Iterator[tuple[BinaryIO, int]]:
     if path.isLocal:
-        with open(path.ospath, "rb", buffering=read_ahead) as file:
-            yield file
+        status = os.stat(path.ospath)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            # A pipe or a device, which may wait for ever.
+            raise RawFileError(f"{path.ospath} is no regular file; expected a FITS file.")
+        size = status.st_size
+        opened: Any = io.FileIO(path.ospath)
     else:
         size = path.size()
-        with path.open("rb") as handle, io.BufferedReader(_Remote(handle, size), read_ahead) as reader:
-            yield reader
+        opened = path.open("rb")
+    with opened as handle, io.BufferedReader(_Source(handle, size, watch), read_ahead) as reader:
+        yield reader, size
 
 
-class _Remote(io.RawIOBase):
-    """A remote file that the standard library can buffer: one ranged request for each read.
+class _Source(io.RawIOBase):
+    """A file that the standard library can buffer: one request for each read, of a range if it is remote.
 
-    The file's size is known, so that no request is made beyond its end.
+    Its size is known, so that no request is made beyond its end.
     """
 
-    def __init__(self, handle: Any, size: int) -> None:
+    def __init__(self, handle: Any, size: int, watch: _Watch) -> None:
         self._handle = handle
         self._size = size
+        self._watch = watch
         self._position = 0
 
     def readable(self) -> bool:
@@ -183,65 +236,31 @@ class _Remote(io.RawIOBase):
             return 0
         self._handle.seek(self._position)
         content = self._handle.read(count)
+        self._watch.last = monotonic()
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)
 
 
-def _read_headers(file: BinaryIO, uri: str) -> RawFile:
+def _read_headers(file: BinaryIO, uri: str, size: int | None) -> RawFile:
     headers: list[RawHeader] = []
     images: dict[int, tuple[int, int]] = {}
-    # Of a file in gzip's format or another the HDUs' places in the file are not known.
-    plain = file.read(6) == b"SIMPLE"
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    end = next_header = 0
     try:
-        # Translating the headers of compressed images, which is not needed, would take most of the time.
-        hdus = fits.open(file, mode="readonly", memmap=False, lazy_load_hdus=True, disable_image_compression=True)
-        while True:
-            index = len(headers)
-            try:
-                hdu = hdus[index]
-            except IndexError:
-                break
-            header = _header(hdu, file if plain else None)
-            header.label = f"{uri}, HDU {index}"
+        for hdu in read_hdus(file, size):
+            header = RawHeader.fromstring(hdu.header)
+            header.label = f"{uri}, HDU {len(headers)}"
             if headers and str(header.get("INHERIT")).strip().upper() in ("T", "TRUE"):
                 header = _inherited(headers[0], header)
             headers.append(header)
-            image_size = _image_size(hdu)
-            if image_size is not None:
-                images[index] = image_size
-            place = hdu.fileinfo()
-            end = place["datLoc"] + hdu.size
-            next_header = place["datLoc"] + place["datSpan"]
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, VerifyError, ValueError, KeyError, TypeError) as error:
+            if hdu.image is not None:
+                images[len(headers) - 1] = hdu.image
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RawFileError(
-            f"{uri}, HDU {len(headers)}: no FITS header can be read ({first_line(error)}); the file is truncated, "
-            "damaged or no FITS file."
+            f"{uri}, HDU {len(headers)}: the header or what is before it is truncated or damaged ({first_line(error)})."
         ) from error
-    if plain and size < end:
-        raise RawFileError(
-            f"{uri}, HDU {len(headers) - 1}: the file is truncated, {end - size} of {end} bytes are missing."
-        )
-    if plain and size > next_header:
-        file.seek(next_header)
-        if file.read(8) == b"XTENSION":
-            raise RawFileError(f"{uri}, HDU {len(headers)}: the header is truncated or damaged.")
+    except ValueError as error:
+        raise RawFileError(f"{uri}, {first_line(error)}.") from error
     return RawFile(uri, tuple(headers), images)
-
-
-def _header(hdu: Any, file: BinaryIO | None) -> RawHeader:
-    """Return an HDU's header; astropy puts question marks for what is not ASCII, so that is read again."""
-    header = RawHeader(hdu.header.cards)
-    if file is None or not header.has_question_marks:
-        return header
-    place = hdu.fileinfo()
-    file.seek(place["hdrLoc"])
-    return RawHeader.fromstring(file.read(place["datLoc"] - place["hdrLoc"]))
 
 
 def _inherited(first: RawHeader, own: RawHeader) -> RawHeader:
@@ -256,15 +275,3 @@ def _inherited(first: RawHeader, own: RawHeader) -> RawHeader:
     header = RawHeader([*own.cards, *others])
     header.label = own.label
     return header
-
-
-def _image_size(hdu: Any) -> tuple[int, int] | None:
-    """Return the size of the image in an HDU, (x, y) in pixels; `None` if there is none."""
-    header = hdu.header
-    if not hdu.is_image:
-        return None
-    prefix = "Z" if header.get("ZIMAGE") is True else ""
-    if header.get(f"{prefix}NAXIS", 0) < 2:
-        return None
-    sizes = [header[f"{prefix}NAXIS{axis}"] for axis in range(1, header[f"{prefix}NAXIS"] + 1)]
-    return None if 0 in sizes else (sizes[0], sizes[1])
