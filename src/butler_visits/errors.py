@@ -8,6 +8,7 @@ import re
 from typing import Self
 
 _LONG_VALUE = re.compile(r"'([^'\n]{60})[^'\n]{100,}([^'\n]{20})'")
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LONG_LINE = re.compile(r"^(.{3000}).{2000,}(.{500})$", re.MULTILINE)
 
 
@@ -18,8 +19,9 @@ class VisitsError(Exception):
     """The message without the exposure that it is about, if others can have the same."""
 
     def __str__(self) -> str:
-        # What a file holds, and a message quotes, may be as long as the file.
-        return _LONG_LINE.sub(r"\1 … \2", _LONG_VALUE.sub(r"'\1 … \2'", super().__str__()))
+        # What a file holds, and a message quotes, may be as long as the file, and may be meant for a terminal.
+        short = _LONG_LINE.sub(r"\1 … \2", _LONG_VALUE.sub(r"'\1 … \2'", super().__str__()))
+        return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), short)
 
     @classmethod
     def of_exposure(cls, exposure: int, problem: str) -> Self:

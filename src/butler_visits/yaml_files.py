@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+__all__ = ["load_yaml"]
+
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-from .lists import first_line, shown
+from .lists import shown
 
 MOST_REPEATED = 1_000_000
 """Values that the aliases of a file may repeat."""
@@ -33,6 +36,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 def load_yaml(content: bytes | str) -> Any:
     """Read YAML of plain values; a `ValueError` says in one line what is wrong with it, and at which key."""
+    # A large file is millions of objects, which Python would look through for garbage again and again.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         loader = _Loader(content)
         try:
@@ -47,6 +53,9 @@ def load_yaml(content: bytes | str) -> Any:
         raise ValueError(f"it has more than {DEEPEST} lists and mappings in each other") from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise ValueError(shown(" ".join(str(error).split()), 300, quotes=False)) from error
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _check(loader: Any, root: yaml.Node, most: int) -> None:
@@ -69,6 +78,8 @@ def _check(loader: Any, root: yaml.Node, most: int) -> None:
         if id(node) not in sizes:
             if len(above) == DEEPEST:
                 raise ValueError(f"{_place(keys)} is in more than {DEEPEST} lists and mappings")
+            if isinstance(node, yaml.MappingNode):
+                _check_keys(loader, node, keys)
             above.add(id(node))
             size = 1
             for key, child in _children(node):
@@ -101,12 +112,24 @@ def _check_scalar(loader: Any, node: yaml.ScalarNode, keys: list[str]) -> None:
         value = loader.construct_object(node)
     except Exception as error:
         # PyYAML makes a value of a text without a look at it, and fails in any way.
-        reason = error.problem if isinstance(error, yaml.MarkedYAMLError) else first_line(error)
-        raise ValueError(
-            f"{_place(keys)} is {shown(node.value)}, which cannot be read ({shown(str(reason), 100, quotes=False)})"
-        ) from error
+        kind = shown(node.tag.removeprefix(_TAG))
+        raise ValueError(f"{_place(keys)} is {shown(node.value)}, which cannot be read as {kind}") from error
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         raise ValueError(f"{_place(keys)} is {shown(node.value)}, a number of too many digits")
+
+
+def _check_keys(loader: Any, node: yaml.MappingNode, keys: list[str]) -> None:
+    """Raise `ValueError` for a key that is there twice, of which the first one would be lost."""
+    names = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+            _check_scalar(loader, key, [*keys, str(key.value)])
+            name = loader.construct_object(key)
+            if name in names:
+                line = key.start_mark.line + 1
+                place = f"{_place(keys)}: " if keys else ""
+                raise ValueError(f"{place}the key {shown(name)} is there twice, the second time in line {line}")
+            names.add(name)
 
 
 def _place(keys: list[str]) -> str:
