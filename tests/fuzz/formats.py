@@ -133,10 +133,10 @@ def _butler(folder: Path) -> Butler:
 def _read_table(path: Path) -> None:
     result = ingest_table(_butler(path.parent), path, DESCRIPTION, on_error="skip", dry_run=True)
     if result.failures:
-        raise Refused("; ".join(map(str, result.failures)))
+        raise RowsError("; ".join(map(str, result.failures)))
 
 
-class Refused(Exception):
+class RowsError(Exception):
     """Rows that were reported."""
 
 
@@ -190,7 +190,7 @@ def outcome(kind: Format, path: Path) -> str:
     """Read a file; say `read`, `refused`, or what is wrong with how that ends."""
     try:
         kind.read(path)
-    except Refused as error:
+    except RowsError as error:
         return fault_of(str(error), "")
     except FAILURES as error:
         if not isinstance(error, VisitsError):

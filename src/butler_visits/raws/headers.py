@@ -137,8 +137,8 @@ def read_raw_files(uris: Sequence[ResourcePathExpression], *, threads: int = THR
             for index in [index for index, watch in running.items() if watch.is_stalled]:
                 uri = running.pop(index).uri
                 results[index] = RawFileError(
-                    f"The file {uri} cannot be read: no byte came for {STALLED:g} seconds; check the disk or server that "
-                    "it is on."
+                    f"The file {uri} cannot be read: no byte came for {STALLED:g} seconds; check the disk or server "
+                    "that it is on."
                 )
         start()
     return [results[index] for index in range(len(uris))]
