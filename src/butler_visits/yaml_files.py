@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["load_yaml"]
+__all__ = ["check_yaml", "load_yaml"]
 
 import gc
 from collections.abc import Iterator
@@ -58,10 +58,20 @@ def load_yaml(content: bytes | str) -> Any:
             gc.enable()
 
 
+def check_yaml(content: str) -> None:
+    """Raise `ValueError` for YAML that another reader would take for ever for: what its aliases repeat is too much."""
+    try:
+        node = yaml.compose(content, Loader=_Loader)
+        if node is not None:
+            _check(None, node, MOST_REPEATED + len(content))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(shown(" ".join(str(error).split()), 300, quotes=False)) from error
+
+
 def _check(loader: Any, root: yaml.Node, most: int) -> None:
     """Check all values before any is made, and that they are not too many when aliases are written out.
 
-    Raises `ValueError` with the key.
+    Raises `ValueError` with the key. Without a loader only the second is checked.
     """
     sizes: dict[int, int] = {}
     above: set[int] = set()
@@ -69,16 +79,17 @@ def _check(loader: Any, root: yaml.Node, most: int) -> None:
 
     def size_of(node: yaml.Node) -> int:
         if isinstance(node, yaml.ScalarNode):
-            _check_scalar(loader, node, keys)
+            if loader is not None:
+                _check_scalar(loader, node, keys)
             return 1
-        if node.tag not in _COLLECTIONS:
+        if loader is not None and node.tag not in _COLLECTIONS:
             raise ValueError(f"{_place(keys)} has the tag {shown(node.tag)}, which nothing here has; leave it out")
         if id(node) in above:
             raise ValueError(f"{_place(keys)} contains itself")
         if id(node) not in sizes:
             if len(above) == DEEPEST:
                 raise ValueError(f"{_place(keys)} is in more than {DEEPEST} lists and mappings")
-            if isinstance(node, yaml.MappingNode):
+            if loader is not None and isinstance(node, yaml.MappingNode):
                 _check_keys(loader, node, keys)
             above.add(id(node))
             size = 1

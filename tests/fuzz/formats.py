@@ -133,7 +133,7 @@ def _butler(folder: Path) -> Butler:
 def _read_table(path: Path) -> None:
     result = ingest_table(_butler(path.parent), path, DESCRIPTION, on_error="skip", dry_run=True)
     if result.failures:
-        raise RowsError("; ".join(map(str, result.failures)))
+        raise RowsError(max(map(str, result.failures), key=len))
 
 
 class RowsError(Exception):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,8 @@ from astropy.table.meta import get_header_from_yaml
 from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..errors import IngestError
+from ..fits_blocks import read_hdus
+from ..yaml_files import check_yaml
 
 _FORMATS = {
     ".ecsv": "ascii.ecsv",
@@ -37,6 +42,8 @@ def read_table(uri: ResourcePathExpression) -> Table:
                 return _read_parquet(local.ospath)
             if kind == "fits":
                 return _read_fits(local.ospath)
+            if kind == "ascii.ecsv":
+                _check_ecsv(local.ospath)
             return Table.read(local.ospath, format=kind)
     except FileNotFoundError:
         raise IngestError(f"There is no table {uri}.") from None
@@ -46,8 +53,30 @@ def read_table(uri: ResourcePathExpression) -> Table:
         raise IngestError(f"The table {uri} cannot be read: {type(error).__name__}: {first.rstrip('.')}.") from error
 
 
+def _is_packed(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _check_ecsv(path: str) -> None:
+    """Check the YAML before the columns, in which a few aliases can stand for any number of values."""
+    with (gzip.open if _is_packed(path) else open)(path, "rt", encoding="utf-8") as file:
+        check_yaml("".join(line[2:] for line in takewhile(lambda line: line.startswith("#"), file)))
+
+
+def _check_fits(path: str) -> None:
+    """Check the structure, which astropy believes."""
+    if _is_packed(path):
+        with gzip.open(path) as unpacked:
+            _ = list(read_hdus(unpacked))
+    else:
+        with open(path, "rb") as file:
+            _ = list(read_hdus(file, os.path.getsize(path)))
+
+
 def _read_fits(path: str) -> Table:
     """Read a FITS table, with columns of times as such, and with all metadata."""
+    _check_fits(path)
     table = Table.read(path, format="fits")
     try:
         native = Table.read(path, format="fits", astropy_native=True)
@@ -89,6 +118,7 @@ def _parquet_units(schema: Any) -> dict[str, str]:
     units: dict[str, str] = {}
     header = (schema.metadata or {}).get(b"table_meta_yaml")
     if header is not None:
+        check_yaml(header.decode())
         described = get_header_from_yaml(header.decode().split("\n"))["datatype"]
         units = {column["name"]: str(column["unit"]) for column in described if column.get("unit")}
     own = {field.name: (field.metadata or {}).get(b"unit") for field in schema}
