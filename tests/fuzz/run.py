@@ -50,7 +50,10 @@ def find_faults(name: str, seeds: range) -> tuple[Counter[str], list[str]]:
 def _worker(name: str, seeds: list[int]) -> Iterator[tuple[int, str]]:
     """Yield what a worker says of each seed, until it ends, and how it ended."""
     command = [sys.executable, __file__, "worker", name, *map(str, seeds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         assert process.stdout is not None
         output = process.stdout
