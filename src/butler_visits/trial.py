@@ -14,7 +14,7 @@ import sys
 
 from .lists import first_line
 
-CPU_SECONDS = 60
+CPU_SECONDS = 30
 MEMORY = 2**30
 """Bytes of address space, of which Python and its libraries take a third; twenty times the data come on top."""
 
@@ -28,20 +28,23 @@ def find_problem(function: str, data: bytes, *arguments: str) -> str:
     Returns what goes wrong in a few words; nothing if nothing does.
     """
     limits = (str(MEMORY + 20 * len(data)), str(CPU_SECONDS))
-    # Threads of numpy's libraries would take address space for each core.
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # It finds what this process has found. Threads of numpy's libraries would take address space for each core.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         # A new process and not a fork, which would be one of a process with threads.
         done = subprocess.run(
-            [sys.executable, "-c", _CHILD, *limits, function, *arguments],
+            [sys.executable, "-P", "-c", _CHILD, *limits, function, *arguments],
             input=data,
             capture_output=True,
-            timeout=2 * CPU_SECONDS,
+            timeout=4 * CPU_SECONDS,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"reading it takes more than {2 * CPU_SECONDS} seconds"
+        return f"reading it takes more than {4 * CPU_SECONDS} seconds"
+    except OSError as error:
+        return f"no process can be started that tries it: {first_line(error)}"
     if done.returncode == 0:
         return ""
     if done.returncode == _FAILED:

@@ -14,7 +14,7 @@ import pytest
 from butler_visits.camera import afw_fits
 from butler_visits.camera.afw_fits import parse_afw_camera, read_afw_camera
 from butler_visits.errors import CameraFileError
-from butler_visits.trial import find_problem
+from butler_visits.trial import CPU_SECONDS, find_problem
 from command_line import message, visits_command
 
 AST_TEXT = 47_552
@@ -148,7 +148,7 @@ def test_the_command_line(content: bytes, tmp_path: Path) -> None:
     assert str(path) in message(visits_command("show-camera", path))
 
 
-def test_limits(tmp_path: Path) -> None:
+def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory and time are limited, and crashes are told."""
     module = tmp_path / "misbehaving.py"
     module.write_text(
@@ -160,14 +160,10 @@ def test_limits(tmp_path: Path) -> None:
         "def limits(data): raise ValueError(str(resource.getrlimit(resource.RLIMIT_CPU)[0]))\n"
         "def good(data): pass\n"
     )
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(tmp_path), before)))
-    try:
-        assert find_problem("misbehaving:good", b"") == ""
-        assert find_problem("misbehaving:fail", b"abc", "ä") == "3 bytes, ä"
-        assert "ended by SIGSEGV" in find_problem("misbehaving:crash", b"")
-        assert find_problem("misbehaving:flood", b"") == "reading it takes too much memory"
-        assert "ended with status 7" in find_problem("misbehaving:leave", b"")
-        assert find_problem("misbehaving:limits", b"") == "60"
-    finally:
-        os.environ["PYTHONPATH"] = before
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_problem("misbehaving:good", b"") == ""
+    assert find_problem("misbehaving:fail", b"abc", "ä") == "3 bytes, ä"
+    assert "ended by SIGSEGV" in find_problem("misbehaving:crash", b"")
+    assert find_problem("misbehaving:flood", b"") == "reading it takes too much memory"
+    assert "ended with status 7" in find_problem("misbehaving:leave", b"")
+    assert find_problem("misbehaving:limits", b"") == str(CPU_SECONDS)
