@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +28,7 @@ from butler_visits.instruments.description import read_description
 from butler_visits.instruments.translator import make_translator
 from butler_visits.lists import FAILURES
 from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
+from butler_visits.raws.cards import RawHeader
 from ingest_helpers import DESCRIPTION, science
 from simulated_raws import describe, write_raws
 from simulated_survey import camera
@@ -140,7 +143,54 @@ class RowsError(Exception):
     """Rows that were reported."""
 
 
-_REGION_TABLES = ("visit", "visit_detector_region")
+_PROJECTIONS = (
+    "AZP SZP TAN STG SIN ARC ZPN ZEA AIR CYP CEA CAR MER SFL PAR MOL AIT COP COE COD COO BON PCO TSC CSC QSC HPX XPH "
+    "TPV TNX ZPX TAB"
+)
+_ODD = (
+    *(0.0, -0.0, 1.0, -1.0, 90.0, -90.0, 180.0, 360.0, 30.0, 1e-8, 5e-324, 1e-300, 1e20, -1e20, 1e300, -1.7e308),
+    *(2.0**31, 2.0**31 + 0.5, -(2.0**31) - 1, 2.0**63, "12:00:00", "", True),
+)
+
+
+def _seeds(folder: Path) -> list[Path]:
+    path = folder / "seed"
+    path.write_bytes(bytes(range(256)) * 8)
+    return [path]
+
+
+def _read_wcs(path: Path) -> None:
+    """Take a file's content for the seed of a header, of which wcslib sees what passes our checks."""
+    chance = random.Random(path.read_bytes())
+
+    def number(usual: float) -> Any:
+        kind = chance.random()
+        return chance.choice(_ODD) if kind < 0.02 else chance.uniform(-usual, usual)
+
+    code, suffix = chance.choice(_PROJECTIONS.split()), chance.choice(("", "-SIP"))
+    kinds = chance.choice((("RA--", "DEC-"), ("DEC-", "RA--"), ("GLON", "GLAT"), ("ELON", "ELAT")))
+    header = RawHeader()
+    for axis in (1, 2):
+        header[f"CTYPE{axis}"] = f"{kinds[axis - 1]}-{code}{suffix if code == 'TAN' else ''}"
+        header[f"CRVAL{axis}"] = number(90.0)
+        header[f"CRPIX{axis}"] = number(100.0)
+        for other in (1, 2):
+            header[f"CD{axis}_{other}"] = number(1e-4)
+        for term in range(chance.choice((0, 0, 1, 3, 6, 30))):
+            header[f"PV{axis}_{term}"] = number(chance.choice((1.0, 90.0)))
+    for letter in "AB" if suffix else "":
+        header[f"{letter}_ORDER"] = chance.randrange(10)
+        for _ in range(chance.randrange(8)):
+            header[f"{letter}_{chance.randrange(10)}_{chance.randrange(10)}"] = number(1e-6)
+    for keyword in ("LONPOLE", "LATPOLE", "CROTA2", "CDELT1", "EQUINOX"):
+        if chance.random() < 0.1:
+            header[keyword] = number(180.0)
+    for keyword in list(header):
+        if chance.random() < 0.01:
+            del header[keyword]
+    file = RawFile(str(path), (header,), {0: (64, 64)})
+    wcs = RawWcs(find_detector(file, 0, None))
+    wcs.directions([[0.0, 0.0], [1e9, -1e9], [math.nan, math.inf]])
 
 
 def _regions(folder: Path) -> list[Path]:
@@ -175,11 +225,12 @@ def stored_bytes(butler: Butler) -> dict[int, bytes]:
 
 
 FORMATS = {
-    "raw": Format(_raws, _read_raw, 0.3),
-    "afw camera": Format(_afw_cameras, _read_afw, 0.15),
+    "raw": Format(_raws, _read_raw, 0.2),
+    "afw camera": Format(_afw_cameras, _read_afw, 0.1),
     "YAML camera": Format(_yaml_cameras, _read_yaml, 0.15, is_text=True),
     "description": Format(_descriptions, read_description, 0.15, is_text=True),
     "table": Format(_tables, _read_table, 0.2, is_text=True),
+    "wcs": Format(_seeds, _read_wcs, 0.15),
     "region": Format(_regions, _read_region, 0.05, is_file=False),
 }
 TOO_LONG = 6000
