@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from itertools import takewhile
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from astropy.table import MaskedColumn, Table
@@ -68,7 +68,7 @@ def _check_fits(path: str) -> None:
     """Check the structure, which astropy believes."""
     if _is_packed(path):
         with gzip.open(path) as unpacked:
-            _ = list(read_hdus(unpacked))
+            _ = list(read_hdus(cast(BinaryIO, unpacked)))
     else:
         with open(path, "rb") as file:
             _ = list(read_hdus(file, os.path.getsize(path)))

@@ -52,11 +52,6 @@ class RawHeader(fits.Header):
         self.problems: dict[str, str] = {}
         """What is wrong with the cards that were asked for and cannot be read, by their keywords."""
 
-    @property
-    def has_question_marks(self) -> bool:
-        """Whether a question mark is anywhere in it."""
-        return any("?" in _image(card) for card in self.cards)
-
     def __contains__(self, keyword: object) -> bool:
         if not super().__contains__(keyword):
             return False
