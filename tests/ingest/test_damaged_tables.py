@@ -39,7 +39,7 @@ def test_ecsv_with_merge_keys_of_merge_keys(tmp_path: Path) -> None:
     for one, other in zip(string.ascii_lowercase[1:20], string.ascii_lowercase, strict=False):
         lines.append(f"{one}: &{one} {{<<: [{', '.join([f'*{other}'] * 10)}]}}")
     path = tmp_path / "table.ecsv"
-    Table({"exposure_id": [1, 2]}, meta={"a": 1}).write(path)
+    Table({"exposure_id": [1, 2]}).write(path)
     text = path.read_text()
     meta = "# meta:\n" + "".join(f"#   {line}\n" for line in lines)
     path.write_text(text.replace("# schema:", f"{meta}# schema:"))
