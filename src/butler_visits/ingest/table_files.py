@@ -61,7 +61,9 @@ def _is_packed(path: str) -> bool:
 def _check_ecsv(path: str) -> None:
     """Check the YAML before the columns, in which a few aliases can stand for any number of values."""
     with (gzip.open if _is_packed(path) else open)(path, "rt", encoding="utf-8") as file:
-        check_yaml("".join(line[2:] for line in takewhile(lambda line: line.startswith("#"), file)))
+        lines = takewhile(lambda line: line.startswith("#"), file)
+        # The first line says %ECSV, which is none of YAML's directives.
+        check_yaml("".join(line[2:] for line in lines if not line.startswith("# %")))
 
 
 def _check_fits(path: str) -> None:
