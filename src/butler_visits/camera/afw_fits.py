@@ -87,12 +87,14 @@ def try_afw_camera(content: bytes) -> None:
 def parse_afw_camera(content: bytes, source: str) -> Camera:
     """Read a camera that is known to be read without harm."""
     hdus = list(read_hdus(io.BytesIO(content), len(content)))
-    tables: list[FitsTable | None] = [None]
-    for number, hdu in enumerate(hdus[_INDEX:], start=_INDEX):
+    tables: list[FitsTable | None] = []
+    for number, hdu in enumerate(hdus):
         try:
-            tables.append(FitsTable(hdu, content))
+            tables.append(FitsTable(hdu, content) if hdu.kind == "BINTABLE" else None)
         except ValueError as error:
             raise ValueError(f"HDU {number}: {error}") from error
+    if len(tables) <= _INDEX:
+        raise ValueError("it has no table")
     return _Archive(tables, source).camera()
 
 

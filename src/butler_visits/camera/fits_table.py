@@ -32,8 +32,6 @@ class FitsTable:
     """A binary table of a file's content; a `ValueError` says what is wrong with it."""
 
     def __init__(self, hdu: FitsHdu, content: bytes) -> None:
-        if hdu.kind != "BINTABLE":
-            raise ValueError(f"it is no binary table but {hdu.kind}")
         self._width, self._rows = hdu.sizes
         self._content = content
         self._place = hdu.place
@@ -52,7 +50,7 @@ class FitsTable:
                 raise ValueError(f"TFORM{number} is {form!r}, which is no format of a column")
             repeat = int(match[1] or 1)
             name = texts.get(f"TTYPE{number}", "").strip()
-            if name in self.columns:
+            if name and name in self.columns:
                 raise ValueError(f"two columns are called {name!r}")
             self.columns[name] = _Column(number, begin, repeat, match[2], match[3])
             begin += (repeat + 7) // 8 if match[2] == "X" else repeat * _WIDTHS[match[2]]
