@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
 import re
+from collections.abc import Sequence
 from typing import Self
 
 _LONG_VALUE = re.compile(r"'([^'\n]{60})[^'\n]{100,}([^'\n]{20})'")
