@@ -137,7 +137,9 @@ def _check_keys(loader: Any, node: yaml.MappingNode, keys: list[str]) -> None:
             if name in names:
                 line = key.start_mark.line + 1
                 place = f"{_place(keys)}: " if keys else ""
-                raise ValueError(f"{place}the key {shown(name)} is there twice, the second time in line {line}")
+                raise ValueError(
+                    f"{place}the key {shown(str(key.value), quotes=False)} is there twice, the second time in line {line}"
+                )
             names.add(name)
 
 
