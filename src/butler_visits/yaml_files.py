@@ -136,10 +136,9 @@ def _check_keys(loader: Any, node: yaml.MappingNode, keys: list[str]) -> None:
             name = loader.construct_object(key)
             if name in names:
                 line = key.start_mark.line + 1
-                place = f"{_place(keys)}: " if keys else ""
-                raise ValueError(
-                    f"{place}the key {shown(str(key.value), quotes=False)} is there twice, the second time in line {line}"
-                )
+                where = f"{_place(keys)}: " if keys else ""
+                what = shown(str(key.value), quotes=False)
+                raise ValueError(f"{where}the key {what} is there twice, the second time in line {line}")
             names.add(name)
 
 
