@@ -277,7 +277,7 @@ def test_no_camera_is_written(butler: Butler) -> None:
 
 
 def test_merge_keys_and_dates(butler: Butler, tmp_path: Path) -> None:
-    """What YAML can say beside a camera is kept."""
+    """What YAML can say beside a camera is kept; a date as the text that it is."""
     path = tmp_path / "camera.yaml"
     path.write_text(
         """
@@ -292,7 +292,7 @@ def test_merge_keys_and_dates(butler: Butler, tmp_path: Path) -> None:
     )
     assert run(butler, path).exit_code == 0
     (ref,) = datasets(butler)
-    assert butler.get(ref) == yaml.safe_load(path.read_text())
+    assert butler.get(ref) == yaml.safe_load(path.read_text()) | {"date": "2026-04-01"}
     assert lines(run(butler, path))[0].endswith("nothing has changed.")
 
 
