@@ -61,23 +61,26 @@ def import_translators(name: str) -> tuple[type[MetadataTranslator], ...]:
             f"The translator module {name!r} cannot be imported ({type(error).__name__}: {first_line(error)}); "
             "expected the name of a Python module that is installed or in a folder of PYTHONPATH."
         ) from error
-    inside = module.__name__ + "."
-    found = {
-        one: None
-        for one in [*MetadataTranslator.translators.values(), *vars(module).values()]
-        if isinstance(one, type)
-        and issubclass(one, MetadataTranslator)
-        and one.name is not None
-        and ((one.__module__ + ".").startswith(inside) or one in vars(module).values())
-        # Base classes that it has imported.
-        and not one.__module__.startswith("astro_metadata_translator.")
-    }
+    classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, MetadataTranslator)]
+    named = [one for one in dict.fromkeys([*MetadataTranslator.translators.values(), *classes]) if one.name is not None]
+    own = [one for one in named if (one.__module__ + ".").startswith(module.__name__ + ".")]
+    imported = [one for one in classes if one in named and one not in own]
+    # Base classes that it has imported are not meant.
+    found = (
+        *own,
+        *(
+            one
+            for one in imported
+            if not one.__module__.startswith("astro_metadata_translator.")
+            and not any(issubclass(other, one) for other in own)
+        ),
+    )
     if not found:
         raise IngestError(
             f"The module {name!r} has no translator; expected a subclass of "
             "astro_metadata_translator.MetadataTranslator that has a name."
         )
-    return tuple(found)
+    return found
 
 
 def _plugins() -> dict[str, EntryPoint]:
