@@ -36,10 +36,12 @@ from butler_visits import (
     VisitDefinitionData,
 )
 from butler_visits.config import make_config
+from butler_visits.instruments import StandInInstrument
 from butler_visits.instruments.description import InstrumentDescription
 from butler_visits.instruments.translator import make_translator
 from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
 from command_line import run_program
+from instrument_classes import SimCam, set_class
 from simulated_survey import CAMERA_RUN, INSTRUMENT
 from visit_tables import (
     N_DETECTORS,
@@ -123,6 +125,25 @@ def test_limit_that_was_not_raised_after_all(butler: Butler, given: list[dict[st
         raise UndoneError
     with pytest.raises(RuntimeError, match="visit_max"):
         task.run(given)
+
+
+class Numbered(SimCam):
+    """The instrument, if its class numbered the groups."""
+
+    @staticmethod
+    def group_name_to_group_id(group_name: str) -> int:
+        return 7
+
+
+def test_class_that_was_not_the_instruments_after_all(butler: Butler, given: list[dict[str, Any]]) -> None:
+    task = make_task(butler, "by-group-metadata")
+    for class_name, id_ in ((f"{__name__}.Numbered", 7), ("no.such.Class", 20260401235901000)):
+        with pytest.raises(UndoneError), butler.transaction():
+            set_class(butler, class_name)
+            assert [visit.definition.id for visit in task.plan(given[:1])] == [id_]
+            raise UndoneError
+    assert isinstance(task.computeVisitRegions.getInstrument(INSTRUMENT), StandInInstrument)
+    assert [visit.definition.id for visit in task.plan(given[:1])] == [20260401235901000]
 
 
 def test_after_an_error(butler: Butler, given: list[dict[str, Any]]) -> None:

@@ -316,16 +316,21 @@ def test_lost_rows(make_survey: MakeSurvey, grouping: str, table: str, options: 
     assert tables(butler) == before
 
 
+@pytest.mark.parametrize("once_more", [False, True])
 def test_update_of_a_visit_that_differs_joins_nothing(
-    make_survey: MakeSurvey, caplog: pytest.LogCaptureFixture
+    make_survey: MakeSurvey, caplog: pytest.LogCaptureFixture, once_more: bool
 ) -> None:
+    """Only when it is equal, as after the update, do options that are not incremental join what it lacks."""
     butler = defined(make_survey, GROUP, snaps(1)[:1])
     add_exposures(butler, snaps(1)[1:])
     assert run(butler, GROUP, FIRST, SECOND, update_records=True) == {"n_visits": 1, "n_fully_updated": 1}
     assert members(butler) == {visit_id(1): ({FIRST}, {1})}
     (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
     assert str(SECOND) in warning and "--incremental" in warning and str(visit_id(1)) in warning
-    assert run(butler, GROUP, FIRST, SECOND, incremental=True) == {"n_visits": 1, "n_partially_updated": 1}
+    assert "only" not in warning
+    again, kind = ("update_records", "n_fully_updated") if once_more else ("incremental", "n_partially_updated")
+    assert run(butler, GROUP, FIRST, SECOND, **{again: True}) == {"n_visits": 1, kind: 1}
+    assert members(butler) == {visit_id(1): ({FIRST, SECOND}, {1})}
     assert kinds(check(butler, GROUP)) == []
 
 

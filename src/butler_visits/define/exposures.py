@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from lsst.daf.butler import Butler, DataCoordinate, DataIdValueError, DimensionRecord
 from lsst.daf.butler.registry import DataIdError
-from lsst.pipe.base import Instrument
 
 from .. import repository
 from ..errors import DefinitionError
@@ -59,7 +58,6 @@ class Selector:
     ignore_off_sky: bool
 
     def __post_init__(self) -> None:
-        self._instruments: dict[str, Instrument] = {}
         self._records: dict[str, DimensionRecord] = {}
 
     def select(
@@ -214,10 +212,7 @@ class Selector:
         self, exposures: list[DimensionRecord], options: Options, failures: list[Failure]
     ) -> list[VisitDefinitionData]:
         """Group exposures into visits whose ids are unique."""
-        name = exposures[0].instrument
-        if name not in self._instruments:
-            self._instruments[name] = repository.fetch_instrument(self.butler, name)
-        instrument = self._instruments[name]
+        instrument = self.regions.getInstrument(exposures[0].instrument)
         try:
             visits = list(self.grouping.group(exposures, instrument))
         except FAILURES:

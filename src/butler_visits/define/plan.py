@@ -185,8 +185,8 @@ def _decide(plan: PlannedVisit, stored: _Stored, options: Options, region_tolera
     if options.incremental or (options.update_records and not plan.differences):
         plan.exposures_to_join = lacking
     elif options.update_records and lacking:
-        which = "exposure" if len(lacking) == 1 else "exposures"
-        plan.warning = f"{which} {listed(lacking)} of its group would be joined to it by --incremental only"
+        which = f"exposure{'s' * (len(lacking) > 1)} {listed(lacking)}"
+        plan.warning = f"its new values are also made of {which}, not joined to it as yet; --incremental does that"
     if options.update_records or any(difference.field == "region" for difference in plan.differences):
         plan.detectors_to_write = None
     elif options.check_detector_regions:

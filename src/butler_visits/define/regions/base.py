@@ -11,6 +11,7 @@ from lsst.pex.config import Config, Field, makeRegistry
 from lsst.pipe.base import Instrument, Task
 from lsst.sphgeom import Region
 
+from ...repository.database import in_transaction
 from ...repository.reading import fetch_instrument
 from ..visits import VisitDefinitionData, VisitRegions
 
@@ -48,9 +49,11 @@ class ComputeVisitRegionsTask(Task, metaclass=ABCMeta):
         super().__init__(config=config, **kwargs)
         self.butler = butler
         self.instrumentMap: dict[str, Instrument] = {}
+        # Those that were read in a transaction, which the caller may undo.
+        self._unsure: set[str] = set()
 
     def getInstrument(self, instrumentName: str) -> Instrument:
-        """Return the instrument that is registered under a name; it is made once.
+        """Return the instrument that is registered under a name; outside of transactions it is made once.
 
         Parameters
         ----------
@@ -62,8 +65,9 @@ class ComputeVisitRegionsTask(Task, metaclass=ABCMeta):
         instrument : `lsst.pipe.base.Instrument`
             Its class's instance, or a stand-in where that cannot be imported.
         """
-        if instrumentName not in self.instrumentMap:
+        if instrumentName not in self.instrumentMap or instrumentName in self._unsure:
             self.instrumentMap[instrumentName] = fetch_instrument(self.butler, instrumentName)
+            (self._unsure.add if in_transaction(self.butler) else self._unsure.discard)(instrumentName)
         return self.instrumentMap[instrumentName]
 
     @abstractmethod
