@@ -49,6 +49,25 @@ def test_from_raws_to_visits(tmp_path: Path, description: Path) -> None:
     assert lines[1] == f"{n_visits} visits: 0 new, 0 updated, {n_visits} left as they are."
 
 
+def test_folders_are_listed_once(tmp_path: Path, description: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network's disk that takes long, and what comes in between would be in one list and not in the other."""
+    write_raws(tmp_path / "raw", science(2), detectors=(0,))
+    scanned: list[str] = []
+    scandir = os.scandir
+
+    def scan(path: Any = ".") -> Any:
+        scanned.append(os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    for arguments in ((), ("--dry-run",), ("--define-visits",)):
+        scanned.clear()
+        result = run_command("ingest", tmp_path / "repo", tmp_path / "raw", "--instrument", description, *arguments)
+        assert result.exit_code == 0, result.output
+        assert "2 files: " in result.stdout
+        assert scanned.count(str(tmp_path / "raw")) == 1
+
+
 def test_other_programs_know_the_instrument(tmp_path: Path, description: Path) -> None:
     write_raws(tmp_path / "raw", science(6), detectors=(0, 1))
     repo = tmp_path / "repo"
