@@ -254,6 +254,7 @@ class DefineVisitsTask(Task):
         given = _given(dataIds, dataIds_or_records)
         selection = repository.try_again(self.butler, lambda: self.selector.select(given, asked))
         self._warn(selection.warnings)
+        self._sync_visit_systems(selection.visits, dry_run=True)
         planned: list[PlannedVisit] = []
         names = PlannedNames()
         for chunk in self._chunks(selection.visits, self.config.chunkSize, asked):
@@ -268,7 +269,8 @@ class DefineVisitsTask(Task):
         Parameters
         ----------
         plan : `VisitPlan`
-            What `plan` returned. Visits that another process has written since are planned anew.
+            What `plan` returned. Visits that another process has written since, or whose exposures have other records
+            since, are planned anew.
 
         Returns
         -------
@@ -284,7 +286,7 @@ class DefineVisitsTask(Task):
         """
         self._require_writeable()
         left_out = Selection(n_filtered=plan.n_filtered, off_sky_types=plan.off_sky_types, failures=list(plan.failures))
-        return self._write(plan.visits, self._one_by_one(self._apply, plan.visits, plan.options), left_out)
+        return self._write(plan.visits, self._one_by_one(self._apply_later, plan.visits, plan.options), left_out)
 
     def _require_writeable(self) -> None:
         if not self.butler.isWriteable():
@@ -312,13 +314,8 @@ class DefineVisitsTask(Task):
 
     def _write(self, items: Sequence[_Item], outcomes: Generator[Outcome], selection: Selection) -> RunResult:
         """Let visits be written chunk by chunk, and count them."""
-        if items:
-            first = _definition(items[0])
-            # Each time: a transaction of the caller's that was rolled back takes them along.
-            systems = visit_system_records(first.instrument, self.groupExposures.getVisitSystems(), self.universe)
-            repository.try_again(
-                self.butler, lambda: repository.sync_visit_systems(self.butler, first.instrument, systems)
-            )
+        # Each time: a transaction of the caller's that was rolled back takes them along.
+        self._sync_visit_systems(items)
         total = Outcome()
         bar: ProgressBar[None]
         with self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar, closing(outcomes):
@@ -331,6 +328,15 @@ class DefineVisitsTask(Task):
         self.log.verbose("Defined: %s", result)
         self._say(result, total.n_completed)
         return result
+
+    def _sync_visit_systems(self, items: Sequence[_Item], *, dry_run: bool = False) -> None:
+        """Make sure that the visit systems of the grouping algorithm are there, or can be."""
+        if items:
+            name = _definition(items[0]).instrument
+            systems = visit_system_records(name, self.groupExposures.getVisitSystems(), self.universe)
+            repository.try_again(
+                self.butler, lambda: repository.sync_visit_systems(self.butler, name, systems, dry_run=dry_run)
+            )
 
     def _warn(self, warnings: Iterable[str]) -> None:
         for warning in warnings:
@@ -412,7 +418,7 @@ class DefineVisitsTask(Task):
         planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
         if options.incremental and any(visit.exposures_of_others for visit in planned):
             # Exposures have come, and with another process into their visits, since these were grouped.
-            visits = self.selector.complete(visits, options.collections)
+            visits = self.selector.group_again(visits, options)
             planned = plan_visits(self.butler, visits, self.computeVisitRegions, options, tolerance)
         leave_moved(planned, partial(self.selector.visits_now, collections=options.collections))
         refuse_names(self.butler, planned, options, names or PlannedNames())
@@ -422,6 +428,13 @@ class DefineVisitsTask(Task):
         """Plan and write visits."""
         return self._apply(self._plan(visits, options), options)
 
+    def _apply_later(self, planned: Sequence[PlannedVisit], options: Options) -> list[PlannedVisit]:
+        """Write visits that were planned some time ago, as their exposures are now."""
+        now = self.selector.reread([visit.definition for visit in planned])
+        if all(one.exposures == visit.definition.exposures for one, visit in zip(now, planned, strict=True)):
+            return self._apply(planned, options)
+        return self._define(self.selector.group_again(now, options), options)
+
     def _apply(self, planned: Sequence[PlannedVisit], options: Options) -> list[PlannedVisit]:
         """Write planned visits, all of them or, if it fails, none."""
 
@@ -429,7 +442,7 @@ class DefineVisitsTask(Task):
             # Another process was first with one of the visits: read again what it wrote, and compare.
             definitions = self.selector.reread([visit.definition for visit in visits])
             if options.incremental:
-                definitions = self.selector.complete(definitions, options.collections)
+                definitions = self.selector.group_again(definitions, options)
             return self._plan(definitions, options)
 
         return write_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -292,6 +293,56 @@ def test_name_of_a_visit_that_is_left_alone(make_survey: MakeSurvey, size: int) 
         with pytest.raises(DatabaseConflictError, match=f"is that of visit {visit_id(1)}"):
             write()
     assert tables(butler) == before
+
+
+@pytest.mark.parametrize("row", [(0, "classic"), (5, "one-to-one")], ids=str)
+def test_visit_system_of_another_name(make_survey: MakeSurvey, row: tuple[int, str]) -> None:
+    """Names and ids of visit systems could be chosen once."""
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, [exposure(3)]))
+    with connect(butler) as connection:
+        connection.execute(
+            text(f"INSERT INTO visit_system (instrument, id, name) VALUES ('{INSTRUMENT}', {row[0]}, '{row[1]}')")
+        )
+    task = make_task(butler)
+    for call in (task.plan, task.run, partial(task.run, incremental=True, on_error="skip")):
+        with pytest.raises(DatabaseConflictError, match=f"has {row[0]} with the name '{row[1]}'"):
+            call(given)
+    assert tables(butler)["visit"] == []
+    record = {"instrument": INSTRUMENT, "id": row[0], "name": "one-to-one" if row[0] == 0 else "another"}
+    butler.registry.syncDimensionData("visit_system", record, update=True)
+    assert task.run(given).n_new == 1
+
+
+# Plans whose exposures were corrected before they are applied
+
+
+@pytest.mark.parametrize("defined_too", [False, True])
+@pytest.mark.parametrize("options", [{}, *UPDATES], ids="-".join)
+def test_plan_of_an_exposure_that_was_moved(
+    make_survey: MakeSurvey, options: dict[str, bool], defined_too: bool
+) -> None:
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, snaps(1)))
+    task = make_task(butler, GROUP)
+    planned = task.plan(given, **options)
+    add_exposures(butler, [{**snaps(1)[1], "group": exposure(2)["group"]}], replace=True)
+    if defined_too:
+        assert run(butler, GROUP, SECOND) == {"n_visits": 1, "n_new": 1}
+    assert task.apply(planned).n_new == 2 - defined_too
+    assert members(butler) == {visit_id(1): ({FIRST}, {1}), visit_id(2): ({SECOND}, {1})}
+
+
+@pytest.mark.parametrize("grouping", [ONE, COUNTER])
+def test_plan_of_an_exposure_that_was_corrected(make_survey: MakeSurvey, grouping: str) -> None:
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, snaps(1)))
+    task = make_task(butler, grouping)
+    planned = task.plan(given)
+    right = [{**one, "target_name": "right"} for one in snaps(1)]
+    add_exposures(butler, right, replace=True)
+    assert task.apply(planned).n_new == len(planned)
+    assert tables(butler) == tables(defined(make_survey, grouping, right))
 
 
 # Lost rows

@@ -101,16 +101,17 @@ class Selector:
             for visit in visits
         ]
 
-    def complete(
-        self, visits: Sequence[VisitDefinitionData], collections: Sequence[str] | None
-    ) -> list[VisitDefinitionData]:
-        """Make visits again, with the exposures of their groups that have come since."""
+    def group_again(self, visits: Sequence[VisitDefinitionData], options: Options) -> list[VisitDefinitionData]:
+        """Make visits again, if incremental with the exposures of their groups that have come since."""
         ids = {visit.id for visit in visits}
         exposures = list({exposure.id: exposure for visit in visits for exposure in visit.exposures}.values())
-        grouped = self._group(exposures + self._missing(exposures, collections), Options(), [])
+        missing = self._missing(exposures, options.collections) if options.incremental else []
+        grouped = self._group(exposures + missing, Options(), [])
         # A group can give more visits than these, which are somebody else's to define; or others instead of these.
-        lost = ids - {visit.id for visit in grouped}
-        orphans = set().union(*(ids_of(visit) for visit in visits if visit.id in lost))
+        kept = [visit for visit in grouped if visit.id in ids]
+        lost = ids - {visit.id for visit in kept}
+        orphans = {exposure.id for exposure in exposures}.difference(*map(ids_of, kept))
+        orphans.update(*(ids_of(visit) for visit in visits if visit.id in lost))
         return [visit for visit in grouped if visit.id in ids or not orphans.isdisjoint(ids_of(visit))]
 
     def _record_of(self, name: str, visits: Sequence[VisitDefinitionData]) -> DimensionRecord:

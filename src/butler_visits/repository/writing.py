@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.sphgeom import Region
 
 from .database import lock_visits, park_names, read_columns, update_exposure_regions
@@ -49,12 +50,24 @@ def register_run(butler: Butler, name: str) -> None:
         butler.collections.register(name)
 
 
-def sync_visit_systems(butler: Butler, instrument: str, records: Iterable[DimensionRecord]) -> None:
-    """Make sure that visit systems are there; `ConflictingDefinitionError` where an id is there with another name."""
+def sync_visit_systems(
+    butler: Butler, instrument: str, records: Sequence[DimensionRecord], *, dry_run: bool = False
+) -> None:
+    """Make sure that visit systems are there; `DatabaseConflictError` where an id or a name is another one's."""
     known = dict(read_columns(butler, "visit_system", instrument, "id", "name"))
-    for record in records:
+    missing = [record for record in records if known.get(record.id) != record.name]
+    for record in missing:
+        for id_, name in known.items():
+            if id_ == record.id or name == record.name:
+                raise DatabaseConflictError(
+                    f"Visit system {record.id} of {instrument} is {record.name!r}, and the repository has {id_} with "
+                    f"the name {name!r}: rename that with butler.registry.syncDimensionData('visit_system', "
+                    f"{{'instrument': {instrument!r}, 'id': {id_}, 'name': …}}, update=True), or use another grouping "
+                    "algorithm."
+                )
+    if not dry_run:
         # Reading first spares a second run its only write.
-        if known.get(record.id) != record.name:
+        for record in missing:
             butler.registry.syncDimensionData("visit_system", record)
 
 
