@@ -183,7 +183,8 @@ def test_days_that_begin_at_another_hour(tmp_path: Path, request: pytest.Fixture
     ingest_table(butler, table, DESCRIPTION, time_scale="tai")
     table.remove_column("day_obs")
     again: dict[str, Any] = {"time_scale": "tai", "update_records": True, "batch_size": 1}
-    for hours, days in ((12.0, (DAY, DAY, DAY + 1)), (14.0, (DAY, DAY, DAY)), (12.0, (DAY, DAY, DAY + 1))):
+    at_midnight = (DAY, DAY + 1, DAY + 1)
+    for hours, days in ((12.0, (DAY, DAY, DAY + 1)), (14.0, (DAY, DAY, DAY)), (0.0, at_midnight)):
         later = DESCRIPTION.model_copy(update={"day_obs_offset_hours": hours})
         preview = ingest_table(butler, table, later, dry_run=True, **again)
         result = ingest_table(butler, table, later, **again)

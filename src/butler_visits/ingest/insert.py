@@ -92,7 +92,7 @@ def plan_exposures(
         try:
             whole = one
             if other is not None:
-                whole = with_stored(one, other, offsets.get(other.day_obs, one.day_offset))
+                whole = with_stored(one, other, offsets.get(other.day_obs, one.day_offset or 0))
             record = exposure_record(whole, name, butler.dimensions)
         except IngestError as error:
             plan.failures.append((one, error))
@@ -203,10 +203,10 @@ def _new_detectors(butler: Butler, instrument: str, detectors: Iterable[Detector
         yield {"instrument": instrument, **asdict(detector)}
 
 
-def day_rows(instrument: str, days: Mapping[int, int]) -> list[dict[str, Any]]:
+def day_rows(instrument: str, days: Mapping[int, int | None]) -> list[dict[str, Any]]:
     """Make the rows of observing days that begin so many seconds after midnight TAI."""
     return [
-        {"instrument": instrument, "id": day, "timespan": Timespan.from_day_obs(day, offset)}
+        {"instrument": instrument, "id": day, "timespan": Timespan.from_day_obs(day, offset or 0)}
         for day, offset in sorted(days.items())
     ]
 
@@ -218,7 +218,7 @@ def _day_offsets(
 
     Without a description nobody knows when days begin, and what is stored is right.
     """
-    days = {stored.day_obs for given, stored in exposures if given.said is not None and given.day_offset}
+    days = {stored.day_obs for given, stored in exposures if given.said is not None and given.day_offset is not None}
     if not days or "day_obs" not in butler.dimensions.elements.names:
         return {}
     with butler.query() as query:

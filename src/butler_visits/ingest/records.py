@@ -62,8 +62,8 @@ class ExposureValues:
     band: str
     """Band of its physical filter."""
 
-    day_offset: int = 0
-    """Seconds after midnight TAI at which its observing day begins."""
+    day_offset: int | None = 0
+    """Seconds after midnight TAI at which its observing day begins; `None` if nobody says, and it is taken for 0."""
 
     said: Mapping[str, Any] | None = None
     """What a table says of it, by the names of `COLUMNS`; all other fields only follow from that."""
@@ -171,7 +171,7 @@ def exposure_record(values: ExposureValues, instrument: str, universe: Dimension
         raise IngestError(f"{values.source}: the exposure's id is {values.fields['id']}; expected 0 to 2^63 - 1.")
     if (day_obs := values.fields.get("day_obs")) is not None:
         try:
-            Timespan.from_day_obs(day_obs, values.day_offset)
+            Timespan.from_day_obs(day_obs, values.day_offset or 0)
         except ValueError as error:
             raise IngestError(f"{values.source}: day_obs is {day_obs}; expected YYYYMMDD, from 1970 on.") from error
     fields: dict[str, Any] = {"instrument": instrument, **values.fields, "group_name": values.fields["group"]}

@@ -30,7 +30,7 @@ class RowReader:
     found: Mapping[str, Column]
     required: tuple[str, ...]
     band: Callable[[str], str]
-    day_offset: int
+    day_offset: int | None
     time_scale: str
     exposure_max: int
 
@@ -80,7 +80,7 @@ class RowReader:
                 f"{self.table}, row {row + 1}, column {self.found['datetime_end'].name}: the exposure ends before it "
                 "begins."
             )
-        fields = complete(said, self.day_offset)
+        fields = complete(said, self.day_offset or 0)
         dec = fields["tracking_dec"]
         if dec is not None and not -90 <= dec <= 90:
             return self.found["tracking_dec"].fail(row, dec, "no declination; expected -90 to 90 degrees")

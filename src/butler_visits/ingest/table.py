@@ -137,7 +137,7 @@ def ingest_table(
         found,
         required=REQUIRED_COLUMNS,
         band=partial(band_of, choice.translator),
-        day_offset=0 if description is None else round(3600 * description.day_obs_offset_hours),
+        day_offset=None if description is None else round(3600 * description.day_obs_offset_hours),
         time_scale=scale,
         exposure_max=_exposure_max(butler, fields),
     )
@@ -178,7 +178,7 @@ def _ingest(
     sources: dict[int, str] = {}
     days = DayRollover(butler)
     # By day when it begins, of all exposures that are done.
-    begins: dict[int, int] = {}
+    begins: dict[int, int | None] = {}
 
     def fail(source: str, error: Exception) -> None:
         if not skip_errors:
@@ -225,7 +225,7 @@ def _ingest(
                     result.n_ingested += outcome
                     result.n_skipped += not outcome
             bar.update(len(rows))
-    if result.corrections and any(begins.values()) and "day_obs" in butler.dimensions.elements.names and not dry_run:
+    if result.corrections and any(begin is not None for begin in begins.values()) and "day_obs" in butler.dimensions.elements.names and not dry_run:
         # Last, because they say until then how the days of exposures followed from their begins.
         begun = day_rows(fields["name"], begins)
         try_again(butler, lambda: butler.registry.insertDimensionData("day_obs", *begun, replace=True))
