@@ -205,4 +205,6 @@ def test_no_source_imports_the_full_stack() -> None:
     paths = sorted(SOURCE.rglob("*.py"))
     named = [(path.name, name) for path in paths for name in named_modules(ast.parse(path.read_text()))]
     assert ("task.py", "lsst.daf.butler.Butler") in named
-    assert [(path, name) for path, name in named if FORBIDDEN.match(name)] == []
+    # With this one Rubin's own programs read the FITS cameras that are stored here; only they can.
+    reader = "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter"
+    assert [(path, name) for path, name in named if FORBIDDEN.match(name)] == [("formatter.py", reader)]
