@@ -225,7 +225,8 @@ def _ingest(
                     result.n_ingested += outcome
                     result.n_skipped += not outcome
             bar.update(len(rows))
-    if result.corrections and any(begin is not None for begin in begins.values()) and "day_obs" in butler.dimensions.elements.names and not dry_run:
+    described = any(begin is not None for begin in begins.values())
+    if result.corrections and described and "day_obs" in butler.dimensions.elements.names and not dry_run:
         # Last, because they say until then how the days of exposures followed from their begins.
         begun = day_rows(fields["name"], begins)
         try_again(butler, lambda: butler.registry.insertDimensionData("day_obs", *begun, replace=True))
