@@ -221,20 +221,6 @@ def test_names_that_are_passed_on(make_survey: MakeSurvey) -> None:
     assert kinds(check(butler, ONE)) == []
 
 
-@pytest.mark.parametrize("repair", [False, True])
-def test_name_that_a_visit_gives_up(make_survey: MakeSurvey, repair: bool) -> None:
-    """A visit that is not there yet is no reason for another grouping algorithm: the update defines it."""
-    butler = defined(make_survey, ONE)
-    correct(butler, EXPOSURES[2], obs_id="corrected")
-    add_exposures(butler, [exposure(4, obs_id=EXPOSURES[2]["obs_id"])])
-    report = repaired(butler, ONE) if repair else check(butler, ONE)
-    assert kinds(report) == ["no-visit", "fields"]
-    assert f"visit {SINGLE} still has its name" in report.findings[0].text
-    assert not report.findings[0].repairable
-    define(butler, ONE, update_records=True)
-    assert kinds(check(butler, ONE)) == []
-
-
 # Days
 
 

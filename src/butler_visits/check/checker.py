@@ -237,9 +237,7 @@ class Checker:
         visit = plan.definition
         ids = ids_of(visit)
         text = f"Visit {visit.id} ({visit.name}) of {named('exposure', ids)} is not defined"
-        if self._name_of[other := self._id_of.setdefault(visit.name, visit.id)] != visit.name:
-            self._add(Kind.NO_VISIT, f"{text}: visit {other} still has its name.", visit.id, exposures=ids)
-        elif other != visit.id:
+        if (other := self._id_of.setdefault(visit.name, visit.id)) != visit.id:
             text = f"{text}: visit {other} has its name."
             self._add(Kind.CLASHING_NAME, text, visit.id, exposures=ids)
         elif others := self._in_other_visits(visit, ids):

@@ -95,8 +95,8 @@ _ANOTHER = (
 
 _ADVICE = {
     Kind.NO_VISIT: (
-        "An exposure is in one visit of a visit system at most, and a name is that of one visit; mend or remove "
-        "('butler-visits remove-visits') the other visits first."
+        "An exposure is in one visit of a visit system at most; mend or remove ('butler-visits remove-visits') the "
+        "other visits first."
     ),
     Kind.PARTIAL_GROUP: (
         "'define-visits --incremental' completes them, and replaces fields and regions that differ; --repair does not "
