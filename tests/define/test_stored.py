@@ -320,7 +320,7 @@ def test_visit_system_of_another_name(make_survey: MakeSurvey, row: tuple[int, s
 @pytest.mark.parametrize("defined_too", [False, True])
 @pytest.mark.parametrize("options", [{}, *UPDATES], ids="-".join)
 def test_plan_of_an_exposure_that_was_moved(
-    make_survey: MakeSurvey, options: dict[str, bool], defined_too: bool
+    make_survey: MakeSurvey, options: dict[str, Any], defined_too: bool
 ) -> None:
     butler = make_survey()
     given = data_ids(add_exposures(butler, snaps(1)))
