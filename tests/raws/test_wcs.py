@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from astropy.coordinates import FK4, FK5, SkyCoord
+from astropy.coordinates import FK4, FK5, BarycentricMeanEcliptic, SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 from astropy.wcs import WCS
@@ -92,6 +92,7 @@ TURN = np.deg2rad(36.869897645844)
         # Matrices.
         (CDELT, {}),
         (CDELT | {"PC1_1": 1.0, "PC2_2": 1.0}, {}),
+        (NO_CD | {"PC1_1": -STEP, "PC2_2": STEP}, {}),
         (CDELT | {"PC001001": 0.8, "PC001002": 0.6, "PC002001": -0.6, "PC002002": 0.8}, None),
         (CDELT | {"CROTA2": 36.869897645844}, None),
         (CDELT | {"CROTA1": 36.869897645844, "CROTA2": 36.869897645844}, None),
@@ -108,6 +109,8 @@ TURN = np.deg2rad(36.869897645844)
         ({"PV1_1": 1.0, "PV2_1": 1.0}, {}),
         ({"PV1_1": 0.0, "PV1_2": 90.0}, {}),
         ({"PV1_3": 180.0, "PV1_4": 0.0}, {}),
+        ({"PV2_1": 0.0, "PV2_2": 0.0}, {}),
+        ({"PV1_0": 0.0, "PV1_1": 0.0, "PV2_0": 0.0, "PV2_1": 0.0}, {}),
         (TAN_SIP | {"A_ORDER": 0, "B_ORDER": 0, "A_0_0": 5.0}, {}),
         # Distortions.
         (TPV | CUBIC | CDELT, TPV | CUBIC),
@@ -219,6 +222,13 @@ def test_blanks_at_the_end_of_a_card_of_iraf(tmp_path: Path) -> None:
         ({"EQUINOX": 2024.35}, FK5(equinox=Time(2024.35, format="jyear"))),
         ({"RADESYS": "FK5", "RADECSYS": "FK4"}, FK5(equinox="J2000")),
         ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN", "RADESYS": "unknown here"}, "galactic"),
+        ({"CTYPE1": "SLON-TAN", "CTYPE2": "SLAT-TAN"}, "supergalactic"),
+        ({"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, BarycentricMeanEcliptic(equinox="J2000")),
+        ({"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN", "RADESYS": "ICRS"}, BarycentricMeanEcliptic(equinox="J2000")),
+        (
+            {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN", "EQUINOX": 2024.5},
+            BarycentricMeanEcliptic(equinox=Time(2024.5, format="jyear")),
+        ),
     ],
 )  # fmt: skip
 def test_frames(tmp_path: Path, cards: dict[str, Any], frame: Any) -> None:
@@ -231,6 +241,13 @@ def test_besselian_centre(tmp_path: Path) -> None:
     middle = SkyCoord(*read_wcs(tmp_path, {"EQUINOX": "B1950"}).centre, representation_type="cartesian").spherical
     assert middle.lon.deg == pytest.approx(150.64, abs=0.01)
     assert middle.lat.deg == pytest.approx(1.76, abs=0.01)
+
+
+def test_ecliptic_pole(tmp_path: Path) -> None:
+    """A number that is known from elsewhere: the ecliptic's north pole is at 18h, 66.5607 degrees."""
+    wcs = read_wcs(tmp_path, {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN", "CRVAL1": 0.0, "CRVAL2": 90.0})
+    middle = SkyCoord(*wcs.centre, representation_type="cartesian").spherical
+    assert (middle.lon.deg, middle.lat.deg) == pytest.approx((270.0, 66.5607), abs=1e-4)
 
 
 @pytest.mark.parametrize("rotation", [None, 20.0])
@@ -298,6 +315,9 @@ def test_a_card_that_is_there_twice(tmp_path: Path, caplog: pytest.LogCaptureFix
         ({"LONPOLE": "north"}, "LONPOLE is 'north'"),
         ({"CUNIT1": "furlong"}, "CUNIT1 is 'FURLONG'"),
         ({"RADESYS": "GAPPT"}, "RADESYS is 'GAPPT'"),
+        ({"CTYPE1": "HLON-TAN", "CTYPE2": "HLAT-TAN"}, "CTYPE is HLON"),
+        ({"CTYPE1": "TLON-TAN", "CTYPE2": "TLAT-TAN"}, "CTYPE is TLON"),
+        ({"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN", "RADESYS": "FK4"}, "CTYPE is ELON"),
         ({"EQUINOX": "today"}, "EQUINOX is 'today'"),
         ({"EQUINOX": 2451545.0}, "EQUINOX is 2451545"),
         (TAN_SIP | SIP | {"A_ORDER": 2.5}, "A_ORDER is 2.5"),

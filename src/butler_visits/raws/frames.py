@@ -1,4 +1,4 @@
-"""In which frame a header's right ascensions and declinations are."""
+"""In which frame a header's places on the sky are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from astropy.coordinates import FK4, FK5, ICRS, BaseCoordinateFrame, FK4NoETerms
+from astropy.coordinates import (
+    FK4,
+    FK5,
+    ICRS,
+    BarycentricMeanEcliptic,
+    BaseCoordinateFrame,
+    FK4NoETerms,
+    Galactic,
+    Supergalactic,
+)
 from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
@@ -41,6 +50,25 @@ def is_unknown(value: Any) -> bool:
     if isinstance(value, str):
         return _UNKNOWN.fullmatch(value.strip().upper()) is not None
     return value is None or isinstance(value, Undefined)
+
+
+def celestial_frame(longitude: str, header: Mapping[str, Any]) -> BaseCoordinateFrame:
+    """Find the frame of a WCS from the kind of its longitude, such as RA or GLON.
+
+    Raises `ValueError` with the keyword if there is no such frame.
+    """
+    if longitude in ("GLON", "SLON"):
+        return Galactic() if longitude == "GLON" else Supergalactic()
+    if longitude == "RA":
+        return equatorial_frame(header)
+    if longitude != "ELON":
+        raise ValueError(f"CTYPE is {longitude}, which is no place among the stars; expected RA, GLON, ELON or SLON")
+    frame = equatorial_frame(header)
+    if isinstance(frame, FK5):
+        return BarycentricMeanEcliptic(equinox=frame.equinox)
+    if not isinstance(frame, ICRS):
+        raise ValueError("CTYPE is ELON with an equinox of FK4; expected RADESYS ICRS or FK5")
+    return BarycentricMeanEcliptic(equinox="J2000")
 
 
 def equatorial_frame(header: Mapping[str, Any]) -> BaseCoordinateFrame:

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from astropy.coordinates import ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.wcs import WCS
-from astropy.wcs.utils import wcs_to_celestial_frame
 
 from ..errors import WcsError
 from ..geometry import FloatArray, directions
-from .frames import equatorial_frame
+from .frames import celestial_frame
 from .hdus import DetectorImage
 from .wcs_cards import read_primary_wcs
 
@@ -41,9 +40,7 @@ class RawWcs:
             primary = read_primary_wcs(image.header)
             self._primary = primary
             self._wcs = WCS(primary.header, naxis=2)
-            self._frame: BaseCoordinateFrame = (
-                equatorial_frame(image.header) if primary.is_equatorial else wcs_to_celestial_frame(self._wcs)
-            )
+            self._frame: BaseCoordinateFrame = celestial_frame(primary.longitude_kind, image.header)
             grid = self.directions(self.grid())
             self._check_reference()
         except WcsError:

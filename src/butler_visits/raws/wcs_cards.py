@@ -54,7 +54,8 @@ class PrimaryWcs:
     """What IRAF's projections add on the projected plane; not in the headers."""
     longitude: int
     """Index of the axis of the longitude, 0 or 1."""
-    is_equatorial: bool
+    longitude_kind: str
+    """What CTYPE calls it, such as RA or GLON."""
     keys: str
     """Which keywords say how pixels lie on the sky, for messages."""
     notes: tuple[str, ...]
@@ -139,7 +140,7 @@ def read_primary_wcs(header: fits.Header) -> PrimaryWcs:
         central = clean.copy()
         central.update(dict.fromkeys(constants, 0.0))
     keys = ", ".join([matrix_keys, *(key for key in ("PV1_1", "PV2_1", "A_ORDER") if key in terms)])
-    return PrimaryWcs(clean, central, corrections, lon, kinds[lon] == "RA", keys, tuple(notes))
+    return PrimaryWcs(clean, central, corrections, lon, kinds[lon], keys, tuple(notes))
 
 
 def image_centre(header: fits.Header, size: tuple[int, int]) -> tuple[FloatArray, float]:
@@ -237,7 +238,8 @@ def _matrix(numbers: Mapping[str, float], lon: int, notes: list[str]) -> tuple[F
     found: list[tuple[FloatArray, str]] = []
     if has["CD"]:
         found.append((elements("CD", np.zeros((2, 2))), "CD1_1, CD1_2, CD2_1, CD2_2"))
-    if has["PC"] and (has["CD"] or None not in steps):
+    if has["PC"]:
+        # FITS's own value of CDELT is 1.
         own = np.array([1.0 if step is None else step for step in steps])
         found.append((own[:, None] * elements("PC", np.eye(2)), "PC1_1, PC1_2, PC2_1, PC2_2, CDELT1, CDELT2"))
     if None not in steps:
@@ -318,6 +320,9 @@ def _is_scamp(pv: Mapping[str, float], lon: int) -> bool:
 
     FITS has none for the latitude axis, and for the other one PVi_1 and PVi_2 are the reference point, 0 and 90.
     """
+    if not any(pv.values()):
+        # As terms of a distortion they would put everything at one point.
+        return False
     own, other = f"PV{1 + lon}_", f"PV{2 - lon}_"
     terms = {int(key[4:]) for key in pv if key.startswith(own)}
     at_the_pole = pv.get(f"{own}1", 0.0) == 0 and pv.get(f"{own}2", 90.0) == 90
