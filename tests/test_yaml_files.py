@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import Any
 
@@ -30,6 +31,9 @@ def bomb(levels: int, entry: str = "[{}]") -> str:
         ("time: 2026-04-01 12:30:00", {"time": "2026-04-01 12:30:00"}),
         ("a: =", {"a": "="}),
         ("a: 1_000\nb: 0x10\nc: 1.5\nd: yes\ne: ~", {"a": 1000, "b": 16, "c": 1.5, "d": True, "e": None}),
+        ("a: [1e-8, -2E3, +.5e7, 3.e+1, 1.5e8]", {"a": [1e-8, -2000.0, 5e6, 30.0, 1.5e8]}),
+        ("a: ['1e-8', \"2e3\", 1e-8x, e5, 1e5_0, 1e999]", {"a": ["1e-8", "2e3", "1e-8x", "e5", "1e5_0", "1e999"]}),
+        ("1E5: 1E5", {"1E5": 1e5}),
         ("a: &a {x: 1}\nb: {<<: *a, y: 2}", {"a": {"x": 1}, "b": {"x": 1, "y": 2}}),
         ("", None),
     ],
@@ -78,8 +82,11 @@ def test_bytes_that_are_no_text() -> None:
             load_yaml(content)
 
 
+_TEXTS = st.text().filter(lambda text: not re.match(r"[-+.]?\d[\d.]*[eE]", text))
+"""PyYAML writes a text such as 1e-8 without quotes."""
+
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | _TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 

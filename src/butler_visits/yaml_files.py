@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,14 +23,23 @@ _MOST_BITS = 1_000
 """Of an integer; a float has 1,023 at most."""
 
 
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,2}$")
+
+
 # libyaml, which nearly every installation of PyYAML has, is ten times faster.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Plain values only, and dates as texts: what looks like one may be a serial number."""
+    """Plain values only, and dates as texts: what looks like one may be a serial number.
+
+    Numbers may be written as everywhere, such as 1e-8, for which YAML 1.1 wants 1.0e-8.
+    """
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+_Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
 
 
 def load_yaml(content: bytes | str) -> Any:
@@ -132,6 +142,9 @@ def _check_keys(loader: Any, node: yaml.MappingNode, keys: list[str]) -> None:
     names = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+            if key.tag == f"{_TAG}float" and _EXPONENT.match(key.value):
+                # A detector may be called 1E5.
+                key.tag = f"{_TAG}str"
             _check_scalar(loader, key, [*keys, str(key.value)])
             name = loader.construct_object(key)
             if name in names:

@@ -94,6 +94,9 @@ class Detector:
     def getName(self) -> str:
         return self._name
 
+    def getType(self) -> int:
+        return 0
+
     def getBBox(self) -> Box2I:
         return self._box
 

@@ -90,7 +90,7 @@ def failure_of(header: dict[str, Any], **settings: Any) -> str:
         ({}, {"DEC": -999}, "(DEC): -999.0 degrees is not from -90 to 90"),
         ({"tracking_radec": {"ra": {"key": "RA", "unit": "hourangle"}, "dec": "DEC"}}, {"RA": 25}, "is not from -360"),
         ({"boresight_rotation_angle": "ROT"}, {"ROT": -999}, "(ROT): -999.0 degrees is not from -720 to 720"),
-        ({"altaz_begin": {"alt": "ALT", "az": "AZ"}}, {"ALT": 30, "AZ": -999}, "(AZ): -999.0 degrees is not from -360"),
+        ({"altaz_begin": {"alt": "ALT", "az": "AZ"}}, {"ALT": 30, "AZ": -999}, "(AZ): -999.0 degrees is not from -720"),
         ({"altaz_begin": {"alt": "ALT", "az": "AZ"}}, {"ALT": -999, "AZ": 1}, "(ALT): -999.0 degrees is not from -90"),
         ({}, {"EXPTIME": "30,0"}, "(EXPTIME): expected a number, not '30,0'"),
         ({}, {"EXPTIME": "3_0"}, "(EXPTIME): expected a number, not '3_0'"),
@@ -134,3 +134,14 @@ def test_ids_with_the_fraction_of_the_second() -> None:
         info = translate({**HEADER, **cards}, exposure_id=source)
         assert (info.exposure_id, info.observation_id) == (20260401231402500, "20260401231402500")
     assert "(N): '2026-04-01T25:00' is no time" in failure({**HEADER, "N": "2026-04-01T25:00"}, exposure_id="N")
+
+
+@pytest.mark.parametrize(
+    ("given", "angle"), [(400.0, 40.0), (-400.0, 320.0), (720, 0.0), (360.0, 360.0), (-90.0, -90.0), ("365:30:00", 5.5)]
+)
+def test_more_than_a_turn(given: Any, angle: float) -> None:
+    """Rotators and mounts turn more than once; what is within a turn stays as it is."""
+    properties = {"boresight_rotation_angle": "ROT", "altaz_begin": {"alt": "ALT", "az": "ROT"}}
+    info = translate({**HEADER, **SKY, "ALT": 30.0, "ROT": given}, **properties)
+    assert info.boresight_rotation_angle.deg == pytest.approx(angle, abs=1e-12)
+    assert info.altaz_begin.az.deg == pytest.approx(angle % 360, abs=1e-12)

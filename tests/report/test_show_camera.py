@@ -23,6 +23,7 @@ from butler_visits.camera.afw_fits import read_afw_camera
 from butler_visits.camera.describe import describe_camera, sky_corners
 from butler_visits.camera.to_yaml import camera_to_mapping
 from butler_visits.camera.yaml_camera import camera_from_mapping, read_yaml_camera
+from butler_visits.instruments.description import InstrumentDescription
 from butler_visits.report import plot_camera
 from butler_visits.repository.write_camera import latest_camera, write_camera
 from command_line import define_visits, lines, message, visits_command
@@ -262,6 +263,20 @@ def test_yaml_can_say_what_yaml_says(changes: dict[str, Any], ccd: dict[str, Any
     converted = camera_to_mapping(camera)
     assert converted.deviation < 1e-6
     assert camera_from_mapping(converted.mapping, "test").corners(250) == pytest.approx(camera.corners(250), abs=1e-12)
+
+
+@pytest.mark.parametrize("other", [0, [1], "SCIENCE", None])
+def test_what_detectors_are_for(other: Any) -> None:
+    """A description that is built on the file knows its guiders."""
+    data = small()
+    data["CCDs"]["left"]["detectorType"] = 2
+    data["CCDs"]["right"]["detectorType"] = other
+    converted = camera_to_mapping(camera_from_mapping(data, "test"))
+    content: dict[str, Any] = {"name": "Cam", "recognise": {"INSTRUME": "Cam"}, "filters": [{"name": "r", "band": "r"}]}
+    content["properties"] = {"detector_num": "CCD"}
+    for one in (data, converted.mapping):
+        description = InstrumentDescription.from_mapping({**content, "camera": one}, "test")
+        assert {d.name: d.purpose for d in description.detectors} == {"left": "GUIDER", "right": "SCIENCE"}
 
 
 @pytest.mark.parametrize("what", ["optics", "detector"])

@@ -174,6 +174,7 @@ class _Archive:
             pixels_to_focal_plane=tuple(self._transform(links, (_PIXELS, name), (_FOCAL_PLANE, "")) for name in names),
             focal_plane_to_field_angle=self._transform(links, (_FOCAL_PLANE, ""), (_FIELD_ANGLE, "")),
             source=self._source,
+            detector_types=tuple(map(int, each("type"))),
         )
 
     def _transform(

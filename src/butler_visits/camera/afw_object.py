@@ -34,6 +34,7 @@ def camera_from_afw(camera: Any, source: str) -> Camera:
             ),
             focal_plane_to_field_angle=_transform(camera.getTransform(focal_plane, field_angle)),
             source=source,
+            detector_types=tuple(int(detector.getType()) for detector in detectors),
         )
     except CameraFileError:
         raise

@@ -49,6 +49,8 @@ class Camera:
         Millimetres on the focal plane to radians on the tangent plane.
     source : `str`
         Where the description is from, for messages.
+    detector_types : `tuple` [`int`]
+        As ``detectorType`` of YAML cameras: 0 science, 1 focus, 2 guider, 3 wavefront; empty if all are science.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Camera:
     pixels_to_focal_plane: tuple[Transform, ...]
     focal_plane_to_field_angle: Transform
     source: str = "memory"
+    detector_types: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.detector_ids):

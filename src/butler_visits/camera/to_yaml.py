@@ -46,11 +46,16 @@ def camera_to_mapping(camera: Camera) -> YamlCamera:
     field = camera.focal_plane_to_field_angle(focal_plane.reshape(-1, 2))
     if not np.isfinite(field).all():
         raise CameraFileError(f"The camera in {camera.source} puts some pixels at no finite field angle.")
+    columns = camera.detector_names, camera.detector_ids, camera.bounding_boxes, pixels, focal_plane
+    types = camera.detector_types or (0,) * len(camera.detector_names)
     ccds = {
-        name: {"id": int(number), "bbox": box.tolist(), **_orientation(box.mean(axis=0), pixel, plane)}
-        for name, number, box, pixel, plane in zip(
-            camera.detector_names, camera.detector_ids, camera.bounding_boxes, pixels, focal_plane, strict=True
-        )
+        name: {
+            "id": int(number),
+            "detectorType": kind,
+            "bbox": box.tolist(),
+            **_orientation(box.mean(axis=0), pixel, plane),
+        }
+        for name, number, box, pixel, plane, kind in zip(*columns, types, strict=True)
     }
     steps = np.linalg.norm(field.reshape(-1, 11, 11, 2)[:, 0, 1] - field.reshape(-1, 11, 11, 2)[:, 0, 0], axis=-1)
     pixel = float(np.min(steps / ((corners[:, 2, 1] - corners[:, 0, 1]) * _GRID[1])))

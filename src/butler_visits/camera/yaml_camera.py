@@ -65,6 +65,7 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
         pixels_to_focal_plane=_pixels_to_focal_plane(ccds, source),
         focal_plane_to_field_angle=_focal_plane_to_field_angle(data, source),
         source=source,
+        detector_types=tuple(detector_type(ccd) for ccd in ccds.values()),
     )
     try:
         camera.corners()
@@ -125,6 +126,12 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
     raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {shown(kind)}.")
 
 
+def detector_type(ccd: Mapping[str, Any]) -> int:
+    """Tell what a detector is for; what is no number is science."""
+    kind = ccd.get("detectorType", 0)
+    return kind if isinstance(kind, int) else 0
+
+
 # Functions of a module, so that a camera can be pickled.
 
 
@@ -177,7 +184,7 @@ def _numbers(data: Mapping[str, Any], name: str, what: str, source: str, *shapes
     """Read a field that holds numbers of one of the given shapes, in which `None` is any length."""
     value = default if default is not None and name not in data else _field(data, name, what, source)
     if not any(_has_shape(value, shape) for shape in shapes):
-        hint = "; YAML takes 1e-8 for a text, and 1.0e-8 for a number" if "'" in shown(value) else ""
+        hint = "; numbers have no quotes" if "'" in shown(value) else ""
         raise CameraFileError(f"{source}: {name} of {what} must be {_EXPECTED[shapes]}, not {shown(value)}{hint}.")
     return value
 

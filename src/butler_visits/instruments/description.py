@@ -13,7 +13,7 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 from pydantic import BaseModel, Field, StrictBool, StringConstraints, ValidationError, field_validator, model_validator
 
 from ..camera import Camera
-from ..camera.yaml_camera import camera_from_mapping
+from ..camera.yaml_camera import camera_from_mapping, detector_type
 from ..errors import CameraFileError, DescriptionError
 from ..lists import counted, shown
 from ..yaml_files import load_yaml
@@ -139,7 +139,7 @@ class InstrumentDescription(Model):
         if not isinstance(ccds, Mapping) or not all(isinstance(ccd, Mapping) for ccd in ccds.values()):
             return data
         detectors = [
-            {"id": ccd["id"], "name": str(name), "purpose": _PURPOSES.get(ccd.get("detectorType", 0), "SCIENCE")}
+            {"id": ccd["id"], "name": str(name), "purpose": _PURPOSES.get(detector_type(ccd), "SCIENCE")}
             for name, ccd in ccds.items()
             if "id" in ccd
         ]

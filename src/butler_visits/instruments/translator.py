@@ -34,6 +34,9 @@ _OBSERVATION_TYPES = {
 }
 """What usual values of IMAGETYP and OBSTYPE stand for; others are taken as they are, in lower case."""
 
+_TWO_TURNS = 720
+"""Degrees: rotators and mounts may turn more than once."""
+
 
 class DescribedTranslator(HeaderValues):
     """Translates headers as an instrument description says; `make_translator` makes its subclasses.
@@ -200,8 +203,8 @@ class DescribedTranslator(HeaderValues):
         source = self._source("boresight_rotation_angle")
         if source is None or self._is_off_sky():
             return None
-        # A rotator may turn more than once.
-        return self._angle("boresight_rotation_angle", source, largest=720)
+        angle = self._angle("boresight_rotation_angle", source, largest=_TWO_TURNS)
+        return Angle(angle.deg % 360, u.deg) if angle is not None and abs(angle.deg) > 360 else angle
 
     def to_boresight_rotation_coord(self) -> str:
         return "unknown" if self._source("boresight_rotation_angle") is None else "sky"
@@ -211,7 +214,7 @@ class DescribedTranslator(HeaderValues):
         if source is None or self._is_off_sky():
             return None
         alt = self._angle("altaz_begin.alt", source.alt, largest=90)
-        az = self._angle("altaz_begin.az", source.az)
+        az = self._angle("altaz_begin.az", source.az, largest=_TWO_TURNS)
         if alt is None or az is None:
             return None
         return AltAz(az=az, alt=alt, obstime=self.to_datetime_begin(), location=self.to_location())
