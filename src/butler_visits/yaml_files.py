@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -18,6 +19,7 @@ DEEPEST = 50
 """Levels of lists and mappings in each other."""
 
 _TAG = "tag:yaml.org,2002:"
+_TEXTS = (f"{_TAG}str", f"{_TAG}merge")
 _COLLECTIONS = tuple(_TAG + name for name in ("seq", "map", "set", "omap", "pairs"))
 _MOST_BITS = 1_000
 """Of an integer; a float has 1,023 at most."""
@@ -37,6 +39,20 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        """Find the tag of a node; of the same texts, of which a large file is full, once."""
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _plain_tag(value)
+        return str(super().resolve(kind, value, implicit))
+
+
+@lru_cache(10_000)
+def _plain_tag(text: str) -> str:
+    for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
+        if pattern.match(text):
+            return str(tag)
+    return f"{_TAG}str"
 
 
 _Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
@@ -102,6 +118,10 @@ def _check(loader: Any, root: yaml.Node, most: int) -> None:
             above.add(id(node))
             size = 1
             for key, child in _children(node):
+                if type(child) is yaml.ScalarNode and child.tag in _TEXTS:
+                    # Most of a large file.
+                    size += 1
+                    continue
                 keys.append(key)
                 size += size_of(child)
                 keys.pop()
@@ -125,7 +145,7 @@ def _children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
 
 
 def _check_scalar(loader: Any, node: yaml.ScalarNode, keys: list[str]) -> None:
-    if node.tag in (f"{_TAG}str", f"{_TAG}merge"):
+    if node.tag in _TEXTS:
         return
     try:
         value = loader.construct_object(node)
@@ -145,8 +165,9 @@ def _check_keys(loader: Any, node: yaml.MappingNode, keys: list[str]) -> None:
             if key.tag == f"{_TAG}float" and _EXPONENT.match(key.value):
                 # A detector may be called 1E5.
                 key.tag = f"{_TAG}str"
-            _check_scalar(loader, key, [*keys, str(key.value)])
-            name = loader.construct_object(key)
+            if key.tag not in _TEXTS:
+                _check_scalar(loader, key, [*keys, str(key.value)])
+            name = key.value if key.tag in _TEXTS else loader.construct_object(key)
             if name in names:
                 line = key.start_mark.line + 1
                 where = f"{_place(keys)}: " if keys else ""
