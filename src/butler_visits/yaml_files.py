@@ -25,7 +25,7 @@ _MOST_BITS = 1_000
 """Of an integer; a float has 1,023 at most."""
 
 
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,2}$")
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$")
 
 
 # libyaml, which nearly every installation of PyYAML has, is ten times faster.

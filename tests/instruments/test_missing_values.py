@@ -101,6 +101,9 @@ def failure_of(header: dict[str, Any], **settings: Any) -> str:
         ({}, {"TIMESYS": "LOCAL"}, "TIMESYS is LOCAL, and nobody says how far that is from UTC; give a key"),
         ({}, {"TIMESYS": "UTC+2"}, "the header's TIMESYS is 'UTC+2', which is no time scale; give a scale"),
         ({}, {"DATE-OBS": "2026-04-01T23:14:02Z", "TIMESYS": "TAI"}, "the scale is TAI"),
+        ({"datetime_begin": {"key": "T", "format": "jd"}}, {"T": 60436.5}, "(T): 60436.5 is no time of format jd"),
+        ({"datetime_begin": {"key": "T", "format": "mjd"}}, {"T": 2460437.5}, "that would be the year 8595"),
+        ({"datetime_begin": {"key": "T", "format": "unix"}}, {"T": 1714979289500}, "the year 56315"),
         ({}, {"DATE-OBS": "06/05/24", "TIME-OBS": "07:08:09"}, "old form"),
     ],
 )  # fmt: skip

@@ -89,6 +89,8 @@ def read_time(value: Any, form: str, scale: str) -> Time:
         if isinstance(value, bool) or not math.isfinite(float(number)) or "_" in str(number):
             raise ValueError("it is no number")
         time = Time(number, format=form, scale=scale_here)
+        if not 1800 < (year := float(time.jyear)) < 2200:
+            raise ValueError(f"that would be the year {year:.0f}; is the format another one?")
     if scale == "gps":
         time = time + _GPS
     if scale == "ut1":
