@@ -90,7 +90,7 @@ def read_time(value: Any, form: str, scale: str) -> Time:
             raise ValueError("it is no number")
         time = Time(number, format=form, scale=scale_here)
         if not 1800 < (year := float(time.jyear)) < 2200:
-            raise ValueError(f"that would be the year {year:.0f}; is the format another one?")
+            raise ValueError(f"that would be the year {year:.6g}; is the format another one?")
     if scale == "gps":
         time = time + _GPS
     if scale == "ut1":
