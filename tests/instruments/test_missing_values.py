@@ -144,7 +144,7 @@ def test_ids_with_the_fraction_of_the_second() -> None:
 )
 def test_more_than_a_turn(given: Any, angle: float) -> None:
     """Rotators and mounts turn more than once; what is within a turn stays as it is."""
-    properties = {"boresight_rotation_angle": "ROT", "altaz_begin": {"alt": "ALT", "az": "ROT"}}
+    properties: dict[str, Any] = {"boresight_rotation_angle": "ROT", "altaz_begin": {"alt": "ALT", "az": "ROT"}}
     info = translate({**HEADER, **SKY, "ALT": 30.0, "ROT": given}, **properties)
     assert info.boresight_rotation_angle.deg == pytest.approx(angle, abs=1e-12)
     assert info.altaz_begin.az.deg == pytest.approx(angle % 360, abs=1e-12)
