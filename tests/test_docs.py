@@ -175,7 +175,7 @@ def prepare(text: str, butler: Butler) -> None:
     if "log.csv" in words:
         log = {"exposure_id": [1, 2], "datetime_begin": ["2026-04-01T00:00:00", "2026-04-01T00:10:00"]}
         Table(log | {"physical_filter": ["g", "r"], "exposure_time": [30.0, 30.0]}).write("log.csv")
-    if words & {"report", "plot", "export", "check", "update-regions"}:
+    if words & {"report", "plot", "export", "check", "remove-visits", "update-regions"}:
         make_task(butler).run(stored(butler, "exposure"))
     if "COLLECTIONS" in words:
         store_fits(butler, Path.cwd(), fits_of(butler))
