@@ -62,7 +62,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml
-	$(PIP) -e .
+	$(PIP) -e ".[demo]"
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.created pyproject.toml

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shlex
 import shutil
 import subprocess
@@ -23,6 +25,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 REPOSITORY = PROJECT / "demo-repository"
 CONFIG = REPOSITORY / "define-visits-config.py"
 
+EXAMPLES = PROJECT / "examples"
+
 RAW_FOLDER = PROJECT / "demo-raws"
 RAW_REPOSITORY = RAW_FOLDER / "repository"
 RAWS = RAW_FOLDER / "night"
@@ -33,6 +37,7 @@ def main() -> None:
     """Run the demo."""
     snaps = from_exposures()
     raw = from_raws()
+    after_visits()
 
     ra, dec = snaps.tracking_ra, snaps.tracking_dec
     print(f"The repositories are {REPOSITORY}\nand {RAW_REPOSITORY}")
@@ -94,7 +99,7 @@ def from_raws() -> Path:
     shutil.rmtree(RAW_FOLDER, ignore_errors=True)
     description = describe()
     detectors = range(len(description["camera"]["CCDs"]))
-    raws = write_raws(RAWS, _a_dozen(), detectors=detectors, in_one_file=True, camera=description["camera"])
+    raws = write_raws(RAWS, some_exposures(), detectors=detectors, in_one_file=True, camera=description["camera"])
     DESCRIPTION.write_text(yaml.safe_dump(description, sort_keys=False))
     print(f"  {len(raws)} FITS files with {len(detectors)} detectors each, in {_shown(RAWS)}")
     print(f"  and what their headers mean, in {_shown(DESCRIPTION)}\n")
@@ -107,7 +112,27 @@ def from_raws() -> Path:
     return raws[-1]
 
 
-def _a_dozen() -> list[dict[str, Any]]:
+def after_visits() -> None:
+    """Find sources on the visits' images, and put them together by patches of the sky."""
+    if importlib.util.find_spec("lsst.images") is None or not Path(_program("pipetask")).exists():
+        print("A pipeline over the visits is left out: lsst-images and lsst-ctrl-mpexec need Python 3.12 or newer.\n")
+        return
+    print("Run a pipeline over the visits' images, of which SimCam/raw/images has the pixels")
+    skymap = ["butler-visits", "make-skymap", _shown(RAW_REPOSITORY), "sky", "--rings", "12", "--patch-size", "4"]
+    _run(skymap)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(EXAMPLES), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    where = f"instrument = '{INSTRUMENT}' AND visit_system = 0 AND detector = 4 AND skymap = 'sky'"
+    pipeline = ["-p", _shown(EXAMPLES / "count_sources.yaml"), "--register-dataset-types", "-d", where]
+    collections = ["-i", f"{INSTRUMENT}/raw/images", "-o", f"{INSTRUMENT}/runs/sources"]
+    _run(["pipetask", "--log-level", "ERROR", "run", "-b", _shown(RAW_REPOSITORY), *collections, *pipeline])
+    butler = Butler.from_config(RAW_REPOSITORY, collections=f"{INSTRUMENT}/runs/sources")
+    for name in ("visit_sources", "patch_sources"):
+        tables = [butler.get(ref) for ref in butler.query_datasets(name)]
+        print(f"  {name}: {sum(map(len, tables))} sources in {len(tables)} tables")
+    print()
+
+
+def some_exposures() -> list[dict[str, Any]]:
     """Take two flats, two biases and eight exposures of the sky, of which two are snaps of one field."""
     chosen: list[dict[str, Any]] = []
     for observation_type, first, number in (("flat", 0, 2), ("bias", 0, 2), ("science", 2, 8)):

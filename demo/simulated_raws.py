@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
@@ -21,6 +22,9 @@ N_TELEMETRY: Final = 90
 
 WINDOW: Final = 64
 """Pixels in x and y that are read out of the middle of a CCD, in raws that have a WCS."""
+
+N_STARS: Final = 10
+"""On each detector, in images of the sky that have a WCS."""
 
 
 def describe(camera: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def write_raws(
         The files, in the order of the exposures and detectors.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    image = np.zeros((4, 4) if camera is None else (WINDOW, WINDOW), dtype=np.int16)
+    nothing = np.zeros((4, 4), dtype=np.int16)
     files = []
     for exposure in exposures:
         header = raw_header(exposure)
@@ -156,15 +160,36 @@ def write_raws(
             for detector in detectors:
                 cards[detector] |= _window(camera, detector, exposure)
         if in_one_file:
-            hdus = [fits.ImageHDU(image, fits.Header(cards[detector])) for detector in detectors]
+            hdus = [
+                fits.ImageHDU(nothing if camera is None else _pixels(exposure, detector), fits.Header(cards[detector]))
+                for detector in detectors
+            ]
             files.append(folder / f"{exposure['obs_id']}.fits")
             fits.HDUList([fits.PrimaryHDU(header=header), *hdus]).writeto(files[-1])
             continue
         for detector in detectors:
             header.update(cards[detector])
             files.append(folder / f"{exposure['obs_id']}_{detector:03d}.fits")
+            image = nothing if camera is None else _pixels(exposure, detector)
             fits.PrimaryHDU(image, header).writeto(files[-1])
     return files
+
+
+def _pixels(exposure: Mapping[str, Any], detector: int) -> npt.NDArray[np.uint16]:
+    """Make noise and, if the exposure is of the sky, the same ten stars in all exposures of a detector's field."""
+    rng = np.random.default_rng([exposure["id"], detector])
+    image = rng.normal(1000, 5, (WINDOW, WINDOW))
+    if exposure["can_see_sky"]:
+        stars = np.random.default_rng([exposure["day_obs"], exposure["seq_start"], detector])
+        # In a grid, so that no two are one.
+        cells = stars.permutation(16)[:N_STARS]
+        centres = np.stack([cells % 4, cells // 4], axis=1) * WINDOW // 4 + stars.uniform(
+            5, WINDOW // 4 - 5, (N_STARS, 2)
+        )
+        y, x = np.indices(image.shape)
+        for x0, y0 in centres:
+            image += 1000 * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 4)
+    return np.rint(image).astype(np.uint16)
 
 
 def _window(camera: Mapping[str, Any], detector: int, exposure: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from lsst.daf.butler import Butler
 
 import butler_visits
 from command_line import without_rate
+from raw_pixels import HAS_IMAGES
 
 pytestmark = pytest.mark.slow
 
@@ -38,13 +40,18 @@ def run(code: str, folder: Path) -> list[str]:
 def test_demo(tmp_path: Path) -> None:
     """What it writes is beside its own folder."""
     shutil.copytree(PROJECT / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROJECT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     lines = run("import demo; demo.main()", tmp_path)
+    if HAS_IMAGES and importlib.util.find_spec("lsst.ctrl.mpexec"):
+        assert "  visit_sources: 80 sources in 8 tables" in lines
+    else:
+        assert any("A pipeline over the visits is left out" in line for line in lines)
     assert "131 visits: 131 new, 0 updated, 0 left as they are." in lines
     assert "131 visits: 0 new, 0 updated, 131 left as they are." in lines
     from_raws = lines[lines.index("From raw files: a few exposures of the camera's central raft") :]
     assert "12 files: 12 ingested (108 raws, 12 new exposures), 0 there already, 0 failed." in from_raws
     assert "9 visits: 9 new, 0 updated, 0 left as they are." in from_raws
-    assert {one.name for one in tmp_path.iterdir()} == {"demo", "demo-raws", "demo-repository"}
+    assert {one.name for one in tmp_path.iterdir()} == {"demo", "demo-raws", "demo-repository", "examples"}
 
     again = run("import demo; demo.from_raws()", tmp_path)
     assert again == from_raws[: len(again)]

@@ -219,7 +219,7 @@ def write_raw(
     if layout == "amplifiers":
         images = [
             ((PRESCAN + WIDTH // 2 + OVERSCAN, HEIGHT // 2), image(names[0], *amplifier))
-            for amplifier in _amplifiers(names[0])
+            for amplifier in amplifiers(names[0])
         ]
     else:
         images = [((WIDTH, HEIGHT), image(name, np.zeros(2), np.ones(2), {})) for name in names]
@@ -242,7 +242,7 @@ def write_big_raws(
     return paths
 
 
-def _amplifiers(name: str) -> Iterator[tuple[FloatArray, FloatArray, dict[str, Any]]]:
+def amplifiers(name: str) -> Iterator[tuple[FloatArray, FloatArray, dict[str, Any]]]:
     """Yield origin, signs and cards of the four quadrants, each read from its corner of the detector."""
     x_size, y_size = WIDTH // 2, HEIGHT // 2
     for number, (right, top) in enumerate([(0, 0), (1, 0), (0, 1), (1, 1)], start=1):

@@ -17,6 +17,9 @@ from astropy.wcs import WCS
 
 from butler_visits import RawFileError
 from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
+from butler_visits.raws.image_wcs import image_headers, sky_projection
+from butler_visits.raws.pixels import find_layout
+from raw_pixels import HAS_IMAGES
 
 WIDTH, HEIGHT = 32, 24
 STEP = 0.5 / 3600
@@ -65,6 +68,19 @@ def truth(cards: Mapping[str, Any] | None = None) -> np.ndarray:
 def assert_same(wcs: RawWcs, expected: np.ndarray) -> None:
     off = np.rad2deg(np.linalg.norm(wcs.directions(PIXELS) - expected, axis=1)) * 3600
     assert off.max() < 1e-3, off
+    # So does the image's WCS, which is written as a FITS header again, over the detector.
+    layout = find_layout(wcs.image.file, [wcs.image.index])
+    inside = PIXELS[:4]
+    found = [directions(*WCS(header).all_pix2world(inside, 0).T) for header in image_headers(wcs, layout)]
+    if HAS_IMAGES:
+        from lsst.images import Box, DetectorFrame
+
+        frame = DetectorFrame(instrument="Cam", detector=0, bbox=Box.factory[0:HEIGHT, 0:WIDTH])
+        sky = sky_projection(wcs, layout, frame).pixel_to_sky(x=inside[:, 0], y=inside[:, 1])
+        found.append(sky.cartesian.xyz.value.T)
+    for one in found:
+        off = np.rad2deg(np.linalg.norm(one - expected[:4], axis=1)) * 3600
+        assert off.max() < 1e-3, off
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:

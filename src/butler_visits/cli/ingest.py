@@ -14,6 +14,7 @@ from .options import (
     define_visits_option,
     ingest_dry_run_option,
     ingest_on_error_option,
+    keep_overscan_option,
     new_repo_argument,
     set_log_level,
     translator_option,
@@ -58,12 +59,27 @@ from .options import (
     help="Take headers from the files that astrometadata's write-index and write-sidecar make, where they are newer "
     "than the raws and say the same.",
 )
+@click.option(
+    "--images/--no-images",
+    default=None,
+    help="Store an image, raw_image, beside each raw, from the same file. By default it is done where lsst-images is "
+    "installed.",
+)
+@keep_overscan_option
 @ingest_on_error_option
 @update_records_option
 @ingest_dry_run_option
 @define_visits_option
 @options_file_option()
-def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define_visits: bool, **options: Any) -> None:
+def ingest(
+    repo: str,
+    locations: tuple[str, ...],
+    instrument: str | None,
+    define_visits: bool,
+    images: bool | None,
+    keep_overscan: bool,
+    **options: Any,
+) -> None:
     """Put raw files into a data repository: exposures, and a raw dataset for each detector.
 
     LOCATIONS are FITS files and folders. In a folder, and all folders in it, files are taken that end in .fits, .fit or
@@ -76,6 +92,9 @@ def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define
     from ..raws import import_translators
     from .ingested import create, finish, open_if_there
 
+    if keep_overscan and images is False:
+        raise click.UsageError("--keep-overscan is about the images that --no-images leaves out; give one.")
+    kind = "untrimmed" if keep_overscan else {True: "trimmed", False: None, None: "auto"}[images]
     set_log_level()
     for location in locations:
         path = as_resource(location)
@@ -93,5 +112,5 @@ def ingest(repo: str, locations: tuple[str, ...], instrument: str | None, define
                 import_translators(options["translator"])
             check_new_instrument(instrument_or_description)
             butler = create(repo)
-        result = ingest_raws(butler, found, instrument=instrument_or_description, **options)
+        result = ingest_raws(butler, found, instrument=instrument_or_description, images=kind, **options)
         finish(butler, result, "file", define_visits, options)

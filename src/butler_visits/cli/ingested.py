@@ -66,6 +66,8 @@ def finish(butler: Butler, result: IngestResult, what: str, define_visits: bool,
         f"{counted(result.n_exposures, 'new exposure')}), {result.n_skipped} there already, {result.n_failed} failed."
         f"{corrected}"
     )
+    if result.n_images:
+        click.echo(f"{counted(result.n_images, 'image')} stored beside the raws.")
     if define_visits:
         _define_visits_of(butler, result, options)
     if result.failures:

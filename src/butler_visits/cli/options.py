@@ -75,6 +75,11 @@ plan_option = click.option(
     help="Write a table of the visits and what is done to them, .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable); "
     "or a page with a sky map of them, .html.",
 )
+keep_overscan_option = click.option(
+    "--keep-overscan",
+    is_flag=True,
+    help="Store raw_image_untrimmed instead, with prescan and overscan.",
+)
 define_visits_option = click.option(
     "--define-visits", is_flag=True, help="Define the visits of these exposures too, incrementally."
 )

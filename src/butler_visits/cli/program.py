@@ -12,6 +12,7 @@ from lsst.daf.butler.cli.progress import ClickProgressHandler
 from ..yaml_files import load_yaml
 
 COMMANDS = (
+    "add-images",
     "check",
     "define-visits",
     "describe",
@@ -19,6 +20,7 @@ COMMANDS = (
     "fit-camera",
     "ingest",
     "ingest-table",
+    "make-skymap",
     "plot",
     "remove-visits",
     "report",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import filecmp
 import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from ..instruments.formatter import RawFormatter
 from ..lists import id_batches
 from ..repository import StaleError, datastore_roots, fetch_instruments, lock_exposures, register_run
 from ..repository.raws import DATASET_TYPE
+from .images import ImageChoice, make_image_writer
 from .insert import ExposurePlan, insert_exposures
 from .records import ExposureValues
 from .transfer import StagedFiles, gone_error, ingest_files
@@ -51,7 +52,7 @@ Key = tuple[int, int]
 """Exposure and detector."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Raw:
     """A file, and what there is to be stored of it."""
 
@@ -59,6 +60,9 @@ class Raw:
     exposure: ExposureValues
     detectors: tuple[DetectorValues, ...]
     """The detectors that have an image in the file, each once."""
+
+    hdus: Mapping[int, Sequence[int]] = dataclasses.field(default_factory=dict)
+    """By detector the HDUs of its image; none of those of which no image is to be stored."""
 
 
 class RawWriter:
@@ -71,6 +75,7 @@ class RawWriter:
         transfer: TransferMode,
         run: str | None,
         *,
+        images: ImageChoice = None,
         dry_run: bool = False,
     ) -> None:
         self._butler = butler
@@ -83,8 +88,12 @@ class RawWriter:
         if record is None:
             element = butler.dimensions["instrument"]
             record = element.RecordClass(**{k: v for k, v in instrument.items() if k in element.schema.names})
-        self._run = run or load_instrument(record).makeDefaultRawIngestRunName()
-        # Neither can be done within a transaction.
+        instrument_class = load_instrument(record)
+        self._run = run or instrument_class.makeDefaultRawIngestRunName()
+        self.n_images = 0
+        """New images of the last call of `write`."""
+        # Nothing of this can be done within a transaction.
+        self._images = make_image_writer(butler, instrument_class, images, dry_run=dry_run)
         self._dataset_type = _register_dataset_type(butler, dry_run=dry_run)
         if not dry_run:
             register_run(butler, self._run)
@@ -100,11 +109,13 @@ class RawWriter:
         database refuses it, and `IngestError` if a detector has the name of another one, or a file is gone.
         """
         butler = self._butler
+        self.n_images = 0
         if self._dry_run:
             present = self._present(files)
             return [sum((file.exposure.id, one.id) not in present for one in file.detectors) for file in files]
         self._stage(files, staged)
         datasets: dict[str, list[FileDataset]] = defaultdict(list)
+        images: dict[DatasetRef, Sequence[int]] = {}
         written: list[int] = []
         with butler.transaction():
             insert_exposures(butler, plan, [one for file in files for one in file.detectors])
@@ -119,6 +130,11 @@ class RawWriter:
                     path = ResourcePath(file.uri)
                     refs = [self._ref(exposure, detector) for detector in missing]
                     datasets[self._mode(path)].append(FileDataset(path, refs, formatter=RawFormatter))
+                    images |= {
+                        ref: file.hdus[detector]
+                        for ref, detector in zip(refs, missing, strict=True)
+                        if detector in file.hdus
+                    }
             if self._transfer == "move":
                 self._check_movable([file for file, n_new in zip(files, written, strict=True) if n_new])
             try:
@@ -126,6 +142,8 @@ class RawWriter:
                     ingest_files(butler, some, mode, staged)
             except ConflictingDefinitionError as error:
                 raise StaleError(str(error)) from error
+            if self._images is not None:
+                self.n_images = self._images.write(images)
         if self._transfer == "move":
             self._remove_moved([ResourcePath(dataset.path) for some in datasets.values() for dataset in some])
         return written

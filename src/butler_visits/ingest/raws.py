@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -18,6 +18,7 @@ from ..errors import IngestError, RawFileError
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS
+from ..raws.pixels import image_hdus
 from ..repository import datastore_roots, fetch_instruments, try_again
 from ..repository.instruments import store_translator
 from .choice import GivenInstrument, InstrumentChoice, band_of, choose_instrument
@@ -26,6 +27,7 @@ from .days import DayRollover
 from .doubts import warn_of_times
 from .files import FoundFiles, find_raw_files
 from .filters import filters_error, lacks_filter
+from .images import ImageChoice, images_wanted
 from .indexed import HeaderSource, IndexedFile, translate_indexed
 from .insert import ExposurePlan, check_arguments, plan_and_write
 from .records import OWN_ID, is_of_one_second, observation_values
@@ -57,6 +59,7 @@ def ingest_raws(
     batch_size: int = _BATCH,
     on_error: Literal["raise", "skip"] = "raise",
     update_records: bool = False,
+    images: ImageChoice = "auto",
     dry_run: bool = False,
 ) -> IngestResult:
     """Put raw files into a repository: their exposures' records, and a ``raw`` dataset for each detector.
@@ -93,6 +96,10 @@ def ingest_raws(
         such files and ingests all others.
     update_records : `bool`, optional
         Replace exposures that are stored otherwise, instead of raising; `redefine_visits` does so with their visits.
+    images : `str`, optional
+        Store an image beside each raw, from the same file: ``trimmed``, a ``raw_image`` of what shows sky, or
+        ``untrimmed``, a ``raw_image_untrimmed`` with prescan and overscan; `None` stores none. The default is
+        ``trimmed`` where ``lsst-images`` is installed and the repository takes them.
     dry_run : `bool`, optional
         Write nothing; the result is what would be done.
 
@@ -124,6 +131,7 @@ def ingest_raws(
         index=index,
         skip_errors=on_error == "skip",
         update_records=update_records,
+        images=images,
         dry_run=dry_run,
     )
     return ingest.run(files if isinstance(files, FoundFiles) else list_raw_files(files, butler, transfer), batch_size)
@@ -150,6 +158,7 @@ class _Ingest:
     index: bool
     skip_errors: bool
     update_records: bool
+    images: ImageChoice
     dry_run: bool
 
     def __post_init__(self) -> None:
@@ -195,7 +204,8 @@ class _Ingest:
         # The headers themselves take much memory, so only some are there at once.
         for some in batches(files, _READ_AHEAD * self.threads):
             translated: dict[type[MetadataTranslator], list[TranslatedFile]] = defaultdict(list)
-            for uri, file in zip(some, self._headers.read(some), strict=True):
+            files_read = dict(zip(some, self._headers.read(some), strict=True))
+            for uri, file in files_read.items():
                 try:
                     one = self._translate(uri, file)
                     fields = self.choice.accept(uri, one.translator)
@@ -206,13 +216,15 @@ class _Ingest:
                     continue
                 self._instruments[one.translator] = fields
                 translated[one.translator].append(one)
+            hdus = self._image_hdus(files_read, [one for ones in translated.values() for one in ones])
             for translator, ones in translated.items():
                 values = observation_values([(one.uri, one.observation) for one in ones], partial(band_of, translator))
                 for one, value in zip(ones, values, strict=True):
                     if isinstance(value, Exception):
                         self._fail(one.uri, value)
                     else:
-                        raws[self._instruments[translator]["name"]].append(Raw(one.uri, value, one.detectors))
+                        raw = Raw(one.uri, value, one.detectors, hdus.get(one.uri, {}))
+                        raws[self._instruments[translator]["name"]].append(raw)
         warn_of_times([raw.exposure for some in raws.values() for raw in some])
         return raws
 
@@ -240,6 +252,32 @@ class _Ingest:
                     if lacks_filter(other):
                         lacking[uri] = other
         return error if len(lacking) == 1 else filters_error(lacking)
+
+    def _image_hdus(
+        self, files: Mapping[str, RawFile | RawFileError | IndexedFile], translated: Sequence[TranslatedFile]
+    ) -> dict[str, dict[int, Sequence[int]]]:
+        """Find the HDUs of each detector's image by file, of which an index does not tell."""
+        if not images_wanted(self.images):
+            return {}
+        unread = [one.uri for one in translated if not isinstance(files[one.uri], RawFile)]
+        read = {**files, **dict(zip(unread, read_raw_files(unread, threads=self.threads), strict=True))}
+        hdus: dict[str, dict[int, Sequence[int]]] = defaultdict(dict)
+        for one in translated:
+            file = read[one.uri]
+            if not isinstance(file, RawFile):
+                _LOG.warning("%s It is ingested without an image.", file)
+                continue
+            described = getattr(one.translator, "description", None)
+            file = replace(file, described=one.translator if described else None)
+            only = described is not None and len(described.detectors) == 1
+            for detector in one.detectors:
+                try:
+                    hdus[one.uri][detector.id] = image_hdus(
+                        file, detector.id, detector.full_name, alone=len(one.detectors) == 1, only=only
+                    )
+                except RawFileError as error:
+                    _LOG.warning("%s It is ingested without an image.", error)
+        return hdus
 
     def _is_moved(self, uri: str) -> bool:
         """Tell whether a file is not there any more because another process may have moved it."""
@@ -290,7 +328,9 @@ class _Ingest:
             fields = next(fields for fields in self._instruments.values() if fields["name"] == name)
             self._writers[name] = try_again(
                 self.butler,
-                lambda: RawWriter(self.butler, fields, self.transfer, self.output_run, dry_run=self.dry_run),
+                lambda: RawWriter(
+                    self.butler, fields, self.transfer, self.output_run, images=self.images, dry_run=self.dry_run
+                ),
             )
         return self._writers[name]
 
@@ -316,6 +356,7 @@ class _Ingest:
             return next((uri for uri, _ in self._seen.get((name, exposure), [])), None)
 
         with staging(self.butler) as staged:
+            writer.n_images = 0
             plan, outcomes = plan_and_write(
                 self.butler,
                 writer.instrument,
@@ -324,6 +365,7 @@ class _Ingest:
                 given_before if self.update_records else None,
             )
         self._result.n_exposures += len(plan.new)
+        self._result.n_images += writer.n_images
         if any(not isinstance(outcome, Exception) for _, outcome in outcomes):
             self._result.corrections += [correction for _, correction in plan.changed]
         return outcomes

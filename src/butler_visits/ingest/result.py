@@ -60,6 +60,9 @@ class IngestResult:
     n_datasets: int = 0
     """``raw`` datasets that are new: one for each detector of a file."""
 
+    n_images: int = 0
+    """``raw_image`` datasets that are new, or ``raw_image_untrimmed``."""
+
     n_exposures: int = 0
     """Exposures that are new."""
 

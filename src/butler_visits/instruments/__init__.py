@@ -12,6 +12,7 @@ __all__ = [
     "last_detector",
     "load_instrument",
     "raws_flipped",
+    "sections_upside_down",
 ]
 
 import importlib.util
@@ -130,6 +131,11 @@ def last_detector(name: str) -> int | None:
 def has_one_detector(name: str) -> bool:
     """Tell whether each raw file of an instrument is known to show one detector."""
     return bool(_known(name).get("one_detector"))
+
+
+def sections_upside_down(name: str) -> bool:
+    """Tell whether the sections in an instrument's headers count y from the other end than its camera does."""
+    return bool(_known(name).get("sections_upside_down"))
 
 
 def _known(name: str) -> dict[str, Any]:

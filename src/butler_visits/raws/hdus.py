@@ -47,6 +47,8 @@ class DetectorImage:
     box: npt.NDArray[np.int64]
     scale: npt.NDArray[np.float64]
     offset: npt.NDArray[np.float64]
+    data: Section
+    """The part of the image that shows sky."""
     binning: tuple[int, int] = (1, 1)
     """Pixels of the detector that are one of the image, by the header."""
 
@@ -68,7 +70,7 @@ def find_detector(
 
     Raises `RawFileError` if no HDU is that detector's, or none of them has a celestial WCS.
     """
-    hdus = _hdus_of_detector(file, detector, full_name, alone, only)
+    hdus = detector_hdus(file, detector, full_name, alone, only)
     with_wcs = [index for index in hdus if has_celestial_wcs(file.headers[index])]
     if not with_wcs:
         where = file.label(hdus[0]) if len(hdus) == 1 else f"{file.uri}, HDUs {listed(hdus)}"
@@ -79,7 +81,13 @@ def find_detector(
     return detector_image(file, with_wcs[0], hdus)
 
 
-def _hdus_of_detector(file: RawFile, detector: int, full_name: str | None, alone: bool, only: bool) -> list[int]:
+def detector_hdus(
+    file: RawFile, detector: int, full_name: str | None, alone: bool = True, only: bool = False
+) -> list[int]:
+    """List the HDUs that show a detector, several if they are its amplifiers; arguments as of `find_detector`.
+
+    Raises `RawFileError` if there is none.
+    """
     images = list(file.images)
     if alone and len(images) == 1:
         return images
@@ -258,6 +266,7 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
         box=np.stack([low - origin, high - origin]),
         scale=scale,
         offset=data_edges[0] - scale * detector_edges[0],
+        data=data,
         binning=binning,
     )
 

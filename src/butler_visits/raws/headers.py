@@ -175,6 +175,13 @@ def _read(watch: _Watch) -> RawFile | RawFileError:
 
 
 @contextmanager
+def open_raw(path: ResourcePath) -> Iterator[BinaryIO]:
+    """Open a file, near or far, of which little is read; what is compressed as a whole is unpacked."""
+    with _open(path, _Watch(path)) as (file, _):
+        yield file
+
+
+@contextmanager
 def _open(path: ResourcePath, watch: _Watch) -> Iterator[tuple[BinaryIO, int | None]]:
     """Open a file; its size is `None` if it is compressed as a whole."""
     with _open_plain(path, _READ_AHEAD, watch) as (file, size):

@@ -38,9 +38,9 @@ class RawWcs:
         self.label = image.label
         try:
             primary = read_primary_wcs(image.header)
-            self._primary = primary
+            self.primary = primary
             self._wcs = WCS(primary.header, naxis=2)
-            self._frame: BaseCoordinateFrame = celestial_frame(primary.longitude_kind, image.header)
+            self.frame: BaseCoordinateFrame = celestial_frame(primary.longitude_kind, image.header)
             grid = self.directions(self.grid())
             self._check_reference()
         except WcsError:
@@ -75,7 +75,7 @@ class RawWcs:
 
     def _check_reference(self) -> None:
         """Check that the sky at CRPIX is CRVAL to a pixel, leaving out what a header moves it by on purpose."""
-        primary = self._primary
+        primary = self.primary
         wcs = self._wcs if primary.without_constants is primary.header else WCS(primary.without_constants, naxis=2)
         pixel, value = primary.reference
         places = np.deg2rad(wcs.all_pix2world(pixel + np.array([[0, 0], [1, 0], [0, 1]]), 1))
@@ -89,7 +89,7 @@ class RawWcs:
 
     def _vectors(self, world: FloatArray) -> FloatArray:
         """Return the directions (K, 3) of world coordinates (K, 2), radians."""
-        axis = self._primary.longitude
+        axis = self.primary.longitude
         return directions(world[:, axis], world[:, 1 - axis])
 
     def grid(self) -> FloatArray:
@@ -107,9 +107,9 @@ class RawWcs:
         unit vectors in ICRS; not a number where the WCS has no value.
         """
         image = np.asarray(pixels, dtype=float) * self.image.scale + self.image.offset
-        world = self._wcs.all_pix2world(self._primary.corrected(image), 0)
+        world = self._wcs.all_pix2world(self.primary.corrected(image), 0)
         vectors = self._vectors(np.deg2rad(world))
-        if isinstance(self._frame, ICRS):
+        if isinstance(self.frame, ICRS):
             return vectors
-        coordinates = SkyCoord(*vectors.T, frame=self._frame, representation_type="cartesian")
+        coordinates = SkyCoord(*vectors.T, frame=self.frame, representation_type="cartesian")
         return coordinates.icrs.cartesian.xyz.value.T

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy
-from lsst.daf.butler import Butler, CollectionType, FileDataset, FormatterV2, Timespan, ddl
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset, FormatterV2, Timespan, ddl
 from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
@@ -337,3 +337,16 @@ def file_places(
         datastore._calculate_ingested_datastore_name(ResourcePath(dataset.path), ref.expanded(data_id), formatter).uri
         for dataset, ref, data_id in zip(datasets, refs, data_ids, strict=True)
     ]
+
+
+def recorded_paths(butler: Butler, refs: Iterable[DatasetRef]) -> dict[UUID, str]:
+    """Return what the datastore has recorded of where the files of datasets are: absolute URIs, or paths within it.
+
+    Raises `VisitsError` if the datastore is not one of files.
+    """
+    if not isinstance(butler, DirectButler) or not isinstance(datastore := butler._datastore, FileDatastore):
+        raise VisitsError(
+            "Images are read from the files of raws; that takes a repository with one datastore of files."
+        )
+    exported = datastore.export_records(refs)[datastore.name].records
+    return {id_: info.path for id_, tables in exported.items() for infos in tables.values() for info in infos}

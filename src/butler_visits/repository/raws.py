@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from astro_metadata_translator import MetadataTranslator
@@ -25,6 +25,7 @@ from ..errors import RawFileError
 from ..lists import batches
 from ..raws.hdus import find_detector
 from ..raws.headers import RawFile, read_raw_files
+from ..raws.pixels import image_hdus
 from ..raws.wcs import RawWcs
 from .instruments import stored_translator
 from .reading import expand_collections, fetch_detector_names
@@ -36,6 +37,9 @@ _EXPOSURES = 1_000
 
 _FILES = 200
 """Files whose headers are held at once."""
+
+
+_Found = TypeVar("_Found")
 
 
 class _Row(NamedTuple):
@@ -135,6 +139,20 @@ class RawReader:
 
     def read(self, refs: Sequence[DatasetRef]) -> Iterator[tuple[DatasetRef, RawWcs | RawFileError]]:
         """Read the WCSs of raws; many files at the same time, and a file that holds several detectors once."""
+
+        def wcs(file: RawFile, *arguments: Any, **options: Any) -> RawWcs:
+            return RawWcs(find_detector(file, *arguments, **options))
+
+        return self._look(refs, wcs)
+
+    def find_hdus(self, refs: Sequence[DatasetRef]) -> Iterator[tuple[DatasetRef, list[int] | RawFileError]]:
+        """Find the HDUs that show the detectors of raws, and can be put together to one image."""
+        return self._look(refs, image_hdus)
+
+    def _look(
+        self, refs: Sequence[DatasetRef], look: Callable[..., _Found]
+    ) -> Iterator[tuple[DatasetRef, _Found | RawFileError]]:
+        """Look for the detectors of raws in the headers of their files."""
         uris = self._butler.get_many_uris(refs, allow_missing=True)
         by_file: dict[ResourcePath, list[DatasetRef]] = defaultdict(list)
         for ref in refs:
@@ -148,22 +166,22 @@ class RawReader:
                 by_file[primary].append(ref)
         for batch in batches(by_file, _FILES):
             for path, file in zip(batch, read_raw_files(batch), strict=True):
-                if isinstance(file, RawFile):
-                    # Another repository in this process may describe the instrument otherwise.
-                    file = replace(file, described=self._translator(str(by_file[path][0].dataId["instrument"])))
+                if isinstance(file, RawFileError):
+                    yield from ((ref, file) for ref in by_file[path])
+                    continue
+                # Another repository in this process may describe the instrument otherwise.
+                file = replace(file, described=self._translator(str(by_file[path][0].dataId["instrument"])))
                 for ref in by_file[path]:
-                    yield ref, self._wcs(ref, file, alone=len(by_file[path]) == 1)
-
-    def _wcs(self, ref: DatasetRef, file: RawFile | RawFileError, *, alone: bool) -> RawWcs | RawFileError:
-        if isinstance(file, RawFileError):
-            return file
-        instrument, detector = str(ref.dataId["instrument"]), int(ref.dataId["detector"])
-        names = self.detector_names(instrument)
-        try:
-            image = find_detector(file, detector, names.get(detector), alone=alone, only=len(names) == 1)
-            return RawWcs(image)
-        except RawFileError as error:
-            return error
+                    instrument, detector = str(ref.dataId["instrument"]), int(ref.dataId["detector"])
+                    names = self.detector_names(instrument)
+                    try:
+                        found = look(
+                            file, detector, names.get(detector), alone=len(by_file[path]) == 1, only=len(names) == 1
+                        )
+                    except RawFileError as error:
+                        yield ref, error
+                    else:
+                        yield ref, found
 
     def _translator(self, instrument: str) -> type[MetadataTranslator] | None:
         """Return the translator of an instrument that the repository knows of."""

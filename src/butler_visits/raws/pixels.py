@@ -1,0 +1,219 @@
+"""The pixels of a detector: amplifiers put together by their sections, what shows no sky trimmed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.io import fits
+from lsst.resources import ResourcePath
+
+from ..errors import RawFileError
+from ..geometry import FloatArray
+from .hdus import DetectorImage, detector_hdus, detector_image
+from .headers import RawFile, open_raw
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A rectangle of an HDU's image, and where it belongs. All arrays are (2,), x and y."""
+
+    index: int
+    source: IntArray
+    """Its lowest pixel in the HDU's image, from 0."""
+    size: IntArray
+    target: IntArray
+    """Its lowest pixel in the detector's image."""
+    flip: npt.NDArray[np.bool_]
+    """Whether its pixels count backwards there."""
+
+    def cut(self, low: IntArray, high: IntArray) -> Tile | None:
+        """Return the part of it that belongs between two pixels, ``high`` exclusive."""
+        first, last = np.maximum(self.target, low), np.minimum(self.target + self.size, high)
+        if (first >= last).any():
+            return None
+        skipped = np.where(self.flip, self.target + self.size - last, first - self.target)
+        return replace(self, source=self.source + skipped, size=last - first, target=first)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How the image of a detector is put together. A pixel of it is one of the file, which may be binned."""
+
+    file: RawFile
+    tiles: tuple[Tile, ...]
+    box: IntArray
+    """Its pixels, ((min x, min y), (max x, max y)), both inclusive; unless overscan is kept (0, 0) is the camera's."""
+    binning: IntArray
+    upside_down: bool = False
+    on_detector: bool = True
+    """Whether its pixels are the detector's; those of several amplifiers with their overscans are not."""
+
+    def relation(self, image: DetectorImage) -> tuple[FloatArray, FloatArray]:
+        """Relate its pixels to an HDU's: p is at scale * p + offset; scales are 1 or -1."""
+        scale, offset = _relation(image, self.binning)
+        if self.upside_down:
+            height = (image.box // self.binning)[:, 1].sum()
+            scale, offset = scale * [1, -1], offset + scale * [0, height]
+        return scale, offset
+
+    def read(self, path: ResourcePath, box: npt.ArrayLike | None = None) -> npt.NDArray[Any]:
+        """Read the pixels, (y, x), or those of a ``box`` (2, 2), both ends inclusive.
+
+        Raises `RawFileError` if they cannot be read.
+        """
+        low, high = np.asarray(self.box if box is None else box) + np.array([[0], [1]])
+        parts = [part for tile in self.tiles if (part := tile.cut(low, high)) is not None]
+        try:
+            with open_raw(path) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
+                pixels = [(part, _section(hdus[part.index], part)) for part in parts]
+        except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise RawFileError(f"The pixels of {self.file.uri} cannot be read: {text}.") from error
+        width, height = high - low
+        # Of the machine's own byte order, which FITS's is not.
+        image = np.empty((height, width), np.result_type(*(one.dtype for _, one in pixels)).newbyteorder("="))
+        for part, one in pixels:
+            x, y = part.target - low
+            flipped = one[:: -1 if part.flip[1] else 1, :: -1 if part.flip[0] else 1]
+            image[y : y + part.size[1], x : x + part.size[0]] = flipped
+        return image
+
+
+def _section(hdu: Any, tile: Tile) -> npt.NDArray[Any]:
+    (x, y), (width, height) = tile.source.tolist(), tile.size.tolist()
+    where = (*(0,) * (len(hdu.shape) - 2), slice(y, y + height), slice(x, x + width))
+    # Of a compressed image a section takes four times as long as all of it, for the same pixels.
+    if 2 * width * height > np.prod(hdu.shape):
+        return np.asarray(hdu.data[where])
+    return np.asarray(hdu.section[where])
+
+
+def find_layout(
+    file: RawFile, hdus: Sequence[int], *, keep_overscan: bool = False, upside_down: bool = False
+) -> Layout:
+    """Find out how the image of a detector is put together from its HDUs.
+
+    ``keep_overscan``: with all that the file has, of several amplifiers each where it lies beside the others;
+    ``upside_down``: the sections count y from the other end than the camera does.
+
+    Raises `RawFileError` if the sections of the HDUs do not tell it.
+    """
+    images = [detector_image(file, index, hdus) for index in hdus]
+    for image in images:
+        axes = [file.headers[image.index].get(f"{'Z' * _is_packed(image)}NAXIS{axis}", 1) for axis in range(3, 10)]
+        if max(axes) > 1:
+            raise RawFileError(f"{image.label}: the image has more than two axes; expected one plane of pixels.")
+    first = images[0]
+    binning = _binning(first)
+    if any((image.box != first.box).any() or (_binning(image) != binning).any() for image in images):
+        raise RawFileError(f"{file.uri}: HDUs {_numbers(hdus)} do not agree on the detector's size or binning.")
+    box = first.box // binning
+    tiles = [_tile(image, binning) for image in images]
+    if upside_down:
+        tiles = [
+            replace(
+                tile,
+                target=np.array([tile.target[0], box[:, 1].sum() + 1 - (tile.target + tile.size)[1]]),
+                flip=tile.flip ^ [False, True],
+            )
+            for tile in tiles
+        ]
+    if not _fills(tiles, box):
+        raise RawFileError(
+            f"{file.uri}: the sections of HDUs {_numbers(hdus)} overlap or leave out pixels of the detector, which is "
+            f"{box[1][0] - box[0][0] + 1} x {box[1][1] - box[0][1] + 1} pixels by DETSEC or CCDSEC."
+        )
+    if not keep_overscan:
+        return Layout(file, tuple(tiles), box, binning, upside_down)
+    tiles = _with_overscan(file, tiles)
+    ends = np.array([[tile.target, tile.target + tile.size - 1] for tile in tiles])
+    whole = np.stack([ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)])
+    if not _fills(tiles, whole):
+        raise RawFileError(f"{file.uri}: the amplifiers in HDUs {_numbers(hdus)} have different sizes.")
+    return Layout(file, tuple(tiles), whole, binning, upside_down, on_detector=len(tiles) == 1)
+
+
+def image_hdus(
+    file: RawFile, detector: int, full_name: str | None, *, alone: bool = True, only: bool = False
+) -> list[int]:
+    """Find the HDUs of a detector that can be put together; arguments as of `~butler_visits.raws.find_detector`.
+
+    Raises `RawFileError` if there are none, or their sections do not tell how.
+    """
+    hdus = detector_hdus(file, detector, full_name, alone, only)
+    find_layout(file, hdus)
+    return hdus
+
+
+def _is_packed(image: DetectorImage) -> bool:
+    return image.header.get("ZIMAGE") is True
+
+
+def _numbers(hdus: Sequence[int]) -> str:
+    return ", ".join(map(str, hdus))
+
+
+def _binning(image: DetectorImage) -> IntArray:
+    """Return how many pixels of the detector are one of the image.
+
+    Raises `RawFileError` if the section of the image and that of the detector are not of one size.
+    """
+    factors = 1 / np.abs(image.scale)
+    whole = np.rint(factors).astype(np.int64)
+    if (whole < 1).any() or not np.allclose(factors, whole, rtol=1e-9):
+        raise RawFileError(
+            f"{image.label}: DATASEC has {image.data.size[0]} x {image.data.size[1]} pixels, and the detector's "
+            f"section {factors[0]:.6g} and {factors[1]:.6g} times as many; expected whole numbers."
+        )
+    if (image.box[0] % whole).any() or ((image.box[1] + 1) % whole).any():
+        raise RawFileError(f"{image.label}: the detector's section does not begin and end with a binned pixel.")
+    return whole
+
+
+def _relation(image: DetectorImage, binning: IntArray) -> tuple[FloatArray, FloatArray]:
+    return image.scale * binning, image.offset + image.scale * (binning - 1) / 2
+
+
+def _tile(image: DetectorImage, binning: IntArray) -> Tile:
+    data = image.data
+    ends = np.array([[data.x0, data.y0], [data.x1, data.y1]]) - 1
+    source = ends.min(axis=0)
+    scale, offset = _relation(image, binning)
+    # Both ends of the section in the detector's image.
+    target = np.rint((ends - offset) / scale).astype(np.int64)
+    return Tile(image.index, source, np.ptp(ends, axis=0) + 1, target.min(axis=0), scale < 0)
+
+
+def _fills(tiles: Sequence[Tile], box: IntArray) -> bool:
+    """Tell whether tiles cover a box, and no pixel twice."""
+    area = np.prod(box[1] - box[0] + 1)
+    inside = all((tile.target >= box[0]).all() and (tile.target + tile.size - 1 <= box[1]).all() for tile in tiles)
+    overlap = any(
+        one.cut(other.target, other.target + other.size) for k, one in enumerate(tiles) for other in tiles[:k]
+    )
+    return inside and not overlap and sum(np.prod(tile.size) for tile in tiles) == area
+
+
+def _with_overscan(file: RawFile, tiles: Sequence[Tile]) -> list[Tile]:
+    """Grow tiles to the whole images of their HDUs; of several, each row and column begins where the last one ends."""
+    grown = []
+    for tile in tiles:
+        size = np.array(file.images[tile.index])
+        before = np.where(tile.flip, size - tile.source - tile.size, tile.source)
+        grown.append(replace(tile, source=np.zeros(2, np.int64), size=size, target=tile.target - before))
+    if len(tiles) == 1:
+        return grown
+    targets = np.zeros((len(tiles), 2), np.int64)
+    for axis in (0, 1):
+        begins = np.array([tile.target[axis] for tile in tiles])
+        end = 0
+        for begin in np.unique(begins):
+            targets[begins == begin, axis] = end
+            end += max(one.size[axis] for one, b in zip(grown, begins, strict=True) if b == begin)
+    return [replace(tile, target=target) for tile, target in zip(grown, targets, strict=True)]
