@@ -53,6 +53,7 @@ commands are run, beside the files before them, and what stands below a command 
 """
 
 ELSEWHERE: Final[dict[str, dict[str, str]]] = {
+    "docs/after.md": {r"": "test_what_comes_after.py runs it from its beginning to its end"},
     "README.md": {
         r"make (demo|test|test-slow)$": "this is `make test`, and test_demo.py runs the demo",
         r"make bench$": "it takes minutes, and checks nothing",

@@ -30,7 +30,7 @@ def test_page(tmp_path: Path) -> None:
     (folder / "simcam.yaml").write_text(yaml.safe_dump(description))
     ingest = "butler-visits ingest demo-raws/repository demo-raws/night --instrument simcam.yaml --define-visits"
     assert run(ingest, folder)[0] == 0
-    assert check_steps(PROJECT / "docs" / "after.md", folder) == 5
+    assert check_steps(PROJECT / "docs" / "after.md", folder) == 6
     butler = Butler.from_config(folder / "demo-raws" / "repository", collections=RUN)
     found = [butler.get(ref) for ref in butler.query_datasets("visit_sources", find_first=True)]
     assert [len(table) for table in found] == [N_STARS] * 8

@@ -27,6 +27,7 @@ PRELOAD: Final = [
     "butler_visits.ingest",
     "butler_visits.report",
     "butler_visits.repository.write_camera",
+    "pytest",
 ]
 PROGRAMS: Final[dict[str, Callable[[], object]]] = {"butler": butler_main, "butler-visits": visits_main}
 
