@@ -529,8 +529,10 @@ def test_commands(tmp_path: Path) -> None:
 @pytest.mark.skipif(HAS_IMAGES, reason="lsst-images is installed here")
 def test_without_lsst_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Arrays, as is said; a repository that has images is refused, but for its raws."""
-    path = write_images(tmp_path / "raw.fits", [(BLOCK, {})])
-    _, ref = stored_image(path)
+    butler = make_repository(tmp_path / "repository", camera=None)
+    ingest(butler, add_exposure(butler, 1), write_images(tmp_path / "raw.fits", [(BLOCK, {})]), ["M5"])
+    assert add_images(butler, INSTRUMENT) == (1, [])
+    ref = image_refs(butler, INSTRUMENT)[int(IDS["M5"])]
     assert ref.datasetType.storageClass_name == "NumpyArray"
     assert "raw_image gets storage class NumpyArray" in caplog.text
     # What another Python has stored.
