@@ -34,8 +34,13 @@ def add_images(repo: str, instrument: str, collections: tuple[str, ...], keep_ov
     set_log_level()
     with errors_as_messages(repo):
         butler, name = open_instrument(repo, instrument, writeable=not dry_run)
-        kind = "untrimmed" if keep_overscan else "trimmed"
-        n_new, failures = store_images(butler, name, collections=collections or None, kind=kind, dry_run=dry_run)
+        n_new, failures = store_images(
+            butler,
+            name,
+            collections=collections or None,
+            kind="untrimmed" if keep_overscan else "trimmed",
+            dry_run=dry_run,
+        )
     for failure in failures:
         click.echo(f"Failed: {failure}", err=True)
     click.echo(f"{counted(n_new, 'image')} {'would be stored' if dry_run else 'stored'} beside the raws.")

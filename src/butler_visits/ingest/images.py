@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -206,10 +206,15 @@ def add_images(
                 found[ref] = hdus
         if found and not dry_run:
             write = partial(_write_missing, butler, instrument, writer, found)
-            n_new += try_again(butler, lambda write=write: until_written(lambda: None, lambda _: write(), id)[1])
+            n_new += try_again(butler, partial(_until_written, write))
         else:
             n_new += len(found)
     return n_new, failures
+
+
+def _until_written(write: Callable[[], int]) -> int:
+    """Write, and again if others were faster."""
+    return until_written(lambda: None, lambda _: write(), id)[1]
 
 
 def _write_missing(

@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset, FormatterV2, Timespan, ddl
 from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
+from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.daf.butler.registry.interfaces import Database
@@ -349,4 +350,5 @@ def recorded_paths(butler: Butler, refs: Iterable[DatasetRef]) -> dict[UUID, str
             "Images are read from the files of raws; that takes a repository with one datastore of files."
         )
     exported = datastore.export_records(refs)[datastore.name].records
-    return {id_: info.path for id_, tables in exported.items() for infos in tables.values() for info in infos}
+    found = ((id_, info) for id_, tables in exported.items() for infos in tables.values() for info in infos)
+    return {id_: info.path for id_, info in found if isinstance(info, StoredFileInfo)}
