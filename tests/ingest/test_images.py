@@ -393,7 +393,7 @@ def test_images_added_later_share_the_file(tmp_path: Path, transfer: Any, first:
     place = tmp_path / "repository" / "night" if transfer in ("direct", None) else tmp_path / "raw"
     files = write_raws(place, science(1), detectors=(0, 1), in_one_file=True)
     mode = "direct" if transfer is None else transfer
-    ingest_raws(butler, files, instrument=DESCRIPTION, transfer=mode, images=None)
+    ingest_raws(butler, files, instrument=DESCRIPTION, transfer=mode, images=None)  # type: ignore[arg-type]
     if transfer is None:
         # As others ingest what they have put into the repository themselves.
         raws = list(butler.query_datasets("raw", RUN))
@@ -492,8 +492,8 @@ def test_formatters_names(hdus: list[int], name: str) -> None:
         full_name = f"butler_visits.ingest.formatter.{name}{'_untrimmed' * keep_overscan}"
         assert get_full_type_name(formatter) == full_name
         assert doImportType(full_name) is formatter
-        assert formatter.hdus == tuple(sorted(hdus))
-        assert formatter.keep_overscan == keep_overscan
+        assert formatter.hdus == tuple(sorted(hdus))  # type: ignore[attr-defined]
+        assert formatter.keep_overscan == keep_overscan  # type: ignore[attr-defined]
     with pytest.raises(ImportError):
         doImportType("butler_visits.ingest.formatter.RawImage_x")
 

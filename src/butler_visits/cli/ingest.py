@@ -94,7 +94,7 @@ def ingest(
 
     if keep_overscan and images is False:
         raise click.UsageError("--keep-overscan is about the images that --no-images leaves out; give one.")
-    kind = "untrimmed" if keep_overscan else {True: "trimmed", False: None, None: "auto"}[images]
+    kind: Any = "untrimmed" if keep_overscan else {True: "trimmed", False: None, None: "auto"}[images]
     set_log_level()
     for location in locations:
         path = as_resource(location)
