@@ -112,3 +112,14 @@ def require(package: str) -> None:
     """Raise `VisitsError` where a package that something needs is not installed."""
     if importlib.util.find_spec(package) is None:
         raise VisitsError(f"{_NEEDS[package]} {package}, which is not installed: pip install 'butler-visits[report]'.")
+
+
+@contextmanager
+def noting(done: Callable[[], str]) -> Iterator[None]:
+    """Let Ctrl-C say what has been done until then, in a note of the exception."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if note := done():
+            error.add_note(note)
+        raise

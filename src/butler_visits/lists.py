@@ -119,6 +119,7 @@ def listed(items: Iterable[object], most: int | None = None) -> str:
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] | None = None) -> list[str]:
     """Write a table with its columns below each other, all flush left, or those that are given and others right."""
+    rows = [[one_line(printable(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -29,7 +29,7 @@ from .define.regions import ComputeVisitRegionsTask
 from .define.visit_plan import VisitPlan
 from .define.visits import Failure, Options, PlannedVisit, VisitDefinitionData, ids_of
 from .define.write import write_again
-from .errors import WorkerError
+from .errors import WorkerError, noting
 from .lists import batches_of_families, counted, isolate
 from .workers.distribute import distribute, distributed_chunk_size
 
@@ -318,7 +318,12 @@ class DefineVisitsTask(Task):
         self._sync_visit_systems(items)
         total = Outcome()
         bar: ProgressBar[None]
-        with self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar, closing(outcomes):
+        with (
+            # A chunk may be stored and not counted yet.
+            noting(lambda: f"at least {total.n_visits} of {counted(len(items), 'visit')} are stored"),
+            self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar,
+            closing(outcomes),
+        ):
             for outcome in outcomes:
                 total.add(outcome)
                 bar.update(outcome.n_given)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..define.visits import Failure
-from ..lists import counted, listed
+from ..lists import counted, listed, one_line
 
 _LISTED = 10
 """Findings of a kind that a text shows."""
@@ -289,7 +289,7 @@ class CheckReport:
             distances = [finding.distance for finding in findings if finding.distance is not None]
             largest = f", by up to {max(distances):.3g} arcsec" if distances else ""
             lines.append(f"\n{kind.value} ({len(findings)}): {kind.title}{largest}")
-            lines += [f"  {finding.text}" for finding in findings[:_LISTED]]
+            lines += [one_line(f"  {finding.text}") for finding in findings[:_LISTED]]
             if len(findings) > _LISTED:
                 lines.append(f"  And {len(findings) - _LISTED} more; --format json lists all.")
             repairable = sum(finding.repairable for finding in findings)

@@ -13,8 +13,8 @@ from ..define.plan import plan_visits
 from ..define.records import visit_system_records
 from ..define.visits import Action, Failure, Options, PlannedVisit, label_of
 from ..define.write import write_visits
-from ..errors import DefinitionError
-from ..lists import isolate, reason_of
+from ..errors import DefinitionError, noting
+from ..lists import counted, isolate, reason_of
 from ..task import DefineVisitsTask
 from .checking import check_and_mend, check_visits
 from .findings import CheckReport, Repair
@@ -74,7 +74,8 @@ def repair_visits(
             repair.failures += outcome.failures
             refused.update(one.definition.id for one, _ in failed)
 
-    report = check_and_mend(task, instrument, where, collections, mend)
+    with noting(lambda: f"at least {counted(repair.n_new + repair.n_updated, 'visit')} were mended"):
+        report = check_and_mend(task, instrument, where, collections, mend)
     if any(finding.repairable for finding in report.findings):
         report = check_visits(task, instrument, where, collections=collections)
     # What could not be repaired now cannot be for the same reason when it is tried again.

@@ -21,6 +21,7 @@ from .options import (
     set_log_level,
     visits_where_option,
 )
+from .output import echo
 
 
 class _NotCheckedError(click.ClickException):
@@ -66,15 +67,19 @@ def check(
             with expression_errors(where):
                 look = repair_visits if repair else check_visits
                 report = look(task, name, where, collections=collections or None)
-            text = json.dumps(report.to_dict(), indent=2, allow_nan=False) if format_ == "json" else str(report)
+            text = str(report)
+            if format_ == "json":
+                # All other characters that are not printable it writes so itself.
+                text = json.dumps(report.to_dict(), indent=2, allow_nan=False).replace("\x7f", r"\u007f")
     except click.UsageError:
         raise
     except click.ClickException as error:
         raise _NotCheckedError(error.message) from error
     except Exception as error:
         # Python's own exit status for it would mean findings.
-        traceback.print_exc()
+        echo(traceback.format_exc(), err=True)
         raise click.exceptions.Exit(2) from error
-    click.echo(text)
+    if not echo(text, stored="What was mended is stored." * repair):
+        raise click.exceptions.Exit(2)
     if not report.sound:
         raise click.exceptions.Exit(1)

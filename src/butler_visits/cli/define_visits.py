@@ -23,6 +23,7 @@ from .options import (
     repo_argument,
     set_log_level,
 )
+from .output import echo
 
 
 @click.command(short_help="Define visits from exposures.", cls=VisitsCommand)

@@ -34,6 +34,6 @@ def describe(raw: str, instrument_description: str | None, translator: str | Non
         described = describe_file(raw, description, module=translator)
     except VisitsError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(described)
+    echo(described)
     if described.problem:
         raise click.ClickException(described.problem)

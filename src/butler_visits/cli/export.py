@@ -18,6 +18,7 @@ from ..errors import VisitsError, require
 from ..lists import counted
 from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
 from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
+from .output import echo
 
 if TYPE_CHECKING:
     from ..export import Outline

@@ -11,6 +11,7 @@ from lsst.daf.butler.cli.utils import MWArgumentDecorator
 from ..lists import counted
 from .errors import errors_as_messages
 from .options import VisitsCommand
+from .output import echo
 
 raws_argument = MWArgumentDecorator(
     "raws", help="RAW is the path or URI of a FITS file with a WCS for each detector in it."
@@ -37,17 +38,17 @@ def fit_camera(raws: Sequence[str], output: str) -> None:
         text = camera_yaml(fitted)
     with written_whole(output, "camera") as partial:
         partial.write_text(text)
-    click.echo("Distances between the camera and the raws' WCSs, pixels:")
+    echo("Distances between the camera and the raws' WCSs, pixels:")
     width = max(len("detector"), *map(len, fitted.residuals))
-    click.echo(f"{'detector':{width}}      rms  largest")
+    echo(f"{'detector':{width}}      rms  largest")
     for name, residual in fitted.residuals.items():
-        click.echo(f"{name:{width}} {residual.rms:8.3f} {residual.max:8.3f}")
+        echo(f"{name:{width}} {residual.rms:8.3f} {residual.max:8.3f}")
     for exposure, name, residual in fitted.rejected:
-        click.echo(f"Left out: detector {name} of exposure {exposure}, {residual.rms:.3f} pixels from the others.")
+        echo(f"Left out: detector {name} of exposure {exposure}, {residual.rms:.3f} pixels from the others.")
     for note in fitted.notes:
-        click.echo(note)
+        echo(note)
     parity = "flipped" if fitted.flipped else "not flipped"
-    click.echo(
+    echo(
         f"Camera {fitted.mapping['name']} of {counted(len(fitted.residuals), 'detector')} ({parity}), from "
         f"{counted(len(fitted.pointings), 'exposure')}, is in {output}."
     )

@@ -21,6 +21,7 @@ from ..redefine import redefine_visits
 from ..repository import fetch_exposures, fetch_exposures_of_visits, fetch_visits_of_exposures
 from ..task import DefineVisitsTask
 from .errors import open_repository
+from .output import echo
 from .results import echo_result
 
 
@@ -39,7 +40,7 @@ def create(repo: str) -> Butler:
         Butler.makeRepo(ResourcePath(repo, forceDirectory=True))
     except (OSError, ValueError) as error:
         raise click.ClickException(f"The data repository {repo} cannot be created: {error}.") from error
-    click.echo(f"Created the data repository {repo}, with an SQLite database.")
+    echo(f"Created the data repository {repo}, with an SQLite database.")
     return open_repository(repo, writeable=True)
 
 
@@ -56,15 +57,16 @@ def _is_nothing(repo: str) -> bool:
 def finish(butler: Butler, result: IngestResult, what: str, define_visits: bool, options: Mapping[str, Any]) -> None:
     """Say what was ingested, and what was not; define the visits of it if asked to."""
     for correction in result.corrections if options["dry_run"] else ():
-        click.echo(f"{correction.source}: would correct {correction}.")
+        echo(f"{correction.source}: would correct {correction}.")
     for failure in result.failures:
-        click.echo(f"Failed: {failure}", err=True)
+        echo(f"Failed: {failure}", err=True)
     datasets = f"{counted(result.n_datasets, 'raw')}, " if what == "file" else ""
     corrected = f" {counted(result.n_updated, 'exposure')} corrected." if result.corrections else ""
-    click.echo(
+    echo(
         f"{'Dry run: ' * options['dry_run']}{counted(result.n_files, what)}: {result.n_ingested} ingested ({datasets}"
         f"{counted(result.n_exposures, 'new exposure')}), {result.n_skipped} there already, {result.n_failed} failed."
-        f"{corrected}"
+        f"{corrected}",
+        stored="" if options["dry_run"] else "The exposures are stored.",
     )
     if result.n_images:
         click.echo(f"{counted(result.n_images, 'image')} stored beside the raws.")

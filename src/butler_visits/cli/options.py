@@ -14,6 +14,8 @@ import click
 from lsst.daf.butler.cli import opt
 from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator
 
+from .output import make_logs_printable, well_ended
+
 
 class VisitsCommand(ButlerCommand):
     """A command of ``butler-visits``; ``butler`` may have it too."""
@@ -26,7 +28,9 @@ class VisitsCommand(ButlerCommand):
 
         logging.getLogger("astropy").setLevel(logging.WARNING)
         warnings.simplefilter("ignore", AstropyWarning)
-        return super().invoke(ctx)
+        make_logs_printable()
+        with well_ended(ctx):
+            return super().invoke(ctx)
 
 
 def set_log_level() -> None:

@@ -7,6 +7,7 @@ from lsst.daf.butler.cli import opt
 
 from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import VisitsCommand, dry_run_option, instrument_argument, repo_argument, set_log_level
+from .output import echo
 
 
 @click.command(short_help="Remove visits from a repository.", cls=VisitsCommand)
@@ -22,7 +23,8 @@ def remove_visits(repo: str, instrument: str, visits: tuple[int, ...], where: st
     Visits that datasets belong to are not removed.
     """
     from .. import repository
-    from ..lists import counted
+    from ..errors import noting
+    from ..lists import counted, one_line
 
     if bool(visits) == bool(where):
         raise click.UsageError("Say which visits: --visit ID, as often as there are visits, or --where, and not both.")
@@ -33,7 +35,10 @@ def remove_visits(repo: str, instrument: str, visits: tuple[int, ...], where: st
             ids = list(visits) or repository.select_visits(butler, name, where)
         if not ids:
             raise click.ClickException(f"No visit of {name} matches {where!r}.")
-        removed = repository.try_again(butler, lambda: repository.remove_visits(butler, name, ids, dry_run=dry_run))
-    click.echo(f"{counted(len(removed), 'visit')} {'would be removed' if dry_run else 'removed'}:")
-    for visit, visit_name in removed.items():
-        click.echo(f"  {visit} ({visit_name})")
+        with noting(lambda: "" if dry_run else "all of the visits are removed, or none of them is"):
+            removed = repository.try_again(butler, lambda: repository.remove_visits(butler, name, ids, dry_run=dry_run))
+    lines = [one_line(f"  {visit} ({visit_name})") for visit, visit_name in removed.items()]
+    echo(
+        "\n".join([f"{counted(len(removed), 'visit')} {'would be removed' if dry_run else 'removed'}:", *lines]),
+        stored="" if dry_run else "The visits are removed.",
+    )

@@ -19,6 +19,7 @@ from .options import (
     set_log_level,
     visits_where_option,
 )
+from .output import echo
 
 
 @click.command(short_help="Make a page to look at visits with.", cls=VisitsCommand)
@@ -58,5 +59,5 @@ def report(
             page = visits_page(butler, name, where=where, collections=collections or None, config=task_config)
         write_page(page, output)
     for line in page.lines:
-        click.echo(line)
-    click.echo(f"The page is {output}; open it in a browser.")
+        echo(line)
+    echo(f"The page is {output}; open it in a browser.")

@@ -11,6 +11,7 @@ from lsst.pipe.base import Struct
 
 from ..define.visit_plan import VisitPlan
 from ..lists import counted, listed
+from .output import echo
 
 
 def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, seconds: float) -> None:
@@ -19,10 +20,10 @@ def echo_result(result: Struct, n_exposures: int, instrument: str, where: str, s
         updated = result.n_fully_updated + result.n_partially_updated
         kinds = f"{result.n_new} new, {updated} updated, {result.n_skipped} left as they are"
         rate = f"{seconds:.1f} s, {result.n_visits / seconds:.0f} a second"
-        click.echo(f"{counted(result.n_visits, 'visit')}: {kinds} ({rate}).")
+        echo(f"{counted(result.n_visits, 'visit')}: {kinds} ({rate}).", stored="The visits are stored.")
     echo_left_out(result, n_exposures, instrument, where)
     for failure in result.failures:
-        click.echo(f"Failed: {failure}", err=True)
+        echo(f"Failed: {failure}", err=True)
     if result.failures:
         raise click.ClickException(f"{counted(result.n_failed, 'visit')} could not be defined.")
 
@@ -31,11 +32,11 @@ def echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str,
     """Say which exposures have not become visits, and why."""
     if n_exposures == 0:
         which = f" that match {where!r}" if where else ""
-        click.echo(f"Nothing defined: {instrument} has no exposures{which}.")
+        echo(f"Nothing defined: {instrument} has no exposures{which}.")
     if isinstance(result, Struct) and n_exposures and not result.n_visits and not result.failures:
-        click.echo("Nothing defined.")
+        echo("Nothing defined.")
     if result.n_filtered:
-        click.echo(f"Left out {counted(result.n_filtered, 'exposure')} with a visit already.")
+        echo(f"Left out {counted(result.n_filtered, 'exposure')} with a visit already.")
     if types := result.off_sky_types:
         kinds = listed(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
         click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {kinds}.")

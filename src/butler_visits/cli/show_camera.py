@@ -11,6 +11,7 @@ from lsst.daf.butler.cli.utils import MWArgumentDecorator
 from ..errors import require
 from .errors import errors_as_messages, open_instrument
 from .options import VisitsCommand
+from .output import echo
 
 repo_or_file_argument = MWArgumentDecorator(
     "repo_or_file", help="REPO is the path or URI of a data repository, FILE of a YAML camera or an afw FITS camera."
@@ -68,7 +69,7 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None, out
         converted = camera_to_mapping(camera) if output else None
         click.echo(describe_camera(camera))
         if note:
-            click.echo(f"\n{note}")
+            echo(f"\n{note}")
         if plot:
             with written_whole(plot, "picture") as partial:
                 plot_camera(camera, flip=flip).savefig(partial, format=Path(plot).suffix[1:].lower())

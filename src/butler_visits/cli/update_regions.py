@@ -10,6 +10,7 @@ from lsst.daf.butler.cli.opt import options_file_option, where_option
 from ..lists import counted, listed
 from .errors import errors_as_messages, expression_errors, open_instrument
 from .options import VisitsCommand, dry_run_option, instrument_argument, plan_option, repo_argument, set_log_level
+from .output import echo
 
 
 @click.command(short_help="Take regions and pointings from an astrometric fit.", cls=VisitsCommand)
@@ -60,16 +61,19 @@ def update_regions(
             butler, datasets, dry_run=dry_run, chunk_size=config.chunkSize, update_obscore=config.updateObsCoreTable
         )
         seconds = time.monotonic() - start
-        if output:
-            write_plan(butler, plan, output)
     if not datasets:
         which = f" that match {where!r}" if where else ""
-        click.echo(f"Nothing updated: {name} has no {dataset_type} datasets{which} in {listed(searched)}.")
+        echo(f"Nothing updated: {name} has no {dataset_type} datasets{which} in {listed(searched)}.")
     elif dry_run:
-        click.echo(plan)
+        echo(plan)
     else:
         updated = sum(visit.action is Action.UPDATE for visit in plan)
-        click.echo(
+        echo(
             f"{counted(len(plan), 'visit')}: {updated} updated, {len(plan) - updated} left as they are "
-            f"({seconds:.1f} s, {len(plan) / seconds:.0f} a second)."
+            f"({seconds:.1f} s, {len(plan) / seconds:.0f} a second).",
+            stored="The regions are stored.",
         )
+    # Last, because a table that cannot be written takes nothing back.
+    if output:
+        with errors_as_messages(repo):
+            write_plan(butler, plan, output)

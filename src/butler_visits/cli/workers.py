@@ -16,6 +16,8 @@ from typing import Any
 import click
 from lsst.daf.butler.cli.cliLog import CliLog
 
+from .output import echo, make_logs_printable
+
 _PRELOADED = ["butler_visits.task", "lsst.daf.butler.direct_butler"]
 """What takes a second or two to import, and is imported once for all processes."""
 
@@ -69,6 +71,7 @@ def _begin(state: list[tuple[Any, ...]], level: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_program, daemon=True).start()
     CliLog.replayConfigState(state)
+    make_logs_printable()
     logging.getLogger("butler_visits").setLevel(level)
 
 
@@ -91,7 +94,7 @@ def _dask_workers(address: str) -> Iterator[Executor]:
         raise click.ClickException(f"The Dask scheduler at {address} cannot be reached: {error}") from error
     with _without_tracebacks(), client:
         if not client.scheduler_info()["workers"]:
-            click.echo(f"The Dask scheduler at {address} has no workers yet; waiting for them.", err=True)
+            echo(f"The Dask scheduler at {address} has no workers yet; waiting for them.", err=True)
         yield client.get_executor()
 
 

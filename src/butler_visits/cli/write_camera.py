@@ -12,6 +12,7 @@ from ..lists import counted
 from ..yaml_files import load_yaml
 from .errors import errors_as_messages, open_repository
 from .options import VisitsCommand, instrument_argument, repo_argument
+from .output import echo
 
 if TYPE_CHECKING:
     from astropy.time import Time
@@ -49,9 +50,12 @@ def write_camera(repo: str, instrument: str, file: str, begin: str | None, end: 
         stored = store_camera(open_repository(repo, writeable=True), instrument, data, begin=first, end=last)
     camera, valid = stored.camera, f"in {stored.collection}, {_words(stored.timespan)}"
     if stored.is_new:
-        click.echo(f"Stored camera {camera.name} ({counted(len(camera.detector_ids), 'detector')}) {valid}.")
+        echo(
+            f"Stored camera {camera.name} ({counted(len(camera.detector_ids), 'detector')}) {valid}.",
+            stored="The camera is stored.",
+        )
     else:
-        click.echo(f"Camera {camera.name} is there already {valid}; nothing has changed.")
+        echo(f"Camera {camera.name} is there already {valid}; nothing has changed.")
 
 
 def _time(text: str | None, option: str) -> Time | None:

@@ -49,7 +49,8 @@ class VisitPlan:
         for visit in self.visits:
             if visit.action is not Action.UNCHANGED:
                 reason = f": {visit.reason}" if visit.reason else ""
-                lines.append(f"  {visit.action.value:<9} {visit.definition.id} ({visit.definition.name}){reason}")
+                line = f"  {visit.action.value:<9} {visit.definition.id} ({visit.definition.name}){reason}"
+                lines.append(one_line(line))
         lines.extend(f"  {'failed':<9} {failure}" for failure in self.failures)
         return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from ..define.plan import compare_records
 from ..define.records import detector_region_records
 from ..define.visit_plan import VisitPlan
 from ..define.visits import Action, Difference, Options, PlannedVisit, VisitDefinitionData, VisitRegions
-from ..errors import VisitsError
+from ..errors import VisitsError, noting
 from ..geometry.comparison import outline_distances, unreadable
 from ..lists import batches, counted
 from ..repository.stored import fetch_encoded_regions, fetch_exposures_of_visits, fetch_owners
@@ -114,7 +114,16 @@ def update_visit_regions(
         instrument = str(datasets[0].dataId["instrument"])
         detectors = repository.try_again(butler, lambda: repository.fetch_detectors(butler, instrument))
     bar: ProgressBar[None]
-    with _PROGRESS.bar(total=len(datasets), desc=f"Updating {len(datasets)} visits") as bar:
+    with (
+        noting(
+            lambda: (
+                ""
+                if dry_run
+                else f"at least {len(planned)} of {counted(len(datasets), 'visit')} have the regions of the fit"
+            )
+        ),
+        _PROGRESS.bar(total=len(datasets), desc=f"Updating {len(datasets)} visits") as bar,
+    ):
         for chunk in batches(datasets, chunk_size):
             planned += _update(butler, chunk, detectors, dry_run=dry_run, update_obscore=update_obscore)
             bar.update(len(chunk))

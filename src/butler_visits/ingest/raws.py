@@ -184,7 +184,10 @@ class _Ingest:
         self._result.n_files = len(files)
         find_sites()
         bar: ProgressBar[None]
-        with _PROGRESS.bar(total=len(files), desc=f"Ingesting {len(files)} files") as bar:
+        with (
+            noting(lambda: "" if self.dry_run else self._result.stored("file")),
+            _PROGRESS.bar(total=len(files), desc=f"Ingesting {len(files)} files") as bar,
+        ):
             for batch in batches(files, batch_size):
                 # Nothing of a batch is kept while the next one is read.
                 for name, raws in self._understand(batch).items():

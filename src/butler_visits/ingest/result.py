@@ -7,6 +7,7 @@ import dataclasses
 from lsst.daf.butler import DimensionRecord
 
 from ..define.visits import Difference
+from ..lists import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,10 @@ class IngestResult:
 
     failures: list[IngestFailure] = dataclasses.field(default_factory=list)
     """What was left out, and why; with ``on_error="raise"`` none."""
+
+    def stored(self, what: str) -> str:
+        """Say what is stored at least: a batch may be, and not be counted yet."""
+        return f"at least {self.n_ingested + self.n_skipped} of {counted(self.n_files, what)} are in the repository"
 
     @property
     def n_updated(self) -> int:

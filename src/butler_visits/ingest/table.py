@@ -202,7 +202,10 @@ def _ingest(
         return [*there, *plan.changed, *plan.failures]
 
     bar: ProgressBar[None]
-    with _PROGRESS.bar(total=n_rows, desc=f"Ingesting {n_rows} rows") as bar:
+    with (
+        noting(lambda: "" if dry_run else result.stored("row")),
+        _PROGRESS.bar(total=n_rows, desc=f"Ingesting {n_rows} rows") as bar,
+    ):
         for rows in batches(range(n_rows), batch_size):
             given = []
             for row, one in zip(rows, reader.read(range(rows[0], rows[-1] + 1)), strict=True):
