@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -72,7 +72,15 @@ def call_at(butler: Butler, table: str, do: Callable[[], None], *, last: str = "
 
 def die() -> None:
     """End this process as no handler can prevent."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    send(signal.SIGKILL)
+
+
+def send(number: int, _folder: Path | None = None) -> None:
+    """Send this process a signal."""
+    os.kill(os.getpid(), number)
+
+
+KILL: Final = partial(send, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -155,12 +163,12 @@ class Attempt:
         if kind.command[0] == "ingest":
             shutil.copytree(_raws(), folder / "raw")
 
-    def start(self, do_at: Point | None = None, number: int = signal.SIGKILL) -> tuple[BaseProcess, Connection]:
-        """Run the command in a child process, with a group of its own, that gets a signal at a point; wait for it."""
+    def start(self, do_at: Point | None = None, do: Callable[[Path], None] = KILL) -> tuple[BaseProcess, Connection]:
+        """Run the command in a child process with a group of its own, do something at a point; wait for its begin."""
         name, *options = self.kind.command
         command = [name, self.root, *self.kind.arguments(self.folder), *options]
         events, child_end = children().Pipe(duplex=False)
-        child = children().Process(target=_run, args=([str(one) for one in command], child_end, do_at, number))
+        child = children().Process(target=_run, args=([str(one) for one in command], child_end, do_at, do))
         child.start()
         child_end.close()
         assert events.poll(120)
@@ -185,9 +193,13 @@ class Attempt:
         with Butler.from_config(self.root) as butler:
             wait_for_servers(butler)
 
+    def said(self) -> str:
+        """Read all that the command has said."""
+        return Path(f"{self.folder}.log").read_text()
+
     def files(self) -> list[str]:
         """List the files that there are, by their places in the folder."""
-        # SQLite's journals come and go. Copies that are not put in their places yet stay behind when a process is killed.
+        # SQLite's journals come and go. Copies that are not in their places yet are left until they are a day old.
         files = [str(path.relative_to(self.folder)) for path in files_in(self.folder)]
         return [file for file in files if "sqlite3" not in file and "/.ingest-" not in file]
 
@@ -198,10 +210,11 @@ class Attempt:
             self.cluster.drop_database(self.database)
 
 
-def _run(command: list[str], events: Connection, do_at: Point | None, number: int) -> None:
+def _run(command: list[str], events: Connection, do_at: Point | None, do: Callable[[Path], None]) -> None:
     os.setpgrp()
+    folder = Path(command[1]).parent
     # What it says is in a file beside.
-    with Path(f"{Path(command[1]).parent}.log").open("a") as log:
+    with Path(f"{folder}.log").open("a") as log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
     # No option has them.
@@ -209,19 +222,18 @@ def _run(command: list[str], events: Connection, do_at: Point | None, number: in
     for function in (ingest_raws, ingest_table):
         (function.__kwdefaults__ or {})["batch_size"] = CHUNK
     counts: Counter[str] = Counter()
-    folder = str(Path(command[1]).parent)
 
     def pass_(name: str) -> None:
         counts[name] += 1
         if (name, counts[name]) == do_at:
-            os.kill(os.getpid(), number)
+            do(folder)
 
     def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if found := _STATEMENT.match(statement):
             pass_(" ".join(found.groups()))
 
     def audit(name: str, arguments: tuple[object, ...]) -> None:
-        if name in _FILE_EVENTS and any(str(one).startswith(folder) for one in arguments):
+        if name in _FILE_EVENTS and any(str(one).startswith(str(folder)) for one in arguments):
             pass_(name)
 
     event.listen(Engine, "after_cursor_execute", executed)

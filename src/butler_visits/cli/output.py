@@ -66,9 +66,11 @@ def echo(message: object, *, err: bool = False, stored: str = "") -> bool:
 
 
 def make_logs_printable() -> None:
-    """Let the logs of this process be printable; what is JSON is anyhow."""
+    """Let the logs of this process on the terminal and in files be printable; what is JSON is anyhow."""
     for handler in logging.getLogger().handlers:
-        if not isinstance(handler.formatter, JsonLogFormatter | _PrintableFormatter):
+        known = isinstance(handler.formatter, JsonLogFormatter | _PrintableFormatter)
+        # Others' handlers are theirs.
+        if type(handler) in (logging.StreamHandler, logging.FileHandler) and not known:
             handler.setFormatter(_PrintableFormatter(handler.formatter))
 
 
