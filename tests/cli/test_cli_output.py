@@ -121,7 +121,7 @@ def run_with_output(output: str, *arguments: object) -> subprocess.CompletedProc
 
 
 @pytest.fixture
-def ingest(tmp_path: Path) -> tuple[object, ...]:
+def ingest(tmp_path: Path) -> tuple[str | Path, ...]:
     """Return a command that ingests raws into a repository that is not there yet."""
     write_raws(tmp_path / "raw", EXPOSURES)
     description = tmp_path / "simcam.yaml"
@@ -143,7 +143,7 @@ def test_closed_pipe(butler: Butler) -> None:
 
 
 @pytest.mark.parametrize("output", [CLOSED, FULL])
-def test_output_that_is_lost_in_between(ingest: tuple[object, ...], output: str) -> None:
+def test_output_that_is_lost_in_between(ingest: tuple[str | Path, ...], output: str) -> None:
     """Nobody can read that the repository is there and exposures are; visits are defined all the same."""
     result = run_with_output(output, *ingest)
     assert len(stored(Butler.from_config(ingest[1]), "visit")) >= len(EXPOSURES)

@@ -86,7 +86,8 @@ def well_ended(context: click.Context) -> Iterator[None]:
         echo(f"Interrupted{': ' * bool(said)}{said}.{advice}", err=True)
         raise click.exceptions.Exit(143 if isinstance(error, _TerminatedError) else 130) from error
     except click.ClickException as error:
-        error.message = printable(error.message)
+        # mypy is told that it is final; click shows it, and whatever a subclass puts around it.
+        vars(error)["message"] = printable(error.message)
         raise
     finally:
         if lost := context.meta.pop(_LOST, None):
