@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 _LONG_VALUE = re.compile(r"'([^'\n]{60})[^'\n]{1000,}([^'\n]{20})'")

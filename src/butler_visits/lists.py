@@ -105,6 +105,18 @@ class _Repr(reprlib.Repr):
         return super().repr_int(value, level) if value.bit_length() < 10_000 else "an integer of thousands of digits"
 
 
+def printable(text: str) -> str:
+    r"""Write what is neither printable nor the end of a line as Python does: ``\x1b``."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+
+
+def one_line(text: str) -> str:
+    r"""Write ends of lines as Python does, where a name shall not look like a line of ours: ``\n``."""
+    return text.replace("\n", r"\n")
+
+
 def counted(number: int, what: str, form: str = "") -> str:
     """Say how many there are of something."""
     return f"1 {what}" if number == 1 else f"{number:{form}} {what}s"

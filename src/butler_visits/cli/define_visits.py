@@ -115,7 +115,7 @@ def define_visits(
     elif result is not None:
         echo_result(result, len(exposures), name, where, seconds)
     elif plan is not None:
-        click.echo(plan)
+        echo(plan)
         echo_left_out(plan, len(exposures), name, where)
     if result.failures if result is not None else plan is not None and not plan.sound:
         raise click.exceptions.Exit(1)

@@ -6,6 +6,7 @@ import click
 
 from ..errors import VisitsError
 from .options import VisitsCommand, translator_option
+from .output import echo
 
 
 @click.command(short_help="Say what is understood from a raw file.", cls=VisitsCommand)

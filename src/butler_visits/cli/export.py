@@ -126,7 +126,7 @@ def export(
             return
         with written_whole(output, "file") as partial:
             what = _write(counting(), partial, ending, detectors, moc_version, about)
-    click.echo(f"{what} of {counted(count, 'detector' if detectors else 'visit')} is in {output}.")
+    echo(f"{what} of {counted(count, 'detector' if detectors else 'visit')} is in {output}.")
 
 
 def _read_wavelengths(file: str) -> dict[str, tuple[float, float]]:

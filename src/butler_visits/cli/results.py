@@ -39,7 +39,7 @@ def echo_left_out(result: Struct | VisitPlan, n_exposures: int, instrument: str,
         echo(f"Left out {counted(result.n_filtered, 'exposure')} with a visit already.")
     if types := result.off_sky_types:
         kinds = listed(f"{count} {name}" for name, count in sorted(types.items(), key=lambda c: (-c[1], c[0])))
-        click.echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {kinds}.")
+        echo(f"Left out {counted(sum(types.values()), 'exposure')} not on the sky: {kinds}.")
 
 
 def echo_json(instrument: str, n_exposures: int, plan: VisitPlan | None, result: Struct | None) -> None:
@@ -57,4 +57,8 @@ def echo_json(instrument: str, n_exposures: int, plan: VisitPlan | None, result:
     if plan is not None:
         actions = Counter(visit.action.value for visit in plan)
         about["plan"] = {"actions": dict(actions), "n_filtered": plan.n_filtered, "visits": plan.to_dicts()}
-    click.echo(json.dumps(about, indent=2, allow_nan=False))
+    # All other characters that are not printable are escaped already.
+    echo(
+        json.dumps(about, indent=2, allow_nan=False).replace("\x7f", r"\u007f"),
+        stored="The visits are stored." * (result is not None),
+    )

@@ -67,7 +67,7 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None, out
             elif camera.flipped and not expected:
                 note = f"The raws of {name} are not flipped, so define-visits does not take this camera."
         converted = camera_to_mapping(camera) if output else None
-        click.echo(describe_camera(camera))
+        echo(describe_camera(camera))
         if note:
             echo(f"\n{note}")
         if plot:
@@ -77,4 +77,4 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None, out
             far = f"at most {converted.deviation:.2g} arcsec from where {' '.join(camera.source.split())} has it"
             with written_whole(output, "camera") as partial:
                 partial.write_text(f"# Each pixel is {far}.\n{dump(converted.mapping)}", encoding="utf-8")
-            click.echo(f"\nWrote {output}: each pixel is {far}.")
+            echo(f"\nWrote {output}: each pixel is {far}.")

@@ -13,7 +13,7 @@ from astropy.time import Time
 from lsst.sphgeom import LonLat
 
 from ..geometry import decode_polygon, polygon_area
-from ..lists import counted
+from ..lists import counted, one_line
 from .visits import Action, Difference, Failure, Options, PlannedVisit, ids_of
 
 if TYPE_CHECKING:

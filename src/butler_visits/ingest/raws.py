@@ -14,7 +14,7 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
-from ..errors import IngestError, RawFileError
+from ..errors import IngestError, RawFileError, noting
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS

@@ -11,7 +11,7 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePathExpression
 
-from ..errors import IngestError
+from ..errors import IngestError, noting
 from ..instruments.times import read_scale
 from ..lists import batches, isolate, listed, reason_of
 from ..repository import fetch_instruments, try_again
