@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
 INPUTS ?= 10000
+KILLS ?= 42
 
 BIN := $(VENV)/bin
 # Python compiles what is imported; pip would compile everything, which takes half a minute.
@@ -11,13 +12,14 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 # It keeps that, whatever the environment says: tests start hundreds of processes, each of which imports much.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-slow fuzz bench lint types docs clean
+.PHONY: help demo test test-slow fuzz fuzz-kills bench lint types docs clean
 
 help:
 	@echo "make demo       build a simulated repository and define its visits; go from raw files to visits"
 	@echo "make test       run the tests but for the slow ones"
 	@echo "make test-slow  run those: processes that are killed, many writers, browser, the pages' commands, Dask, damaged files"
 	@echo "make fuzz       read 10,000 damaged files of all formats, in less than half an hour (INPUTS=100000 reads more)"
+	@echo "make fuzz-kills  kill what writes, a thousand times"
 	@echo "make bench      measure the speed, in half an hour and more"
 	@echo "make lint       check the style (ruff) and that imports point down (import-linter)"
 	@echo "make types      check the types (mypy)"
@@ -37,6 +39,9 @@ test-slow: $(VENV)/.installed-test
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests/helpers $(BIN)/python tests/fuzz/run.py $(INPUTS)
+
+fuzz-kills: $(VENV)/.installed-test
+	BUTLER_VISITS_KILLS=$(KILLS) $(BIN)/python -m pytest -n logical tests/kills
 
 bench: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests $(BIN)/python benchmarks/bench.py
