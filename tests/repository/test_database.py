@@ -19,6 +19,7 @@ PRIVATE = {
     "_registry._db.query": ("sql",),
     "_registry._db.isInTransaction": (),
     "_registry._db.session": (),
+    "_registry._db._session_connection": None,
     "_registry._db.getTimespanRepresentation": (),
     "_registry._managers.collections.getCollectionForeignKeyName": (),
     "_expand_data_ids": ("data_ids",),

@@ -73,8 +73,14 @@ def one_connection(butler: Butler) -> Iterator[None]:
 
     Taking a connection costs as much as a small query, on PostgreSQL three times that.
     """
-    with database_of(butler).session():
-        yield
+    database = database_of(butler)
+    try:
+        with database.session():
+            yield
+    finally:
+        # One that is lost cannot be closed either, and then the Butler would use it for good.
+        if (connection := database._session_connection) is not None and connection.closed:
+            database._session_connection = None
 
 
 # To put a statement together takes longer than to read a few rows with it.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lsst.daf.butler import Butler
-from sqlalchemy.exc import DBAPIError, IntegrityError, ResourceClosedError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import DatabaseError
 from ..lists import first_line, listed
@@ -125,9 +125,6 @@ def _database(butler: Butler | None) -> str:
 
 def _is_temporary(error: Exception) -> bool:
     """Tell whether an error may not come again."""
-    if isinstance(error, ResourceClosedError):
-        # Of several reads with one connection, what comes after the one with which it was lost.
-        return True
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:
             return True
