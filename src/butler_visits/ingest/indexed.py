@@ -135,7 +135,11 @@ class HeaderSource:
     def _find(self, uri: str) -> IndexedFile | None:
         if not self._use_index:
             return None
-        path = ResourcePath(uri, forceAbsolute=False, forceDirectory=False)
+        try:
+            path = ResourcePath(uri, forceAbsolute=False, forceDirectory=False)
+        except UnicodeError:
+            # A name that is no text is for the reader to refuse.
+            return None
         if not path.isLocal:
             # When it was changed is not known.
             return None
