@@ -77,6 +77,9 @@ def die() -> None:
 
 def send(number: int, _folder: Path | None = None) -> None:
     """Send this process a signal."""
+    if number == signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
+        # Programs that are started in the background do not hear it.
+        signal.signal(number, signal.default_int_handler)
     os.kill(os.getpid(), number)
 
 
@@ -135,7 +138,9 @@ KINDS: Final = {
     "check --repair": Kind(("check", "--repair"), _damaged, _instrument),
     "update-regions": Kind(("update-regions",), _fitted, lambda _: [INSTRUMENT, RUN]),
     **{
-        f"ingest {mode}": Kind(("ingest", "-j", "2", "--transfer", mode), _described, lambda folder: [folder / "raw"])
+        f"ingest {mode}": Kind(
+            ("ingest", "-j", "2", "--no-images", "--transfer", mode), _described, lambda folder: [folder / "raw"]
+        )
         for mode in ("direct", "copy", "link", "symlink", "move")
     },
 }
