@@ -64,6 +64,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "docs/performance.md": {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",
     },
+    "docs/design.md": {r"make fuzz$": "it takes half an hour; test_fuzz.py reads some hundred of these files"},
     "docs/instruments.md": {r"butler-visits ingest REPO RAWS --translator ": "test_ingest_translator.py runs it"},
     "docs/tutorial.md": {r"": "test_tutorial.py runs it from its beginning to its end"},
     "docs/postgresql.md": {
