@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -212,12 +212,25 @@ def test_universes(tmp_path: Path, universe: int) -> None:
     assert summary(ingest_raws(butler, [tmp_path / "raw"])) == (3, 0, 3, 0, 0, 0)
 
 
+class Stumbling:
+    """What is asked for a translator and fails in its own way."""
+
+    @classmethod
+    def can_translate(cls, header: Any, filename: str | None = None) -> bool:
+        return bool(header["CAMERA"])
+
+
 def test_registered_instrument_is_left_alone(make_survey: MakeSurvey, tmp_path: Path) -> None:
     butler = make_survey()
     before = {element: records(butler, element) for element in ("instrument", "detector", "physical_filter")}
     exposures = science(2)
     write_raws(tmp_path / "raw", exposures)
     # As a package of somebody else's would make it known.
+    translators = dict(MetadataTranslator.translators)
+    MetadataTranslator.translators.clear()
+    # The one before it does not take headers without its own card.
+    MetadataTranslator.translators["Stumbling"] = cast(Any, Stumbling)
+    MetadataTranslator.translators.update(translators)
     MetadataTranslator.translators[INSTRUMENT] = make_translator(DESCRIPTION)
     assert ingest_raws(butler, [tmp_path / "raw"]).n_ingested == 2
     assert {element: records(butler, element) for element in before} == before

@@ -73,7 +73,9 @@ def _rings(vertices: FloatArray) -> list[FloatArray]:
         lat = np.interp(crossing * np.sign(turn), ring[:, 0] * np.sign(turn), ring[:, 1])
         later = ring[:-1][(ring[:-1, 0] - crossing) * np.sign(turn) > 0] - [crossing + side, 0]
         earlier = ring[:-1][(ring[:-1, 0] - crossing) * np.sign(turn) < 0] - [crossing + side - turn, 0]
-        return [np.vstack([[-side, lat], later, earlier, [side, lat], [side, pole], [-side, pole], [-side, lat]])]
+        around = np.vstack([[-side, lat], later, earlier, [side, lat], [side, pole], [-side, pole], [-side, lat]])
+        # Rounding can put a longitude a bit beyond.
+        return [np.clip(around, [-180, -90], [180, 90])]
     pieces = (_clipped(_clipped(ring[:-1] + np.array([shift, 0]), -1), 1) for shift in (-360.0, 0.0, 360.0))
     return [np.vstack([piece, piece[:1]]) for piece in pieces if len(piece) > 2 and np.ptp(piece[:, 0]) > 0]
 

@@ -105,7 +105,7 @@ class HeaderValues(MetadataTranslator):
         value = self._header.get(key)
         if isinstance(value, str):
             value = value.strip()
-        if self._is_missing(value) and not self._is_name(value, source):
+        if value is None or (self._is_missing(value) and not self._is_name(value, source)):
             return None
         self._used_these_cards(key)
         return value

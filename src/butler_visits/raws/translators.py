@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -26,8 +27,16 @@ _VARIABLE = "METADATA_TRANSLATORS"
 
 def find_translator(header: Mapping[str, Any], uri: str) -> type[MetadataTranslator]:
     """Find the translator of a header among all that are known; may fail in any way, as translators do."""
-    known_translators()
-    return MetadataTranslator.determine_translator(header, filename=uri)
+    known = known_translators()
+    try:
+        return MetadataTranslator.determine_translator(header, filename=uri)
+    except Exception:
+        # One that stumbles over a header of another telescope must not keep those behind it from being asked.
+        for one in known.values():
+            with suppress(Exception):
+                if one.can_translate(header, filename=uri):
+                    return one
+        raise
 
 
 @cache
