@@ -418,7 +418,7 @@ def odd_name() -> str:
 @pytest.mark.parametrize("ending", [".vot", ".ecsv", ".csv", ".parquet", ".reg", ".geojson"])
 def test_names_that_are_hard_to_write(own_survey: Butler, tmp_path: Path, ending: str) -> None:
     """Files are as their readers read them; where a format has no control characters, they are written as in Python."""
-    (record, *_) = stored(own_survey, "visit")
+    (record,) = (one for one in stored(own_survey, "visit") if one.id == EXPOSURES[0]["id"])
     name = odd_name()
     row = {**record.toDict(), "name": name, "target_name": name}
     own_survey.registry.insertDimensionData("visit", row, replace=True)
