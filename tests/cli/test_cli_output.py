@@ -140,6 +140,12 @@ def test_closed_pipe(butler: Butler) -> None:
     assert len(stored(butler, "visit")) == 2
     result = run_with_output(CLOSED, "check", root(butler), INSTRUMENT, "--format", "json")
     assert (result.returncode, result.stderr) == (0, "")
+    # What is written there is a whole file, and not the command's own words.
+    export = ("export", root(butler), INSTRUMENT, "-o", "-", "--format", "reg")
+    result = run_with_output(CLOSED, *export)
+    assert (result.returncode, result.stderr) == (0, "")
+    result = run_with_output(FULL, *export)
+    assert (result.returncode, result.stderr) == (1, "Error: The output cannot be written: No space left on device.\n")
 
 
 @pytest.mark.parametrize("output", [CLOSED, FULL])

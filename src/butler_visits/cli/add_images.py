@@ -14,6 +14,7 @@ from .options import (
     repo_argument,
     set_log_level,
 )
+from .output import echo
 
 
 @click.command(short_help="Store images beside the raws of a repository.", cls=VisitsCommand)
@@ -42,7 +43,7 @@ def add_images(repo: str, instrument: str, collections: tuple[str, ...], keep_ov
             dry_run=dry_run,
         )
     for failure in failures:
-        click.echo(f"Failed: {failure}", err=True)
-    click.echo(f"{counted(n_new, 'image')} {'would be stored' if dry_run else 'stored'} beside the raws.")
+        echo(f"Failed: {failure}", err=True)
+    echo(f"{counted(n_new, 'image')} {'would be stored' if dry_run else 'stored'} beside the raws.")
     if failures:
         raise click.ClickException(f"{counted(len(failures), 'raw')} can have no image.")

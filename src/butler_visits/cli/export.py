@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -18,7 +16,7 @@ from ..errors import VisitsError, require
 from ..lists import counted
 from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
 from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
-from .output import echo
+from .output import echo, echo_file
 
 if TYPE_CHECKING:
     from ..export import Outline
@@ -121,8 +119,7 @@ def export(
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"outlines{ending}"
                 _write(counting(), file, ending, detectors, moc_version, about)
-                with file.open("rb") as content:
-                    shutil.copyfileobj(content, sys.stdout.buffer)
+                echo_file(file)
             return
         with written_whole(output, "file") as partial:
             what = _write(counting(), partial, ending, detectors, moc_version, about)

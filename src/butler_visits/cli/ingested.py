@@ -69,7 +69,7 @@ def finish(butler: Butler, result: IngestResult, what: str, define_visits: bool,
         stored="" if options["dry_run"] else "The exposures are stored.",
     )
     if result.n_images:
-        click.echo(f"{counted(result.n_images, 'image')} stored beside the raws.")
+        echo(f"{counted(result.n_images, 'image')} stored beside the raws.")
     if define_visits:
         _define_visits_of(butler, result, options)
     if result.failures:

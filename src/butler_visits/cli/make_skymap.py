@@ -7,6 +7,7 @@ from lsst.daf.butler.cli.opt import options_file_option
 
 from .errors import errors_as_messages, open_repository
 from .options import VisitsCommand, repo_argument, set_log_level
+from .output import echo
 
 
 @click.command(short_help="Store a skymap of one's own.", cls=VisitsCommand)
@@ -64,4 +65,4 @@ def make_skymap(
         is_new = try_again(butler, lambda: write_skymap.write_skymap(butler, name, tracts))
     n_patches = sum(tract.nx * tract.ny for tract in tracts)
     has = f"{counted(len(tracts), 'tract')} and {n_patches} patches"
-    click.echo(f"Stored skymap {name} of {has}." if is_new else f"Skymap {name} of {has} is there already.")
+    echo(f"Stored skymap {name} of {has}." if is_new else f"Skymap {name} of {has} is there already.")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import click
 from lsst.daf.butler.logging import JsonLogFormatter
@@ -25,7 +28,10 @@ _STORED = "butler_visits.stored"
 
 
 _WRITING = frozenset(
-    {"check", "define-visits", "ingest", "ingest-table", "remove-visits", "update-regions", "write-camera"}
+    {
+        *("add-images", "check", "define-visits", "ingest", "ingest-table", "make-skymap", "remove-visits"),
+        *("update-regions", "write-camera"),
+    }
 )
 """The commands that may store something."""
 
@@ -53,16 +59,30 @@ def echo(message: object, *, err: bool = False, stored: str = "") -> bool:
     """
     meta = click.get_current_context().meta
     meta[_STORED] = [*meta.get(_STORED, ()), *filter(None, [stored])]
-    try:
+    with _printing(sys.stderr if err else sys.stdout):
         click.echo(printable(str(message)), err=err)
+    return _LOST not in meta
+
+
+def echo_file(file: Path) -> None:
+    """Print a file as it is; as with `echo`, it is no error of this command if nobody reads it to its end."""
+    with _printing(sys.stdout), file.open("rb") as content:
+        shutil.copyfileobj(content, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _printing(stream: TextIO) -> Iterator[None]:
+    """Remember that something could not be printed, and go on."""
+    try:
+        yield
     except OSError as error:
         # Python would try again in the end, and fail then.
         with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if err else sys.stdout).fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         # Whoever closes a pipe has read enough.
         if error.errno != errno.EPIPE:
-            meta.setdefault(_LOST, error)
-    return _LOST not in meta
+            click.get_current_context().meta.setdefault(_LOST, error)
 
 
 def make_logs_printable() -> None:
@@ -91,7 +111,7 @@ def well_ended(context: click.Context) -> Iterator[None]:
         raise
     finally:
         if lost := context.meta.pop(_LOST, None):
-            said = " ".join([f"Error: The output cannot be written: {lost.strerror}.", *context.meta[_STORED]])
+            said = " ".join([f"Error: The output cannot be written: {lost.strerror}.", *context.meta.get(_STORED, ())])
             echo(said, err=True)
             if sys.exception() is None:
                 raise click.exceptions.Exit(1)
