@@ -15,6 +15,7 @@ import sys
 from .lists import first_line
 
 CPU_SECONDS = 30
+"""For any data; each two megabytes may take one more: a camera of 100,000 detectors takes 20 seconds."""
 MEMORY = 2**30
 """Bytes of address space, of which Python and its libraries take a third; twenty times the data come on top."""
 
@@ -27,7 +28,8 @@ def find_problem(function: str, data: bytes, *arguments: str) -> str:
 
     Returns what goes wrong in a few words; nothing if nothing does.
     """
-    limits = (str(MEMORY + 20 * len(data)), str(CPU_SECONDS))
+    seconds = CPU_SECONDS + len(data) // 2_000_000
+    limits = (str(MEMORY + 20 * len(data)), str(seconds))
     # It finds what this process has found. Threads of numpy's libraries would take address space for each core.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -37,12 +39,12 @@ def find_problem(function: str, data: bytes, *arguments: str) -> str:
             [sys.executable, "-P", "-c", _CHILD, *limits, function, *arguments],
             input=data,
             capture_output=True,
-            timeout=4 * CPU_SECONDS,
+            timeout=4 * seconds,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"reading it takes more than {4 * CPU_SECONDS} seconds"
+        return f"reading it takes more than {4 * seconds} seconds"
     except OSError as error:
         return f"no process can be started that tries it: {first_line(error)}"
     if done.returncode == 0:
@@ -50,7 +52,7 @@ def find_problem(function: str, data: bytes, *arguments: str) -> str:
     if done.returncode == _FAILED:
         return done.stdout.decode(errors="replace")
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        return f"reading it takes more than {CPU_SECONDS} seconds"
+        return f"reading it takes more than {seconds} seconds"
     if done.returncode < 0:
         return f"a process that read it was ended by {signal.Signals(-done.returncode).name}"
     said = done.stderr.decode(errors="replace").strip().splitlines()

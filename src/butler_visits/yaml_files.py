@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +18,6 @@ DEEPEST = 50
 """Levels of lists and mappings in each other."""
 
 _TAG = "tag:yaml.org,2002:"
-_TEXTS = (f"{_TAG}str", f"{_TAG}merge")
-_COLLECTIONS = tuple(_TAG + name for name in ("seq", "map", "set", "omap", "pairs"))
 _MOST_BITS = 1_000
 """Of an integer; a float has 1,023 at most."""
 
@@ -46,6 +43,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             return _plain_tag(value)
         return str(super().resolve(kind, value, implicit))
 
+    # PyYAML's way to tags by a node's place, of which there are none here, asked about each node.
+    def descend_resolver(self, *_: Any) -> None:
+        """Do nothing."""
+
+    def ascend_resolver(self) -> None:
+        """Do nothing."""
+
 
 @lru_cache(10_000)
 def _plain_tag(text: str) -> str:
@@ -69,8 +73,8 @@ def load_yaml(content: bytes | str) -> Any:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check(loader, node, MOST_REPEATED + len(content))
-            return loader.construct_document(node)
+            _check_size(node, MOST_REPEATED + len(content))
+            return _Values(loader).of(node)
         finally:
             loader.dispose()
     except RecursionError:
@@ -87,43 +91,32 @@ def check_yaml(content: str) -> None:
     try:
         node = yaml.compose(content, Loader=_Loader)
         if node is not None:
-            _check(None, node, MOST_REPEATED + len(content))
+            _check_size(node, MOST_REPEATED + len(content))
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(shown(" ".join(str(error).split()), 300, quotes=False)) from error
 
 
-def _check(loader: Any, root: yaml.Node, most: int) -> None:
-    """Check all values before any is made, and that they are not too many when aliases are written out.
-
-    Raises `ValueError` with the key. Without a loader only the second is checked.
-    """
+def _check_size(root: yaml.Node, most: int) -> None:
+    """Check, before a value is made, that they are not too many when aliases are written out, nor too deep."""
     sizes: dict[int, int] = {}
     above: set[int] = set()
-    keys: list[str] = []
+    keys: list[Any] = []
 
-    def size_of(node: yaml.Node) -> int:
-        if isinstance(node, yaml.ScalarNode):
-            if loader is not None:
-                _check_scalar(loader, node, keys)
+    def size_of(node: Any) -> int:
+        if type(node) is yaml.ScalarNode:
             return 1
-        if loader is not None and node.tag not in _COLLECTIONS:
-            raise ValueError(f"{_place(keys)} has the tag {shown(node.tag)}, which nothing here has; leave it out")
         if id(node) in above:
             raise ValueError(f"{_place(keys)} contains itself")
         if id(node) not in sizes:
             if len(above) == DEEPEST:
                 raise ValueError(f"{_place(keys)} is in more than {DEEPEST} lists and mappings")
-            if loader is not None and isinstance(node, yaml.MappingNode):
-                _check_keys(loader, node, keys)
             above.add(id(node))
             size = 1
-            for key, child in _children(node):
-                if type(child) is yaml.ScalarNode and child.tag in _TEXTS:
-                    # Most of a large file.
-                    size += 1
-                    continue
+            is_mapping = type(node) is yaml.MappingNode
+            for index, child in enumerate(node.value):
+                key, value = child if is_mapping else (index, child)
                 keys.append(key)
-                size += size_of(child)
+                size += size_of(value) + (size_of(key) if is_mapping else 0)
                 keys.pop()
                 if size > most:
                     raise ValueError(f"{_place(keys)} has millions of values, which its aliases repeat; write fewer")
@@ -134,47 +127,91 @@ def _check(loader: Any, root: yaml.Node, most: int) -> None:
     size_of(root)
 
 
-def _children(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
-    if isinstance(node, yaml.SequenceNode):
-        yield from ((str(index), child) for index, child in enumerate(node.value))
-        return
-    for key, value in node.value:
-        name = str(key.value) if isinstance(key, yaml.ScalarNode) else "a key"
-        yield name, key
-        yield name, value
+class _Values:
+    """The values of nodes: those of a node that aliases repeat, or of a text, are made once."""
 
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._collections: dict[int, Any] = {}
+        self._scalars: dict[tuple[str, str], Any] = {}
+        self._keys: list[Any] = []
 
-def _check_scalar(loader: Any, node: yaml.ScalarNode, keys: list[str]) -> None:
-    if node.tag in _TEXTS:
-        return
-    try:
-        value = loader.construct_object(node)
-    except Exception as error:
-        # PyYAML makes a value of a text without a look at it, and fails in any way.
-        kind = shown(node.tag.removeprefix(_TAG))
-        raise ValueError(f"{_place(keys)} is {shown(node.value)}, which cannot be read as {kind}") from error
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise ValueError(f"{_place(keys)} is {shown(node.value)}, a number of too many digits")
+    def of(self, node: yaml.Node) -> Any:
+        """Make the value of a node; a `ValueError` names the key of what is wrong."""
+        if type(node) is yaml.ScalarNode:
+            known = (node.tag, node.value)
+            if known not in self._scalars:
+                self._scalars[known] = self._scalar(node)
+            return self._scalars[known]
+        if id(node) not in self._collections:
+            if type(node) is yaml.MappingNode and node.tag == f"{_TAG}map":
+                self._collections[id(node)] = self._mapping(node)
+            elif type(node) is yaml.SequenceNode and node.tag == f"{_TAG}seq":
+                self._collections[id(node)] = [self._within(index, child) for index, child in enumerate(node.value)]
+            else:
+                what = f"has the tag {shown(node.tag)}, which nothing here has; leave it out"
+                raise ValueError(f"{_place(self._keys)} {what}")
+        return self._collections[id(node)]
 
+    def _within(self, key: Any, node: yaml.Node) -> Any:
+        self._keys.append(key)
+        value = self.of(node)
+        self._keys.pop()
+        return value
 
-def _check_keys(loader: Any, node: yaml.MappingNode, keys: list[str]) -> None:
-    """Raise `ValueError` for a key that is there twice, of which the first one would be lost."""
-    names = set()
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
-            if key.tag == f"{_TAG}float" and _EXPONENT.match(key.value):
-                # A detector may be called 1E5.
-                key.tag = f"{_TAG}str"
-            if key.tag not in _TEXTS:
-                _check_scalar(loader, key, [*keys, str(key.value)])
-            name = key.value if key.tag in _TEXTS else loader.construct_object(key)
-            if name in names:
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag in (f"{_TAG}str", f"{_TAG}merge"):
+            return node.value
+        try:
+            value = self._loader.construct_object(node)
+        except Exception as error:
+            # PyYAML makes a value of a text without a look at it, and fails in any way.
+            kind = shown(node.tag.removeprefix(_TAG))
+            raise ValueError(f"{_place(self._keys)} is {shown(node.value)}, which cannot be read as {kind}") from error
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise ValueError(f"{_place(self._keys)} is {shown(node.value)}, a number of too many digits")
+        return value
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        """Make a mapping; what `<<` adds to it stands first, and its own keys win."""
+        own: dict[Any, Any] = {}
+        added: dict[Any, Any] = {}
+        for key, value in node.value:
+            if key.tag == f"{_TAG}merge":
+                added.update(self._added(value))
+                continue
+            name = self._name(key)
+            if name in own:
+                # The first one would be lost.
                 line = key.start_mark.line + 1
-                where = f"{_place(keys)}: " if keys else ""
+                where = f"{_place(self._keys)}: " if self._keys else ""
                 what = shown(str(key.value), quotes=False)
                 raise ValueError(f"{where}the key {what} is there twice, the second time in line {line}")
-            names.add(name)
+            own[name] = self._within(key, value)
+        return {**added, **own} if added else own
+
+    def _added(self, node: yaml.Node) -> dict[Any, Any]:
+        """Make what `<<` adds: a mapping, or several, of which the first one wins."""
+        value = self._within("<<", node)
+        added: dict[Any, Any] = {}
+        for mapping in reversed(value) if isinstance(value, list) else [value]:
+            if not isinstance(mapping, dict):
+                raise ValueError(f"{_place([*self._keys, '<<'])} must be a mapping or a list of mappings")
+            added.update(mapping)
+        return added
+
+    def _name(self, key: yaml.Node) -> Any:
+        if type(key) is not yaml.ScalarNode:
+            raise ValueError(f"{_place(self._keys)} has a key that is a list or a mapping; a key is a text or a number")
+        if key.tag == f"{_TAG}float" and _EXPONENT.match(key.value):
+            # A detector may be called 1E5.
+            return key.value
+        return self._within(key, key)
 
 
-def _place(keys: list[str]) -> str:
-    return shown(".".join(keys), 100, quotes=False) if keys else "the file"
+def _place(keys: list[Any]) -> str:
+    """Tell where a value is: keys of mappings are nodes."""
+    if not keys:
+        return "the file"
+    names = [key.value if type(key) is yaml.ScalarNode else key for key in keys]
+    return shown(".".join("a key" if isinstance(name, yaml.Node) else str(name) for name in names), 100, quotes=False)
