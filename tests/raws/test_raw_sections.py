@@ -187,6 +187,24 @@ def test_binning_by_its_keyword(
     assert fit.residual / raw.pixel_scale < 0.1
 
 
+@pytest.mark.parametrize(
+    ("cards", "said"),
+    [
+        ({"XBINNING": 2, "YBINNING": 2, "CCDSUM": "1 1"}, "XBINNING 2 x 2, CCDSUM 1 x 1"),
+        ({"BINNING": "2x4", "BINX": 2}, "BINX 2 x 2, BINNING 2 x 4"),
+        ({"XBINNING": 2, "YBINNING": 2, "CCDSUM": "2 2", "BINNING": "LOW"}, ""),
+        ({"XBINNING": 0, "CCDSUM": "2 2"}, ""),
+    ],
+)
+def test_binning_said_in_several_ways(tmp_path: Path, cards: dict[str, Any], said: str) -> None:
+    path = write(tmp_path / "raw.fits", [binned(wcs("M2", cards), 2, 2)])
+    if not said:
+        check(path, ["M2"], padding=250)
+        return
+    with pytest.raises(RawFileError, match=rf"raw\.fits.*says in several ways how it is binned, {said}; correct it"):
+        check(path, ["M2"], padding=250)
+
+
 @pytest.mark.parametrize("key", ["DATASEC", "TRIMSEC", "DETSEC", "CCDSEC"])
 @pytest.mark.parametrize(
     "value",

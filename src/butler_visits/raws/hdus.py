@@ -237,7 +237,7 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     sections = {i: _detector_section(file, i, alone) for i in hdus}
     section, key = sections[index]
     data = _data_section(file, index, alone)
-    binning = read_binning((file.headers[index], file.headers[0]))
+    binning = _binning(file, index)
     if section is None:
         if not alone:
             raise RawFileError(
@@ -269,6 +269,13 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
         data=data,
         binning=binning,
     )
+
+
+def _binning(file: RawFile, index: int) -> tuple[int, int]:
+    try:
+        return read_binning((file.headers[index], file.headers[0]))
+    except ValueError as error:
+        raise RawFileError(f"{file.label(index)}: {error}.") from None
 
 
 def _unbinned(section: Section, data: Section, binning: tuple[int, int]) -> Section:
@@ -304,7 +311,7 @@ def _data_section(file: RawFile, index: int, alone: bool) -> Section:
         text = f"{file.label(index)}: {key} is {value!r}, beyond the image's {x_size} x {y_size} pixels"
         if not alone:
             raise RawFileError(f"{text}.")
-        x, y = read_binning((file.headers[index], file.headers[0]))
+        x, y = _binning(file, index)
         binned = Section(
             (section.x0 - 1) // x + 1, (section.x1 - 1) // x + 1, (section.y0 - 1) // y + 1, (section.y1 - 1) // y + 1
         )

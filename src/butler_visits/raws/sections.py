@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..lists import listed
 from .frames import is_unknown
 
 _BINNING_PAIRS = (
@@ -82,16 +83,25 @@ def read_section(value: Any, size: tuple[int, int] | None = None) -> Section | N
 
 
 def read_binning(headers: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
-    """Find how many of a detector's pixels a pixel of the image is, along x and y; the first header counts most."""
+    """Find how many of a detector's pixels a pixel of the image is, along x and y; the first header counts most.
+
+    Raises `ValueError` if a header says it in two ways that differ.
+    """
     for header in headers:
+        found: dict[str, tuple[int, int]] = {}
         for pair in _BINNING_PAIRS:
             factors = [_factor(header.get(key)) for key in pair]
             if factors[0] is not None:
-                return factors[0], factors[1] or factors[0]
+                found[pair[0]] = factors[0], factors[1] or factors[0]
         for key in _BINNING_TEXTS:
             words = re.findall(r"[^\s,xX*:/\[\]()]+", str(header.get(key, "")))
             if 1 <= len(words) <= 2 and None not in (factors := [_factor(word) for word in words]):
-                return factors[0] or 1, factors[-1] or 1
+                found[key] = factors[0] or 1, factors[-1] or 1
+        if len(set(found.values())) > 1:
+            said = listed([f"{key} {x} x {y}" for key, (x, y) in found.items()])
+            raise ValueError(f"the header says in several ways how it is binned, {said}; correct it")
+        if found:
+            return next(iter(found.values()))
     return 1, 1
 
 
