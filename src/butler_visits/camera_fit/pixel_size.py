@@ -12,7 +12,7 @@ _ASSUMED = 0.015
 _AS_READ = ("XPIXSZ", "XPIXELSZ")
 """Keywords for which programs write the size of a binned pixel."""
 
-_SIZES = (
+SIZES = (
     *("PIXSIZE1", "PIXSIZE", *_AS_READ, "XPIXSIZE", "PIXSIZEX", "PIXELSIZ", "PIXELSZ", "PIXSZ", "PIXSZ1", "DETPIXSZ"),
     *("ESO DET CHIP1 PSZX", "ESO DET CHIP PSZX"),
 )
@@ -35,8 +35,8 @@ def find_pixel_size(headers: tuple[Mapping[str, Any], ...], binning: int, pixel_
     """
     focal_length = next((v for k in _FOCAL_LENGTHS if (v := _number(headers, k)) is not None and v > 0), None)
     by_wcs = None if focal_length is None else pixel_scale * focal_length
-    for key in _SIZES:
-        size = _millimetres(_number(headers, key))
+    for key in SIZES:
+        size = millimetres(_number(headers, key))
         if size is None:
             continue
         if key not in _AS_READ or binning == 1:
@@ -54,7 +54,7 @@ def find_pixel_size(headers: tuple[Mapping[str, Any], ...], binning: int, pixel_
     for key in _SCALES:
         value = _number(headers, key)
         if value is not None and not _is_near(value, scale) and not _is_near(value, scale * binning):
-            size = _millimetres(value)
+            size = millimetres(value)
             if size is not None and (by_wcs is None or _is_near(size, by_wcs)):
                 return size, f"The size of a pixel, {_um(size)}, is from {key}."
     if by_wcs is not None and 0.0005 <= by_wcs <= 0.1:
@@ -76,7 +76,7 @@ def _number(headers: tuple[Mapping[str, Any], ...], key: str) -> float | None:
     return None
 
 
-def _millimetres(value: float | None) -> float | None:
+def millimetres(value: float | None) -> float | None:
     """Understand a size in micrometres, or in a unit in which it would be no pixel otherwise."""
     if value is None:
         return None

@@ -214,7 +214,7 @@ def same_field(a: Any, b: Any) -> bool:
 
 def guess_band(physical_filter: str) -> str:
     """Guess the band of a physical filter from its name."""
-    words = [word for word in re.split(r"[\s._\-/()]+", physical_filter) if word]
+    words = [word for word in re.split(r"[\s._\-/()']+", physical_filter) if word]
     for word in words:
         if re.fullmatch(r"[A-Za-z]\d?", word):
             # Hyper Suprime-Cam writes Sloan's in upper case, and everybody the y band.

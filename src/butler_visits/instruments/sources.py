@@ -228,7 +228,8 @@ class RaDecSource(Model):
     dec: AngleSource
     frame: Literal["icrs", "fk5", "fk4"] = "icrs"
     equinox: TextSource | None = None
-    """Equinox of fk5 and fk4 coordinates, such as J2000; a number in the header is a Julian year."""
+    """Equinox of fk5 and fk4 coordinates, such as J2000, or ``date``, the exposure's begin; a number in the header is a
+    Julian year."""
 
     @property
     def is_frame_from_header(self) -> bool:

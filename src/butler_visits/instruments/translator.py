@@ -183,6 +183,8 @@ class DescribedTranslator(HeaderValues):
         if source.equinox is None:
             return SkyCoord(ra, dec, frame=self._header_frame() if source.is_frame_from_header else source.frame)
         equinox = self._text("tracking_radec.equinox", source.equinox)
+        if str(equinox).casefold() in ("date", "jnow"):
+            equinox = f"J{self.to_datetime_begin().tt.jyear}"
         try:
             return SkyCoord(ra, dec, frame=source.frame, equinox=_equinox(equinox))
         except ValueError:

@@ -1,0 +1,130 @@
+"""What a draft says of how the camera was turned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...geometry import FloatArray, axes, ra_dec
+from ...lists import counted
+from .frames import Frame, Section
+
+_ROTATIONS = ("POSANGLE", "POSANG", "POS_ANG", "PA", "ROTSKYPA", "ROTATANG", "ROTANGLE", "ROTPA")
+_ROTATIONS_IF_SOLVED = ("OBJCTROT", "ANGLE", "ROTATOR")
+"""What was planned, or may be anything: only what solved frames confirm is taken."""
+
+_SAME_ANGLE = 1.0
+"""Degrees by which rotations that are the same may differ."""
+
+
+def rotation(frames: Sequence[Frame]) -> tuple[Section | None, bool | None]:
+    """Say how the camera was turned, and whether its images are mirrored, as far as solved frames tell it.
+
+    The section is `None` if nothing says it.
+    """
+    sky = [frame for frame in frames if frame.sees_sky]
+    solved = [(frame, *_orientation(frame)) for frame in sky if frame.wcs is not None]
+    if not solved:
+        for key in _ROTATIONS:
+            values = [number for frame in sky if (number := frame.number(key)) is not None and abs(number) <= 720]
+            if values:
+                check = f"{key} is taken as it is, from north through east; no solved frame confirms it."
+                return Section({"boresight_rotation_angle": {"key": key, "default": None}}, check=[check]), None
+        return None, None
+    mirrored = {is_mirrored for _, _, is_mirrored in solved}
+    flipped = mirrored.pop() if len(mirrored) == 1 else None
+    angles = np.array([angle for _, angle, _ in solved])
+    n = counted(len(solved), "solved frame")
+    for key in (*_ROTATIONS, *_ROTATIONS_IF_SOLVED):
+        values = [frame.number(key) for frame, _, _ in solved]
+        if None not in values and (fit := _fit(np.array(values, dtype=float), angles)) is not None:
+            sign, offset, is_tested = fit
+            if key in _ROTATIONS_IF_SOLVED and not is_tested:
+                continue
+            content: dict[str, Any] = {"key": key} | ({"multiply": sign} if sign < 0 else {})
+            content |= {"add": offset} if offset else {}
+            said = f"From {key}, as {n} confirm{'s' * (len(solved) == 1)}: north through east to the y axis."
+            how = "backwards" if sign < 0 else "from north through east"
+            unsure = f"That {key} counts {how} is not sure: no two solved frames have different ones."
+            check = [] if is_tested else [unsure]
+            return Section({"boresight_rotation_angle": {**content, "default": None}}, [said], check), flipped
+    if _scatter(angles, 180) > _SAME_ANGLE:
+        turns = f"({angles.min():.1f} to {angles.max():.1f} degrees)"
+        check = f"The camera is turned differently in {n} {turns}, and no card says how."
+        return Section({}, check=[check]), flipped
+    return _fixed(solved, n), flipped
+
+
+def _fixed(solved: Sequence[tuple[Frame, float, bool]], n: str) -> Section:
+    """Say how a camera that is not turned lies: perhaps upside down on the other side of the pier."""
+    check = [f"The rotation is that of {n}: true as long as nobody turns the camera."]
+    sides: dict[str, list[float]] = {}
+    for frame, angle, _ in solved:
+        sides.setdefault(str(frame.get("PIERSIDE") or "").casefold(), []).append(angle)
+    if sides.keys() <= {"east", "west"}:
+        means = {
+            side: _mean(np.array(angles)) for side, angles in sides.items() if _scatter(np.array(angles)) <= _SAME_ANGLE
+        }
+        if means.keys() == sides.keys():
+            if len(means) == 1:
+                ((side, mean),) = means.items()
+                means["west" if side == "east" else "east"] = round((mean + 180) % 360, 3)
+                check.append(f"Frames of the other side of the pier than {side} are taken to be upside down.")
+            content = {"key": "PIERSIDE", "map": {side.title(): means[side] for side in ("east", "west")}}
+            return Section({"boresight_rotation_angle": {**content, "default": means[next(iter(sides))]}}, check=check)
+    angles = np.array([angle for _, angle, _ in solved])
+    if _scatter(angles) > _SAME_ANGLE:
+        check.append("Some of them are upside down; the outline is the same.")
+    mean = _mean(angles) if _scatter(angles) <= _SAME_ANGLE else round(float(angles[0]), 3)
+    return Section({"boresight_rotation_angle": {"value": mean}}, check=check)
+
+
+def _orientation(frame: Frame) -> tuple[float, bool]:
+    """Return the angle from north through east to the y axis, degrees, and whether the image is mirrored."""
+    assert frame.wcs is not None
+    low, high = frame.image.box.astype(float)
+    middle, size = (low + high) / 2, (high - low + 1) / 4
+    centre, right, up = frame.wcs.directions(middle + np.array([[0, 0], [size[0], 0], [0, size[1]]]))
+    east, north = axes(*ra_dec(centre))
+    x, y = np.array([east, north]) @ (right - centre), np.array([east, north]) @ (up - centre)
+    # With north up, east is to the left.
+    return math.degrees(math.atan2(*y)) % 360, bool(x[0] * y[1] - x[1] * y[0] > 0)
+
+
+def _fit(values: FloatArray, angles: FloatArray) -> tuple[int, float, bool] | None:
+    """Fit angles by sign * value + offset; also tells whether the values tell the sign.
+
+    A half turn does not count: beyond the meridian a telescope is upside down. `None` if it does not fit.
+    """
+    fits = {}
+    for sign in (1, -1):
+        off = angles - sign * values
+        period = next((p for p in (360, 180) if _scatter(off, p) <= _SAME_ANGLE), None)
+        if period:
+            mean = _mean(off, period)
+            near = 0.0 if min(abs(mean), abs(mean - period)) < 0.05 else mean
+            fits[sign] = near, period
+    if not fits:
+        return None
+    # By one value alone a sign is told by an offset of nothing or quarters of a turn.
+    is_tested = len(fits) == 1
+    best = min(fits, key=lambda sign: (not _is_quarter(fits[sign][0]), -sign))
+    return best, fits[best][0], is_tested
+
+
+def _is_quarter(angle: float) -> bool:
+    return abs((angle + 45) % 90 - 45) < 2
+
+
+def _mean(angles: FloatArray, period: float = 360) -> float:
+    turned = np.exp(2j * math.pi * angles / period).mean()
+    return round(math.degrees(np.angle(turned)) * period / 360 % period, 3) % period
+
+
+def _scatter(angles: FloatArray, period: float = 360) -> float:
+    """Return the largest distance from the mean, degrees."""
+    turned = np.exp(2j * math.pi * angles / period)
+    return float(np.abs(np.angle(turned / turned.mean(), deg=True)).max()) * period / 360
