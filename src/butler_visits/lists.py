@@ -122,6 +122,14 @@ def counted(number: int, what: str, form: str = "") -> str:
     return f"1 {what}" if number == 1 else f"{number:{form}} {what}s"
 
 
+def angle_text(arcsec: float) -> str:
+    """Say a distance on the sky in a unit in which it can be read."""
+    for unit, size in (("arcsec", 1), ("arcmin", 60)):
+        if abs(arcsec) < 120 * size:
+            return f"{arcsec / size:.3g} {unit}"
+    return f"{arcsec / 3600:.3g} degrees"
+
+
 def listed(items: Iterable[object], most: int | None = None) -> str:
     """Name all of some things, or so many at most: a, b, c and 7 more."""
     items = list(items)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import CameraFileError
 from ..geometry import ARCSEC
+from ..lists import angle_text
 from .model import Camera, box_corners
 from .yaml_camera import camera_from_mapping
 
@@ -75,8 +76,8 @@ def camera_to_mapping(camera: Camera) -> YamlCamera:
     if not best.deviation < _CLOSE * pixel:
         raise CameraFileError(
             f"The camera in {camera.source} cannot be written as YAML: its transforms are neither radial nor linear. "
-            f"The nearest that YAML can say is {best.deviation / ARCSEC:.3g} arcsec away ({best.deviation / pixel:.3g} "
-            "pixels). Store the FITS file itself with write-camera."
+            f"The nearest that YAML can say is {angle_text(best.deviation / ARCSEC)} away "
+            f"({best.deviation / pixel:.3g} pixels). Store the FITS file itself with write-camera."
         )
     return best._replace(deviation=best.deviation / ARCSEC)
 

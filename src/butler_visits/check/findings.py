@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ..define.visits import Failure
-from ..lists import counted, listed, one_line
+from ..lists import angle_text, counted, listed, one_line
 
 _LISTED = 10
 """Findings of a kind that a text shows."""
@@ -287,7 +287,7 @@ class CheckReport:
             by_kind[finding.kind].append(finding)
         for kind, findings in by_kind.items():
             distances = [finding.distance for finding in findings if finding.distance is not None]
-            largest = f", by up to {max(distances):.3g} arcsec" if distances else ""
+            largest = f", by up to {angle_text(max(distances))}" if distances else ""
             lines.append(f"\n{kind.value} ({len(findings)}): {kind.title}{largest}")
             lines += [one_line(f"  {finding.text}") for finding in findings[:_LISTED]]
             if len(findings) > _LISTED:

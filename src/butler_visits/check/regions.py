@@ -11,6 +11,7 @@ from lsst.daf.butler import DimensionRecord
 
 from ..define.visits import PlannedVisit
 from ..geometry.comparison import outline_distances, outside_distances, unreadable
+from ..lists import angle_text
 from .findings import Finding, Kind, named
 
 ROUNDING = 1e-6
@@ -55,7 +56,7 @@ def compare_detectors(differing: Sequence[DetectorPair], tolerance: float) -> tu
             text = f"Visit {visit.id} ({visit.name}): the region of {named('detector', detectors)}"
             known = [distance for _, distance in found if np.isfinite(distance)]
             largest = max(known) if known else None
-            text += " is of another kind." if largest is None else f" differs by up to {largest:.3g} arcsec."
+            text += " is of another kind." if largest is None else f" differs by up to {angle_text(largest)}."
             findings.append(
                 Finding(Kind.DETECTOR_REGION, text, visit.id, detectors=detectors, distance=largest),
             )
@@ -99,7 +100,7 @@ def check_detectors(visit: DimensionRecord, regions: Mapping[int, bytes | None],
     if not outside:
         return []
     largest = max(outside.values())
-    text = f"{name}: the region of {named('detector', outside)} reaches out of it by up to {largest:.3g} arcsec."
+    text = f"{name}: the region of {named('detector', outside)} reaches out of it by up to {angle_text(largest)}."
     detectors = tuple(sorted(outside))
     return [Finding(Kind.DETECTOR_OUTSIDE, text, visit.id, detectors=detectors, distance=largest)]
 

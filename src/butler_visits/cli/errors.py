@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 import click
-from lsst.daf.butler import Butler, ButlerUserError, InvalidQueryError
+from lsst.daf.butler import Butler, ButlerUserError, DimensionUniverse, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OverrideError, VisitsError
 from ..lists import first_line
+
+_UNIVERSE = "butler_visits.universe"
+"""Where a command's context has the dimensions of the repository, for advice on expressions."""
 
 
 @contextmanager
@@ -35,7 +40,25 @@ def expression_errors(where: str) -> Iterator[None]:
     try:
         yield
     except InvalidQueryError as error:
-        raise click.BadParameter(f"{where!r} is no valid expression: {error}", param_hint="--where") from error
+        said = f"{where!r} is no valid expression: {str(error).rstrip('.')}.{_meant(str(error))}"
+        raise click.BadParameter(said, param_hint="--where") from error
+
+
+def _meant(error: str) -> str:
+    """Say which field somebody may have meant instead of one that there is not."""
+    universe: DimensionUniverse | None = click.get_current_context().meta.get(_UNIVERSE)
+    unknown = re.match(r"Unrecognized (?:field '(\w+)' for (\w+)|identifier '([\w.]+)')", error)
+    if universe is None or unknown is None:
+        return ""
+    fields = {f"{element.name}.{field}" for element in universe.elements for field in element.RecordClass.fields.names}
+    field, element, identifier = unknown.groups()
+    if field:
+        close = get_close_matches(field, [name.split(".")[1] for name in fields if name.startswith(f"{element}.")], 1)
+        close = [f"{element}.{name}" for name in close]
+    else:
+        names = {*universe.elements.names, *(name if "." in identifier else name.split(".")[1] for name in fields)}
+        close = get_close_matches(identifier, names, 1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def open_repository(repo: str, *, writeable: bool) -> Butler:
@@ -56,6 +79,7 @@ def open_instrument(repo: str, instrument: str, *, writeable: bool) -> tuple[But
     from ..repository import resolve_instrument
 
     butler = open_repository(repo, writeable=writeable)
+    click.get_current_context().meta[_UNIVERSE] = butler.dimensions
     return butler, resolve_instrument(butler, instrument)
 
 

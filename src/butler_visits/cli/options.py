@@ -8,19 +8,32 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import click
 from lsst.daf.butler.cli import opt
 from lsst.daf.butler.cli.utils import ButlerCommand, MWArgumentDecorator
 
-from .output import make_logs_printable, well_ended
+from .output import QUIET, make_logs_printable, quiet_logs, well_ended
 
 
 class VisitsCommand(ButlerCommand):
     """A command of ``butler-visits``; ``butler`` may have it too."""
 
     extra_epilog = "Options of the program, such as --log-level, stand before the command's name."
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["-q", "--quiet"],
+                is_flag=True,
+                expose_value=False,
+                callback=_set_quiet,
+                help="Print errors only; the exit status says the rest.",
+            )
+        )
 
     def invoke(self, ctx: click.Context) -> Any:
         # astropy's notes on how it mends headers come for each file anew. The process is ours here.
@@ -29,8 +42,12 @@ class VisitsCommand(ButlerCommand):
         logging.getLogger("astropy").setLevel(logging.WARNING)
         warnings.simplefilter("ignore", AstropyWarning)
         make_logs_printable()
-        with well_ended(ctx):
+        with well_ended(ctx), quiet_logs() if ctx.meta.get(QUIET) else nullcontext():
             return super().invoke(ctx)
+
+
+def _set_quiet(context: click.Context, _parameter: click.Parameter, is_quiet: bool) -> None:
+    context.meta[QUIET] = is_quiet
 
 
 def set_log_level() -> None:

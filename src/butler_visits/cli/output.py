@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ _LOST = "butler_visits.lost"
 _STORED = "butler_visits.stored"
 """Where it has what to say then."""
 
+
+QUIET = "butler_visits.quiet"
+"""Where it says that only errors are printed."""
 
 _WRITING = frozenset(
     {
@@ -59,8 +63,9 @@ def echo(message: object, *, err: bool = False, stored: str = "") -> bool:
     """
     meta = click.get_current_context().meta
     meta[_STORED] = [*meta.get(_STORED, ()), *filter(None, [stored])]
-    with _printing(sys.stderr if err else sys.stdout):
-        click.echo(printable(str(message)), err=err)
+    if err or not meta.get(QUIET):
+        with _printing(sys.stderr if err else sys.stdout):
+            click.echo(printable(str(message)), err=err)
     return _LOST not in meta
 
 
@@ -92,6 +97,22 @@ def make_logs_printable() -> None:
         # Others' handlers are theirs.
         if type(handler) in (logging.StreamHandler, logging.FileHandler) and not known:
             handler.setFormatter(_PrintableFormatter(handler.formatter))
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Let the logs on the terminal be errors; those in files are what they were."""
+    handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
+    levels = [one.level for one in handlers]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for handler in handlers:
+                handler.setLevel(logging.ERROR)
+            yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 @contextmanager

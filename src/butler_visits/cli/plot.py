@@ -13,6 +13,7 @@ from ..errors import require
 from ..lists import counted
 from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
 from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
+from .output import echo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,12 +38,13 @@ def plot(repo: str, instrument: str, output: str, where: str, visit: int | None)
     with errors_as_messages(repo):
         require("skyproj")
         butler, name = open_instrument(repo, instrument, writeable=False)
-        figure = _coverage(butler, name, where) if visit is None else _visit(butler, name, visit)
+        figure, what = _coverage(butler, name, where) if visit is None else _visit(butler, name, visit)
     with written_whole(output, "picture") as partial:
         figure.savefig(partial, format=Path(output).suffix[1:].lower())
+    echo(f"{what} in {output}.")
 
 
-def _coverage(butler: Butler, instrument: str, where: str) -> Figure:
+def _coverage(butler: Butler, instrument: str, where: str) -> tuple[Figure, str]:
     from ..export.outlines import read_outlines, read_vertices
     from ..report import plot_coverage
 
@@ -51,10 +53,11 @@ def _coverage(butler: Butler, instrument: str, where: str) -> Figure:
     visits = [read_vertices(outline.region) for outline in outlines]
     if not visits:
         raise no_visits(instrument, where)
-    return plot_coverage(visits, title=f"{instrument}: {counted(len(visits), 'visit')}")
+    count = counted(len(visits), "visit")
+    return plot_coverage(visits, title=f"{instrument}: {count}"), f"The coverage of {count} is"
 
 
-def _visit(butler: Butler, instrument: str, visit: int) -> Figure:
+def _visit(butler: Butler, instrument: str, visit: int) -> tuple[Figure, str]:
     from ..export.outlines import is_polygon, read_vertices
     from ..report import plot_visit
     from ..repository import fetch_detector_names, fetch_detector_regions, fetch_visits
@@ -78,4 +81,5 @@ def _visit(butler: Butler, instrument: str, visit: int) -> Figure:
         )
     outline = read_vertices(record.region) if is_polygon(record.region) else None
     filter_ = f", {record.physical_filter}" if record.physical_filter else ""
-    return plot_visit(detectors, outline=outline, title=f"{instrument} {record.name} (visit {visit}{filter_})")
+    figure = plot_visit(detectors, outline=outline, title=f"{instrument} {record.name} (visit {visit}{filter_})")
+    return figure, f"Visit {visit}, with {counted(len(detectors), 'detector')}, is"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from difflib import get_close_matches
 
 import click
 from lsst.daf.butler.cli.butler import ButlerCLI, LoaderCLI, PluginCommand
@@ -35,6 +36,16 @@ class ButlerVisitsCLI(LoaderCLI):
     """Finds the commands of ``butler-visits`` by their names."""
 
     localCmdPkg = "butler_visits.cli"
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if close := get_close_matches(args[0], COMMANDS, 1):
+                raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close[0]!r}?", ctx) from error
+            raise
 
     def getLocalCommands(self) -> defaultdict[str, list[str | PluginCommand]]:
         modules = {name: f"{self.localCmdPkg}.{self._cmdNameToFuncName(name)}" for name in COMMANDS}

@@ -73,6 +73,7 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None, out
         if plot:
             with written_whole(plot, "picture") as partial:
                 plot_camera(camera, flip=flip).savefig(partial, format=Path(plot).suffix[1:].lower())
+            echo(f"\nThe picture of the camera is in {plot}.")
         if output and converted:
             far = f"at most {converted.deviation:.2g} arcsec from where {' '.join(camera.source.split())} has it"
             with written_whole(output, "camera") as partial:

@@ -13,7 +13,7 @@ from lsst.daf.butler import DimensionRecord, Timespan
 from lsst.sphgeom import ConvexPolygon, Region
 
 from ..geometry import decode_polygon
-from ..lists import listed, reason_of
+from ..lists import angle_text, listed, reason_of
 
 
 class VisitSystem(enum.Enum):
@@ -193,7 +193,7 @@ class Difference:
 
     def __str__(self) -> str:
         if self.distance is not None:
-            return f"{self.field} differs by up to {self.distance:.3g} arcsec"
+            return f"{self.field} differs by up to {angle_text(self.distance)}"
         if isinstance(self.computed, Region):
             return f"{self.field} is stored as {_kind(self.stored)} and is now {_kind(self.computed)}"
         stored, computed = self.shown

@@ -45,7 +45,7 @@ def rotation(frames: Sequence[Frame]) -> tuple[Section | None, bool | None]:
             if key in _ROTATIONS_IF_SOLVED and not is_tested:
                 continue
             content: dict[str, Any] = {"key": key} | ({"multiply": sign} if sign < 0 else {})
-            content |= {"add": offset} if offset else {}
+            content |= {"add": round((offset + 180) % 360 - 180, 3)} if offset else {}
             said = f"From {key}, as {n} confirm{'s' * (len(solved) == 1)}: north through east to the y axis."
             how = "backwards" if sign < 0 else "from north through east"
             unsure = f"That {key} counts {how} is not sure: no two solved frames have different ones."
