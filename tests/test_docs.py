@@ -21,12 +21,14 @@ from lsst.daf.butler.cli.butler import cli as butler_program
 from lsst.daf.butler.cli.utils import LogCliRunner
 
 import butler_visits
+from backyard import write_night as write_frames
 from butler_visits import DefineVisitsConfig
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.check import Kind, check_visits
 from butler_visits.cli.program import butler_visits as visits_program
 from butler_visits.export import obscore_table
 from butler_visits.fitted.geometries import VisitGeometry
+from butler_visits.ingest.draft import draft_description
 from butler_visits.ingest.table import COLUMNS
 from command_line import comparable, define_visits
 from example_raws import EXAMPLES as DESCRIPTIONS
@@ -45,11 +47,12 @@ DOCUMENTS: Final = ("README.md", *PAGES)
 """The documents whose examples and links are checked.
 
 They may rely on this: REPO is a repository of INSTRUMENT with a night of exposures, and with their visits if a command
-looks at these; COLLECTIONS has their fitted geometry. camera.yaml is the camera; RAW.fits and raws/ are files of MyCam,
-which mycam.yaml describes, and log.csv a table of its exposures; RAW is a file of HillCam, which hillcam.yaml
-describes. An example that begins with ``# NAME.py`` or ``# NAME.yaml`` is a file of that name, and if the comment goes
-on with ``for: COMMAND``, the command is run beside it; any other Python is run as it is. Of all other examples the
-commands are run, beside the files before them, and what stands below a command is what it prints.
+looks at these; COLLECTIONS has their fitted geometry. camera.yaml is the camera; RAW.fits and raws/ are files of
+MyCam, which mycam.yaml describes, and log.csv a table of its exposures; RAW is a file of HillCam, which hillcam.yaml
+describes; FRAMES are those of a camera of which telescope.yaml is a draft. An example that begins with ``# NAME.py``
+or ``# NAME.yaml`` is a file of that name, and if the comment goes on with ``for: COMMAND``, the command is run beside
+it; any other Python is run as it is. Of all other examples the commands are run, beside the files before them, and
+what stands below a command is what it prints.
 """
 
 ELSEWHERE: Final[dict[str, dict[str, str]]] = {
@@ -64,6 +67,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
     "docs/performance.md": {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",
     },
+    "docs/commands.md": {r"eval |_BUTLER_VISITS_COMPLETE=": "test_cli_manners.py runs them"},
     "docs/design.md": {r"make fuzz$": "it takes half an hour; test_fuzz.py reads some hundred of these files"},
     "docs/instruments.md": {r"butler-visits ingest REPO RAWS --translator ": "test_ingest_translator.py runs it"},
     "docs/tutorial.md": {r"": "test_tutorial.py runs it from its beginning to its end"},
@@ -174,6 +178,10 @@ def prepare(text: str, butler: Butler) -> None:
     if "hillcam.yaml" in words:
         Path("hillcam.yaml").write_text((DESCRIPTIONS / "hillcam.yaml").read_text())
         write_hillcam(Path("RAW"))
+    if "FRAMES" in words:
+        write_frames(Path("FRAMES"))
+        if "--write" not in words:
+            Path("telescope.yaml").write_text(draft_description(["FRAMES"]).text)
     if "log.csv" in words:
         log = {"exposure_id": [1, 2], "datetime_begin": ["2026-04-01T00:00:00", "2026-04-01T00:10:00"]}
         Table(log | {"physical_filter": ["g", "r"], "exposure_time": [30.0, 30.0]}).write("log.csv")

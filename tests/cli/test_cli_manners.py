@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -11,14 +14,14 @@ from lsst.daf.butler import Butler
 from butler_visits.cli.program import COMMANDS
 from butler_visits.cli.program import butler_visits as program
 from butler_visits.lists import angle_text
-from command_line import define_visits, run_program, visits_command
+from command_line import PROGRAMS, define_visits, run_program, visits_command
 from simulated_survey import INSTRUMENT
 from templates import make_repository, one_raft
 from visit_tables import add_exposures, data_ids, exposure, make_task, root
 
 pytestmark = pytest.mark.sqlite_only
 
-FIRST = 2026040100001
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +124,30 @@ def test_commands(word: str, meant: str) -> None:
 )
 def test_distances_are_in_units_that_can_be_read(arcsec: float, text: str) -> None:
     assert angle_text(arcsec) == text
+
+
+@pytest.mark.slow
+def test_completion(tmp_path: Path) -> None:
+    """The line of docs/commands.md, in a shell of its own: what it offers for the beginnings of words."""
+    program = tmp_path / "butler-visits"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{PROGRAMS['butler-visits']}' \"$@\"\n")
+    program.chmod(0o755)
+    (line,) = [line for line in (DOCS / "commands.md").read_text().splitlines() if line.startswith("eval ")]
+    script = f"""{line}
+for words in "pl" "plot --v" "describe --wr"; do
+    COMP_WORDS=(butler-visits $words); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
+    _butler_visits_completion butler-visits; echo "${{COMPREPLY[@]}}"
+done
+"""
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["plot", "--visit", "--write"]
+    for shell in ("zsh", "fish"):
+        shown = subprocess.run(
+            [program],
+            env={**environment, "_BUTLER_VISITS_COMPLETE": f"{shell}_source"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "_BUTLER_VISITS_COMPLETE" in shown.stdout
