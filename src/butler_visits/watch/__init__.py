@@ -1,0 +1,1 @@
+"""The night: files arrive, exposures are ingested, visits are defined."""
