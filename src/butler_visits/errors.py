@@ -64,6 +64,10 @@ class RawFileError(VisitsError, RuntimeError):
     """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""
 
 
+class IncompleteFileError(RawFileError):
+    """A raw file that ends before its headers say, and may still be growing."""
+
+
 class WcsError(RawFileError):
     """A raw whose header has a WCS that cannot be used."""
 

@@ -29,6 +29,10 @@ _MOST_AXES = 999
 _LARGEST_FILE = 2**60
 
 
+class TruncatedError(ValueError):
+    """A file that ends before its headers say."""
+
+
 @dataclass(frozen=True)
 class FitsHdu:
     """An HDU: its header, and where its data are."""
@@ -79,7 +83,7 @@ def read_hdus(file: BinaryIO, size: int | None = None) -> Iterator[FitsHdu]:
         else:
             missing = 0 if size is None else end - size
         if missing > 0:
-            raise ValueError(
+            raise TruncatedError(
                 f"HDU {index}: the file is truncated, "
                 + (f"it ends before byte {end}" if size is None else f"{missing} of {end} bytes are missing")
             )
@@ -92,13 +96,15 @@ def _header(block: bytes, file: BinaryIO, index: int, most: int) -> bytes:
     """Read the blocks of a header, of which the first is given."""
     begins = block[:9] == b"SIMPLE  =" if index == 0 else block[:8] == b"XTENSION"
     if not begins and index == 0:
-        raise ValueError("HDU 0: no FITS header can be read; the file is truncated, damaged or no FITS file")
+        # Nothing or zeros are in a file that is about to be written.
+        kind = ValueError if block[:9].strip(b"\0") and not b"SIMPLE  =".startswith(block[:9]) else TruncatedError
+        raise kind("HDU 0: no FITS header can be read; the file is truncated, damaged or no FITS file")
     if not begins:
         raise ValueError(f"HDU {index}: no FITS header can be read, though the file goes on; it is damaged")
     blocks: list[bytes] = []
     while True:
         if len(block) < BLOCK:
-            raise ValueError(f"HDU {index}: the header is truncated or damaged, it has no END")
+            raise TruncatedError(f"HDU {index}: the header is truncated or damaged, it has no END")
         blocks.append(block)
         if any(block[at : at + 8] == b"END     " for at in range(0, BLOCK, _CARD)):
             return b"".join(blocks)

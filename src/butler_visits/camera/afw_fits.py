@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import starlink.Ast
 
+from ..cache import cache_folder
 from ..errors import CameraFileError
 from ..fits_blocks import read_hdus
 from ..trial import find_problem
@@ -51,7 +50,7 @@ def _problem(content: bytes) -> str:
     """Say what is wrong with a content, by a child process unless one has read it before."""
     checksum = hashlib.sha256(content).hexdigest()
     if checksum not in _problems:
-        mark = _cache_folder() / f"{checksum}-{_READER}-{starlink.Ast.version()}"
+        mark = cache_folder("cameras") / f"{checksum}-{_READER}-{starlink.Ast.version()}"
         # No cache is no harm: the file is tried by each process.
         with suppress(OSError):
             if mark.exists():
@@ -62,14 +61,6 @@ def _problem(content: bytes) -> str:
                 mark.parent.mkdir(parents=True, exist_ok=True)
                 mark.touch()
     return _problems[checksum]
-
-
-def _cache_folder() -> Path:
-    """Return where the checksums of files that are read without harm are kept."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    with suppress(RuntimeError):
-        return Path(given if os.path.isabs(given) else "~/.cache").expanduser() / "butler-visits" / "cameras"
-    return Path(os.devnull)
 
 
 def try_afw_camera(content: bytes) -> None:

@@ -65,13 +65,18 @@ def open_repository(repo: str, *, writeable: bool) -> Butler:
     """Open a repository."""
     try:
         return Butler.from_config(repo, writeable=writeable)
-    except FileNotFoundError as error:
-        raise click.ClickException(
-            f"There is no data repository at {repo}: expected a folder with a butler.yaml, or a repository's alias."
-        ) from error
     except Exception as error:
         # None of our code runs in it, and for a file that is no repository the Butler raises nearly anything.
-        raise click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.") from error
+        raise opening_error(repo, error) from error
+
+
+def opening_error(repo: str, error: Exception) -> click.ClickException:
+    """Say why a repository cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return click.ClickException(
+            f"There is no data repository at {repo}: expected a folder with a butler.yaml, or a repository's alias."
+        )
+    return click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.")
 
 
 def open_instrument(repo: str, instrument: str, *, writeable: bool) -> tuple[Butler, str]:

@@ -12,11 +12,16 @@ from .errors import errors_as_messages
 from .options import (
     VisitsCommand,
     define_visits_option,
+    image_choice,
+    images_option,
     ingest_dry_run_option,
     ingest_on_error_option,
+    instrument_option,
     keep_overscan_option,
     new_repo_argument,
+    output_run_option,
     set_log_level,
+    transfer_option,
     translator_option,
     update_records_option,
 )
@@ -25,24 +30,10 @@ from .options import (
 @click.command(short_help="Put raw files into a data repository.", cls=VisitsCommand)
 @new_repo_argument
 @click.argument("locations", metavar="LOCATIONS...", nargs=-1, required=True)
-@click.option(
-    "--instrument",
-    metavar="NAME|FILE",
-    help="The instrument that the files are of: a registered name, or a YAML file that describes it. By default the "
-    "headers say it.",
-)
+@instrument_option
 @translator_option
-@click.option(
-    "--transfer",
-    type=click.Choice(["direct", "copy", "link", "symlink", "move"]),
-    default="direct",
-    show_default=True,
-    help="What becomes of the files: they stay where they are, or are put into the repository. A link is a hard one, "
-    "or symbolic where that is not possible.",
-)
-@click.option(
-    "--output-run", metavar="RUN", help="Run collection of the datasets. By default it is <instrument>/raw/all."
-)
+@transfer_option
+@output_run_option
 @click.option(
     "-j",
     "--threads",
@@ -59,12 +50,7 @@ from .options import (
     help="Take headers from the files that astrometadata's write-index and write-sidecar make, where they are newer "
     "than the raws and say the same.",
 )
-@click.option(
-    "--images/--no-images",
-    default=None,
-    help="Store an image, raw_image, beside each raw, from the same file. By default it is done where lsst-images is "
-    "installed.",
-)
+@images_option
 @keep_overscan_option
 @ingest_on_error_option
 @update_records_option
@@ -92,9 +78,7 @@ def ingest(
     from ..raws import import_translators
     from .ingested import create, finish, open_if_there
 
-    if keep_overscan and images is False:
-        raise click.UsageError("--keep-overscan is about the images that --no-images leaves out; give one.")
-    kind: Any = "untrimmed" if keep_overscan else {True: "trimmed", False: None, None: "auto"}[images]
+    kind = image_choice(images, keep_overscan)
     set_log_level()
     for location in locations:
         path = as_resource(location)

@@ -30,7 +30,7 @@ def open_if_there(repo: str, define_visits: bool, options: Mapping[str, Any]) ->
     dry_run = options["dry_run"]
     if dry_run and define_visits:
         raise click.UsageError("--dry-run writes no exposures that --define-visits could define visits of; give one.")
-    return open_repository(repo, writeable=not dry_run) if dry_run or not _is_nothing(repo) else None
+    return open_repository(repo, writeable=not dry_run) if dry_run or not is_nothing(repo) else None
 
 
 def create(repo: str) -> Butler:
@@ -44,7 +44,7 @@ def create(repo: str) -> Butler:
     return open_repository(repo, writeable=True)
 
 
-def _is_nothing(repo: str) -> bool:
+def is_nothing(repo: str) -> bool:
     """Tell whether a repository's name is a local path where there is nothing yet."""
     if repo in Butler.get_known_repos():
         return False

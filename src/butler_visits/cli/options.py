@@ -96,6 +96,29 @@ plan_option = click.option(
     help="Write a table of the visits and what is done to them, .ecsv, .csv, .parquet, .fits, .vot or .xml (VOTable); "
     "or a page with a sky map of them, .html.",
 )
+instrument_option = click.option(
+    "--instrument",
+    metavar="NAME|FILE",
+    help="The instrument that the files are of: a registered name, or a YAML file that describes it. By default the "
+    "headers say it.",
+)
+transfer_option = click.option(
+    "--transfer",
+    type=click.Choice(["direct", "copy", "link", "symlink", "move"]),
+    default="direct",
+    show_default=True,
+    help="What becomes of the files: they stay where they are, or are put into the repository. A link is a hard one, "
+    "or symbolic where that is not possible.",
+)
+output_run_option = click.option(
+    "--output-run", metavar="RUN", help="Run collection of the datasets. By default it is <instrument>/raw/all."
+)
+images_option = click.option(
+    "--images/--no-images",
+    default=None,
+    help="Store an image, raw_image, beside each raw, from the same file. By default it is done where lsst-images is "
+    "installed.",
+)
 keep_overscan_option = click.option(
     "--keep-overscan",
     is_flag=True,
@@ -137,3 +160,10 @@ def on_error_option(help_text: str) -> Callable[[Any], Any]:
 ingest_on_error_option = on_error_option(
     "What to do about what cannot be ingested: stop, or report it, ingest all others and exit with status 1."
 )
+
+
+def image_choice(images: bool | None, keep_overscan: bool) -> Any:
+    """Say which images are to be stored beside raws, as `ingest_raws` takes it."""
+    if keep_overscan and images is False:
+        raise click.UsageError("--keep-overscan is about the images that --no-images leaves out; give one.")
+    return "untrimmed" if keep_overscan else {True: "trimmed", False: None, None: "auto"}[images]

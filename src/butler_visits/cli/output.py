@@ -34,7 +34,7 @@ QUIET = "butler_visits.quiet"
 _WRITING = frozenset(
     {
         *("add-images", "check", "define-visits", "ingest", "ingest-table", "make-skymap", "remove-visits"),
-        *("update-regions", "write-camera"),
+        *("update-regions", "watch", "write-camera"),
     }
 )
 """The commands that may store something."""

@@ -27,6 +27,7 @@ COMMANDS = (
     "report",
     "show-camera",
     "update-regions",
+    "watch",
     "write-camera",
 )
 """The command ``fit-camera`` is the function ``fit_camera`` in the file of that name."""

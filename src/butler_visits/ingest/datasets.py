@@ -173,16 +173,9 @@ class RawWriter:
 
     def _present(self, files: Iterable[Raw]) -> dict[Key, DatasetRef]:
         """Find the datasets that are there already, with one query."""
-        present: dict[Key, DatasetRef] = {}
         if self._dry_run and not self._has_run():
-            return present
-        for batch in id_batches(file.exposure.id for file in files):
-            with self._butler.query() as query:
-                where = query.expression_factory.exposure.in_iterable(batch)
-                with suppress(MissingDatasetTypeError):
-                    for ref in query.datasets(self._dataset_type, self._run).where(where, instrument=self._name):
-                        present[int(ref.dataId["exposure"]), int(ref.dataId["detector"])] = ref
-        return present
+            return {}
+        return stored_raws(self._butler, self._run, self._name, {file.exposure.id for file in files})
 
     def _has_run(self) -> bool:
         with suppress(MissingCollectionError):
@@ -272,6 +265,18 @@ class RawWriter:
         local = [root for root in self._roots if root.isLocal]
         same = len(local) == len(self._roots) and all(os.stat(root.ospath).st_dev == device for root in local)
         return "hardlink" if same else "copy"
+
+
+def stored_raws(butler: Butler, run: str, instrument: str, exposures: Iterable[int]) -> dict[Key, DatasetRef]:
+    """Find the raws of exposures that a run has, with one query."""
+    stored: dict[Key, DatasetRef] = {}
+    for batch in id_batches(exposures):
+        with butler.query() as query:
+            where = query.expression_factory.exposure.in_iterable(batch)
+            with suppress(MissingDatasetTypeError, MissingCollectionError):
+                for ref in query.datasets(DATASET_TYPE, run).where(where, instrument=instrument):
+                    stored[int(ref.dataId["exposure"]), int(ref.dataId["detector"])] = ref
+    return stored
 
 
 def _register_dataset_type(butler: Butler, *, dry_run: bool) -> DatasetType:

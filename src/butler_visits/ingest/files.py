@@ -38,7 +38,7 @@ def find_raw_files(
         elif os.path.isdir(uri.ospath):
             found = _local_files(uri.ospath, own, errors)
         elif os.path.lexists(uri.ospath):
-            found = [_name(uri.ospath)]
+            found = [file_name(uri.ospath)]
         else:
             errors.append(IngestError(f"There is no file or folder {uri.ospath}."))
             continue
@@ -62,7 +62,7 @@ def as_resource(place: ResourcePathExpression) -> ResourcePath:
     return ResourcePath(place, forceAbsolute=True)
 
 
-def _name(path: str) -> str:
+def file_name(path: str) -> str:
     """Return a path as it can be read: as a URI, if it could be taken for one."""
     return Path(path).as_uri() if "#" in path or "%" in path else path
 
@@ -73,7 +73,7 @@ def _local_files(folder: str, own: Collection[str], errors: list[IngestError]) -
 
     for parent, folders, names in os.walk(folder, onerror=refused):
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) not in own)
-        yield from (_name(os.path.join(parent, name)) for name in sorted(names) if name.lower().endswith(SUFFIXES))
+        yield from (file_name(os.path.join(parent, name)) for name in sorted(names) if name.lower().endswith(SUFFIXES))
 
 
 def _remote_files(folder: ResourcePath) -> Iterator[str]:

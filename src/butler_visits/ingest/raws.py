@@ -122,7 +122,7 @@ def ingest_raws(
         raise ValueError(f"transfer must be one of {', '.join(get_args(TransferMode))}, not {transfer!r}.")
     if threads < 1 or batch_size < 1:
         raise ValueError("threads and batch_size must be at least 1.")
-    ingest = _Ingest(
+    ingest = RawIngest(
         butler,
         choose_instrument(butler, instrument, translator=translator, register=not dry_run),
         transfer,
@@ -147,8 +147,8 @@ def list_raw_files(
 
 
 @dataclass
-class _Ingest:
-    """One run of `ingest_raws`."""
+class RawIngest:
+    """What `ingest_raws` does, again and again with everything warm."""
 
     butler: Butler
     choice: InstrumentChoice
@@ -164,19 +164,25 @@ class _Ingest:
     def __post_init__(self) -> None:
         self._headers = HeaderSource(self.choice.translator, self.choice.described, self.threads, use_index=self.index)
         self._writers: dict[str, RawWriter] = {}
-        # By translator the fields of its instrument's record, and by instrument its exposures.
+        # By translator the fields of its instrument's record.
         self._files: Sequence[str] = ()
         self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
-        self._exposures: dict[str, set[int]] = defaultdict(set)
         self._remembered: set[str] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what was done before."""
+        self._exposures: dict[str, set[int]] = defaultdict(set)
         self._result = IngestResult()
         self._days = DayRollover(self.butler)
-        # Which files show an exposure, and which of its detectors; the same detectors are one tuple.
-        self._seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
+        self.seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
+        """By instrument and exposure the files in the repository, and which detectors each shows."""
+        # The same detectors are one tuple.
         self._detectors: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def run(self, found: FoundFiles, batch_size: int) -> IngestResult:
         """Ingest files."""
+        self._begin()
         files, errors = found
         self._files = files
         for error in errors:
@@ -199,7 +205,7 @@ class _Ingest:
     def _fail(self, source: str, error: Exception) -> None:
         if not self.skip_errors:
             raise error
-        self._result.failures.append(IngestFailure(source, reason_of(error)))
+        self._result.failures.append(IngestFailure(source, reason_of(error), type(error)))
 
     def _understand(self, files: Sequence[str]) -> dict[str, list[Raw]]:
         """Read and translate the headers of files; return what is to be stored by instrument."""
@@ -319,7 +325,7 @@ class _Ingest:
     def _count(self, name: str, raw: Raw, n_new: int) -> None:
         """Count a file that is in the repository now, with so many new datasets."""
         detectors = tuple(one.id for one in raw.detectors)
-        self._seen[name, raw.exposure.id].append((raw.uri, self._detectors.setdefault(detectors, detectors)))
+        self.seen[name, raw.exposure.id].append((raw.uri, self._detectors.setdefault(detectors, detectors)))
         self._exposures[name].add(raw.exposure.id)
         self._days.add(name, raw.exposure)
         self._result.n_datasets += n_new
@@ -356,7 +362,7 @@ class _Ingest:
             return list(outcomes.items())
 
         def given_before(exposure: int) -> str | None:
-            return next((uri for uri, _ in self._seen.get((name, exposure), [])), None)
+            return next((uri for uri, _ in self.seen.get((name, exposure), [])), None)
 
         with staging(self.butler) as staged:
             writer.n_images = 0
@@ -376,7 +382,7 @@ class _Ingest:
     def _find_duplicate(self, instrument: str, raw: Raw, here: dict[tuple[int, int], str]) -> IngestError | None:
         """Find out whether another file has the same exposure and detector; otherwise note that this one has."""
         exposure = raw.exposure.id
-        before = self._seen.get((instrument, exposure), [])
+        before = self.seen.get((instrument, exposure), [])
         for detector in (one.id for one in raw.detectors):
             other = here.get((exposure, detector)) or next((uri for uri, ids in before if detector in ids), None)
             if other is not None:

@@ -7,6 +7,7 @@ import dataclasses
 from lsst.daf.butler import DimensionRecord
 
 from ..define.visits import Difference
+from ..errors import VisitsError
 from ..lists import counted
 
 
@@ -19,6 +20,9 @@ class IngestFailure:
 
     reason: str
     """Why; it names the source."""
+
+    cause: type[BaseException] = VisitsError
+    """The class of the error."""
 
     def __str__(self) -> str:
         return self.reason

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, cast
 from astro_metadata_translator import MetadataTranslator
 from lsst.resources import ResourcePath, ResourcePathExpression
 
-from ..errors import RawFileError
-from ..fits_blocks import BLOCK, read_hdus
+from ..errors import IncompleteFileError, RawFileError
+from ..fits_blocks import BLOCK, TruncatedError, read_hdus
 from ..lists import first_line
 from .cards import MergedHeader, RawHeader
 from .translators import find_translator
@@ -262,11 +262,13 @@ def _read_headers(file: BinaryIO, uri: str, size: int | None) -> RawFile:
             if hdu.image is not None:
                 images[len(headers) - 1] = hdu.image
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RawFileError(
+        kind = IncompleteFileError if isinstance(error, EOFError) else RawFileError
+        raise kind(
             f"{uri}, HDU {len(headers)}: the header or what is before it is truncated or damaged ({first_line(error)})."
         ) from error
     except ValueError as error:
-        raise RawFileError(f"{uri}, {first_line(error)}.") from error
+        kind = IncompleteFileError if isinstance(error, TruncatedError) else RawFileError
+        raise kind(f"{uri}, {first_line(error)}.") from error
     return RawFile(uri, tuple(headers), images)
 
 

@@ -18,7 +18,13 @@ from .reading import (
 )
 from .removing import remove_visits, select_visits
 from .retry import GaveUpError, try_again, until_written
-from .stored import StoredVisit, fetch_exposures_of_visits, fetch_visits_of_exposures, read_visits
+from .stored import (
+    StoredVisit,
+    fetch_exposures_of_visits,
+    fetch_exposures_without_visit,
+    fetch_visits_of_exposures,
+    read_visits,
+)
 from .writing import Changes, StaleError, register_run, sync_visit_systems, write_changes
 
 __all__ = [
@@ -35,6 +41,7 @@ __all__ = [
     "fetch_detectors_of_visits",
     "fetch_exposures",
     "fetch_exposures_of_visits",
+    "fetch_exposures_without_visit",
     "fetch_instrument",
     "fetch_instruments",
     "fetch_visits",

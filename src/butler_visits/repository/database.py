@@ -131,6 +131,17 @@ def read_values(butler: Butler, table: str, instrument: str, column: str) -> set
         return set(rows.scalars())
 
 
+def read_unmatched(butler: Butler, table: str, id_: str, others: str, reference: str, instrument: str) -> list[int]:
+    """Read the ids of an instrument's rows to which no row of another table refers, in their order."""
+    database = database_of(butler)
+    own = table_of(database, table, ["instrument"], ids=[id_])
+    other = table_of(database, others, ["instrument"], ids=[reference])
+    is_matched = sqlalchemy.exists().where(other.c.instrument == instrument, other.c[reference] == own.c[id_])
+    statement = sqlalchemy.select(own.c[id_]).where(own.c.instrument == instrument, ~is_matched).order_by(own.c[id_])
+    with database.query(statement) as rows:
+        return list(rows.scalars())
+
+
 def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, tuple[dict[str, Any], str]]:
     """Read the fields of ``visit`` records by id, and their regions as the text that the database has.
 

@@ -6,7 +6,9 @@ import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from lsst.daf.butler import Butler
@@ -61,6 +63,23 @@ _REFUSED_AGAIN = 3
 """The same where the database refuses what is to be inserted: each time that others were first, less is left."""
 
 
+def _say(error: Exception, wait: float) -> None:
+    _LOG.warning("The database failed (%s); trying again in up to %g s.", first_line(error), wait)
+
+
+_tell: ContextVar[Callable[[Exception, float], None]] = ContextVar("what is told of waits", default=_say)
+
+
+@contextmanager
+def telling_of_waits(tell: Callable[[Exception, float], None]) -> Iterator[None]:
+    """Let a function be told of each wait, instead of the log; what it raises ends the waiting."""
+    token = _tell.set(tell)
+    try:
+        yield
+    finally:
+        _tell.reset(token)
+
+
 class GaveUpError(Exception):
     """Something that could not be written, although it was planned anew: for the last ``reason``, in its words."""
 
@@ -101,15 +120,15 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
             return call()
         except Exception as error:  # Not SQLAlchemy's alone: the Butler talks to the driver itself to begin.
             # A transaction of the caller's is lost with all that was done in it, which cannot be done again here.
-            if not _is_temporary(error) or (butler is not None and in_transaction(butler)):
+            if not is_temporary(error) or (butler is not None and in_transaction(butler)):
                 raise
-            _LOG.warning("The database failed (%s); trying again in up to %g s.", first_line(error), wait)
+            _tell.get()(error, wait)
         # Writers that were in each other's way must not meet again.
         time.sleep(random.uniform(0.5, 1.0) * wait)
     try:
         return call()
     except Exception as error:
-        if not _is_temporary(error):
+        if not is_temporary(error):
             raise
         raise DatabaseError(
             f"{_database(butler)} failed {len(_WAITS) + 1} times, at last with: {first_line(error)}. Each visit is "
@@ -123,7 +142,7 @@ def _database(butler: Butler | None) -> str:
     return f"Repository {listed(datastore_roots(butler))}: its database ({database_name(butler)})"
 
 
-def _is_temporary(error: Exception) -> bool:
+def is_temporary(error: Exception) -> bool:
     """Tell whether an error may not come again."""
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:

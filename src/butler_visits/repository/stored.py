@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lsst.daf.butler import Butler, DimensionRecord
 
-from .database import read_columns, read_values
+from .database import read_columns, read_unmatched, read_values
 from .reading import fetch_visits, readable, select_exposures, sets_of
 
 
@@ -57,6 +57,11 @@ def fetch_exposures_of_visits(
 def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, set[int]]:
     """Read which visits exposures belong to."""
     return sets_of(read_columns(butler, "visit_definition", instrument, "exposure", "visit", exposure=exposures))
+
+
+def fetch_exposures_without_visit(butler: Butler, instrument: str) -> list[int]:
+    """Read which exposures belong to no visit, in their order."""
+    return read_unmatched(butler, "exposure", "id", "visit_definition", "exposure", instrument)
 
 
 def fetch_owners(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, int]:

@@ -1,0 +1,161 @@
+"""The command ``watch``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from lsst.daf.butler import Butler
+from lsst.daf.butler.cli.opt import options_file_option
+
+from .errors import errors_as_messages, opening_error
+from .options import (
+    VisitsCommand,
+    config_file_option,
+    config_option,
+    image_choice,
+    images_option,
+    instrument_option,
+    keep_overscan_option,
+    new_repo_argument,
+    output_run_option,
+    set_log_level,
+    transfer_option,
+    translator_option,
+)
+from .output import echo
+
+_SECONDS = click.FloatRange(min=0.0)
+
+
+@click.command(short_help="Take files as they arrive, all night.", cls=VisitsCommand)
+@new_repo_argument
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@instrument_option
+@translator_option
+@transfer_option
+@output_run_option
+@images_option
+@keep_overscan_option
+@config_file_option
+@config_option
+@click.option("--once", is_flag=True, help="Take what is there, and end; for cron.")
+@click.option(
+    "--poll",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="SECONDS",
+    help="Look at folders this often, instead of waiting for what the kernel tells: for network shares. URIs are "
+    "listed this often too, by default every 30 s.",
+)
+@click.option(
+    "--batch",
+    type=_SECONDS,
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="Take together what arrives within so long, 200 files at most.",
+)
+@click.option(
+    "--settle",
+    type=_SECONDS,
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Where nobody tells that a file is complete, it is when it has not changed for so long and is as long as its "
+    "headers say.",
+)
+@click.option(
+    "--give-up",
+    type=_SECONDS,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A file that is incomplete for so long, and does not grow, is bad.",
+)
+@click.option(
+    "--give-up-database", is_flag=True, help="End when the database cannot be reached, instead of waiting for it."
+)
+@click.option("--bad-files", metavar="FILE", help="Keep a list of the bad files there, as JSON lines.")
+@click.option("--move-bad", metavar="FOLDER", help="Move files there that are still bad after the time of --give-up.")
+@options_file_option()
+def watch(
+    repo: str,
+    sources: tuple[str, ...],
+    images: bool | None,
+    keep_overscan: bool,
+    bad_files: str | None,
+    move_bad: str | None,
+    config: Mapping[str, str],
+    **options: Any,
+) -> None:
+    """Take raw files into a data repository as they arrive, and define their visits.
+
+    SOURCE is a folder, with all folders in it; a prefix of URIs, such as s3://bucket/raw/; or -, for places that come
+    on the standard input, one a line. Names that begin with a dot are left alone. What is there already is taken first.
+
+    SIGTERM and Ctrl-C end it when the current batch is done; a second one ends it at once.
+    """
+    from ..ingest.choice import read_if_description
+    from ..lists import counted
+    from ..watch.settings import Settings
+    from ..watch.watcher import Watcher
+    from .files import check_file_name
+    from .ingested import create, is_nothing
+
+    if bad_files:
+        check_file_name(bad_files, option="--bad-files")
+    _check_sources(sources, move_bad)
+    set_log_level()
+    if (butler_log := logging.getLogger("lsst.daf.butler")).getEffectiveLevel() == logging.INFO:
+        # It has a line for each batch too.
+        butler_log.setLevel(logging.WARNING)
+    with errors_as_messages(repo):
+        options["instrument"] = read_if_description(options["instrument"])
+        if is_nothing(repo):
+            create(repo)
+        settings = Settings(
+            **options,
+            images=image_choice(images, keep_overscan),
+            config=config,
+            bad_files=Path(bad_files) if bad_files else None,
+            move_bad=Path(move_bad) if move_bad else None,
+        )
+        watcher = Watcher(lambda: _open(repo), repo, sources, settings, say=echo)
+        tally = watcher.run()
+    said = [counted(tally.files, "file"), counted(tally.exposures, "exposure"), counted(tally.visits, "visit")]
+    left = [f"{tally.waiting} waiting"] * bool(tally.waiting) + [counted(len(tally.bad), "bad file")] * bool(tally.bad)
+    echo(f"Ended: {', '.join(said + left)}.")
+    if watcher.n_failed and not watcher.was_stopped:
+        raise click.exceptions.Exit(1)
+
+
+def _check_sources(sources: tuple[str, ...], move_bad: str | None) -> None:
+    from ..ingest.files import as_resource
+
+    for source in sources:
+        path = as_resource(source) if source != "-" else None
+        if path is not None and path.isLocal and os.path.lexists(path.ospath) and not os.path.isdir(path.ospath):
+            raise click.BadParameter(f"{source} is no folder.", param_hint="SOURCE")
+        if move_bad is None or path is None or not path.isLocal:
+            continue
+        inside, outside = os.path.realpath(move_bad), os.path.realpath(path.ospath)
+        if os.path.commonpath([inside, outside]) == outside:
+            raise click.BadParameter(f"{move_bad} is in {source}, where its files arrive.", param_hint="--move-bad")
+    if move_bad is not None and not os.path.isdir(move_bad):
+        raise click.BadParameter(f"there is no folder {move_bad}.", param_hint="--move-bad")
+
+
+def _open(repo: str) -> Butler:
+    """Open the repository; a database that is away is none of the user's mistakes."""
+    from ..watch.trouble import is_database_trouble
+
+    try:
+        return Butler.from_config(repo, writeable=True)
+    except Exception as error:
+        if is_database_trouble(error):
+            raise
+        raise opening_error(repo, error) from error

@@ -1,0 +1,454 @@
+"""The watch itself: takes what sources find, batch by batch, until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import monotonic, time
+from types import FrameType
+
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.resources import ResourcePath
+
+from ..errors import IncompleteFileError, VisitsError
+from ..ingest.files import as_resource
+from ..ingest.result import IngestFailure
+from ..lists import counted, first_line, listed
+from ..repository import datastore_roots
+from .aside import Aside, Entry
+from .folders import Folder
+from .memory import Memory, Signature, Taken
+from .settings import MOST_FILES, Settings
+from .sources import REMOTE, Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
+from .tally import BadFile, Show, Tally
+from .trouble import Patience, StoppedError
+from .work import Exposure, Work
+
+_LOG = logging.getLogger(__name__)
+
+_HEARTBEAT = 5.0
+"""Seconds after which the state is shown again where nothing happens."""
+
+_REMOTE_POLL = 30.0
+"""Seconds between two listings of a prefix."""
+
+_MOST_RETRIED = 50
+"""Exposures without visits that are done between two batches of new files, which shall not wait for them."""
+
+
+class Watcher:
+    """Watches sources, and takes what comes into a repository."""
+
+    def __init__(
+        self,
+        open_butler: Callable[[], Butler],
+        repository: str,
+        sources: Sequence[str],
+        settings: Settings,
+        *,
+        shows: Sequence[Show] = (),
+        say: Callable[[str], object] = print,
+        standard_input: int = 0,
+    ) -> None:
+        self.tally = Tally(datetime.now(UTC))
+        self._settings = settings
+        self._open_butler = open_butler
+        self._names = list(dict.fromkeys(sources))
+        self._shows = shows
+        self._say = say
+        self._standard_input = standard_input
+        self._memory = Memory(repository, settings.output_run, *self._names)
+        self._news: SimpleQueue[News] = SimpleQueue()
+        # By place when each file arrived.
+        self._fresh: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._backlog: deque[Exposure] = deque()
+        self._files: Aside[str] = Aside(settings.first_wait, settings.longest_wait)
+        self._exposures: Aside[Exposure] = Aside(settings.first_wait, settings.longest_wait)
+        self._catching_up: set[str] = set()
+        self._running: set[str] = set()
+        self._away: dict[str, str] = {}
+        self._stopping = False
+        self._last_shown = 0.0
+        self._patience = Patience(self._wait_for_database, give_up=settings.give_up_database)
+
+    def stop(self) -> None:
+        """Let the watch end after its batch; may be called by a signal's handler or another thread."""
+        self._stopping = True
+        self._news.put(None)
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody wanted it to end."""
+        return self._stopping
+
+    @property
+    def n_failed(self) -> int:
+        """How many files and exposures are set aside, and sources that are not there."""
+        waiting = sum(place in self.tally.bad for place in self._files.entries)
+        return waiting + len(self._exposures.entries) + len(self._away)
+
+    def run(self) -> Tally:
+        """Watch until there is nothing more to come, or the watch is told to end."""
+        sources: list[Source] = []
+        self._show()
+        with self._signals(), self._patience.asked():
+            try:
+                self._begin()
+                sources = self._make_sources()
+                self._running = {source.name for source in sources}
+                self._catching_up = set(self._running)
+                for source in sources:
+                    source.start()
+                self._loop()
+            except StoppedError:
+                # What is not done is found at the next start.
+                pass
+            finally:
+                for source in sources:
+                    source.end()
+                self._memory.close()
+        self._set_state("ended")
+        return self.tally
+
+    def _begin(self) -> None:
+        """Open the repository, and see what is in it."""
+        self._butler = self._patience.open(self._open_butler)
+        self._set_state("catching up")
+        self._work = self._patience.call(lambda: Work(self._butler, self._settings))
+        for files in self._memory.batches():
+            lost = set(self._patience.call(lambda some=files: self._work.not_stored(some)))
+            self._memory.forget(
+                one.place for one in files if one.place in lost or (_is_local(one.place) and _is_gone(one.place))
+            )
+        self._backlog.extend(self._patience.call(self._work.undefined))
+
+    def _make_sources(self) -> list[Source]:
+        settings = self._settings
+        sources: list[Source] = []
+        for name in self._names:
+            if name == "-":
+                sources.append(Lines(self._news.put, self._standard_input, lambda: len(self._fresh)))
+                continue
+            place = as_resource(name)
+            if place.isLocal:
+                own = {os.path.realpath(root.ospath) for root in datastore_roots(self._butler) if root.isLocal}
+                unsettled = Unsettled(settings.settle, self._memory.knows)
+                root = os.path.abspath(place.ospath)
+                sources.append(Folder(root, self._news.put, unsettled, poll=settings.poll, once=settings.once, own=own))
+            else:
+                unsettled = Unsettled(settings.settle, lambda place, _: self._memory.knows(place, REMOTE))
+                folder = ResourcePath(name, forceDirectory=True)
+                poll = settings.poll or _REMOTE_POLL
+                sources.append(Prefix(folder, self._news.put, unsettled, poll=poll, once=settings.once))
+        return sources
+
+    def _loop(self) -> None:
+        while True:
+            self._gather()
+            if self._fresh and self._is_time():
+                places = list(self._fresh)[:MOST_FILES]
+                self._take({place: self._fresh.pop(place) for place in places})
+            if self._stopping and not self._fresh.keys() & self._said:
+                return
+            if self._backlog:
+                some = [self._backlog.popleft() for _ in range(min(_MOST_RETRIED, len(self._backlog)))]
+                self._define_again(some)
+            elif due := self._files.take_due(MOST_FILES):
+                self._try_again(due)
+            elif exposures := self._exposures.take_due(_MOST_RETRIED):
+                self._define_again(exposures)
+            elif not self._fresh:
+                if not self._running:
+                    return
+                self._rest()
+
+    def _gather(self) -> None:
+        """Take the news, and wait for them as long as there is nothing else to do."""
+        now = monotonic()
+        if self._stopping or self._backlog or len(self._fresh) >= MOST_FILES:
+            wait = 0.0
+        elif self._fresh:
+            wait = next(iter(self._fresh.values())) + self._settings.batch - now
+        else:
+            wait = _HEARTBEAT
+        for due in (self._files.next_due, self._exposures.next_due):
+            if due is not None:
+                wait = min(wait, due - now)
+        try:
+            news = self._news.get(timeout=wait) if wait > 0.0 else self._news.get_nowait()
+            while True:
+                self._hear(news)
+                news = self._news.get_nowait()
+        except Empty:
+            return
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case Found(place, arrived, said):
+                self._fresh.setdefault(place, arrived)
+                if said:
+                    self._said.add(place)
+            case Looked(source):
+                self._catching_up.discard(source)
+            case Finished(source):
+                self._running.discard(source)
+                self._catching_up.discard(source)
+            case Trouble(source, reason):
+                self._hear_trouble(source, reason)
+            case None:
+                self._set_state("stopping")
+
+    def _hear_trouble(self, source: str, reason: str) -> None:
+        if not reason:
+            if self._away.pop(source, None) is not None:
+                _LOG.warning("%s is back.", source)
+        elif source not in self._away:
+            self._away[source] = reason
+            _LOG.warning("%s is away: %s.%s", source, reason, "" if self._settings.once else " It is waited for.")
+        if self._settings.once and reason:
+            self._running.discard(source)
+            self._catching_up.discard(source)
+
+    def _is_time(self) -> bool:
+        """Tell whether a batch has been collected."""
+        first = next(iter(self._fresh.values()))
+        is_over = monotonic() - first >= self._settings.batch
+        return is_over or len(self._fresh) >= MOST_FILES or self._stopping or not self._running
+
+    def _rest(self) -> None:
+        """Say that there is nothing to do."""
+        if self._away:
+            state = f"waiting for {listed(self._away)}"
+        else:
+            state = "catching up" if self._catching_up else "watching"
+        if self._stopping:
+            state = "stopping"
+        self._set_state(state)
+        if monotonic() - self._last_shown >= _HEARTBEAT:
+            self._show()
+
+    def _take(self, files: Mapping[str, float]) -> None:
+        """Ingest files, and define the visits of their exposures."""
+        signatures = {place: _signature(place) for place in files}
+        ingested = self._patience.call(lambda: self._work.ingest(list(files)))
+        n_visits = 0
+        for instrument, exposures in ingested.exposures.items():
+            n_visits += self._define(instrument, exposures)
+        if self._settings.transfer != "move":
+            taken = ((place, signatures[place], found) for place, found in ingested.files.items())
+            self._memory.add(
+                Taken(place, *signature, *found) for place, signature, found in taken if signature is not None
+            )
+        for place in ingested.files:
+            self._files.drop(place)
+            self.tally.bad.pop(place, None)
+        complaints: list[str] = []
+        for failure in ingested.failures:
+            self._set_aside(failure, signatures.get(failure.source), complaints)
+        self._said.difference_update(files)
+        _complain(complaints)
+        self._finish_batch(files, ingested.n_files, ingested.n_exposures, n_visits)
+
+    def _finish_batch(self, files: Mapping[str, float], n_files: int, n_exposures: int, n_visits: int) -> None:
+        """Count a batch, and say it, if it has brought anything."""
+        tally = self.tally
+        if not (n_files or n_exposures or n_visits):
+            self._show()
+            return
+        tally.files += n_files
+        tally.exposures += n_exposures
+        tally.batches += 1
+        tally.last_batch = datetime.now(UTC)
+        tally.lag = max(0.0, monotonic() - max(files.values()))
+        said = [counted(n_files, "file"), counted(n_exposures, "exposure"), counted(n_visits, "visit")]
+        waiting = len(self._files.entries) + len(self._exposures.entries)
+        said += [f"{tally.lag:.1f} s behind"] + [f"{waiting} waiting"] * bool(waiting)
+        self._say(f"{tally.last_batch:%Y-%m-%dT%H:%M:%SZ} {', '.join(said)}")
+        self._show()
+
+    def _define(self, instrument: str, exposures: Sequence[int]) -> int:
+        """Define visits, and set aside the exposures for which that is not possible; returns how many are new."""
+        defined = self._patience.call(lambda: self._work.define(instrument, exposures))
+        for exposure in {*exposures} - defined.failures.keys():
+            self._exposures.drop((instrument, exposure))
+        _complain(
+            [
+                f"Exposure {exposure} of {instrument} is set aside: {reason}"
+                for exposure, reason in defined.failures.items()
+                if self._exposures.put((instrument, exposure), reason, VisitsError)
+            ]
+        )
+        self.tally.visits += defined.n_visits
+        if defined.last is not None:
+            self._note(defined.last)
+        return defined.n_visits
+
+    def _note(self, exposure: DimensionRecord) -> None:
+        self.tally.last_exposure = exposure.obs_id
+        self.tally.instrument = exposure.instrument
+        self.tally.day_obs = exposure.day_obs
+
+    def _define_again(self, exposures: Sequence[Exposure]) -> None:
+        """Define the visits of exposures that have waited."""
+        by_instrument: dict[str, list[int]] = defaultdict(list)
+        for instrument, exposure in exposures:
+            by_instrument[instrument].append(exposure)
+        n_visits = sum(self._define(instrument, some) for instrument, some in by_instrument.items())
+        if n_visits:
+            self._say(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {counted(n_visits, 'visit')} of exposures that waited")
+        self._show()
+
+    def _try_again(self, places: Sequence[str]) -> None:
+        """Ingest files that were set aside."""
+        # Their instrument may be known by now.
+        self._patience.call(self._work.renew)
+        now = monotonic()
+        self._take(dict.fromkeys(places, now))
+
+    def _set_aside(self, failure: IngestFailure, signature: Signature | None, complaints: list[str]) -> None:
+        """Keep a file for later, that could not be ingested."""
+        place = failure.source
+        entry = self._files.entries.get(place)
+        if entry is not None and entry.signature != signature:
+            # It has changed.
+            entry.first = monotonic()
+        is_new = self._files.put(place, failure.reason, failure.cause)
+        entry = self._files.entries[place]
+        entry.signature = signature
+        is_old = self._is_old(entry, place)
+        is_foreign = issubclass(failure.cause, OSError) and not issubclass(failure.cause, VisitsError)
+        if signature is None and place not in self._said:
+            # It is gone: it was given another name, or the disk is away.
+            if is_old or self._settings.once:
+                self._files.drop(place)
+                self.tally.bad.pop(place, None)
+        elif is_foreign:
+            if is_new:
+                complaints.append(f"{place} has to wait: {failure.reason}")
+        elif is_old or not issubclass(failure.cause, IncompleteFileError):
+            if place not in self.tally.bad or is_new:
+                complaints.append(f"{place} is set aside: {failure.reason}")
+            self.tally.bad[place] = BadFile(place, failure.reason, entry.since, entry.tries)
+            if self._settings.move_bad is not None and is_old and _is_local(place):
+                self._move(place, self._settings.move_bad)
+
+    def _is_old(self, entry: Entry, place: str) -> bool:
+        """Tell whether a file has been bad for so long that it will stay so."""
+        if monotonic() - entry.first >= self._settings.give_up:
+            return True
+        # Who looks once knows only how long ago a file was changed.
+        return (
+            self._settings.once
+            and entry.signature not in (None, REMOTE)
+            and entry.signature is not None
+            and time() - entry.signature[1] / 1e9 >= self._settings.give_up
+        )
+
+    def _move(self, place: str, folder: Path) -> None:
+        """Move a bad file away."""
+        source = Path(as_resource(place).ospath)
+        target = folder / source.name
+        number = 0
+        while target.exists():
+            number += 1
+            target = folder / f"{source.name}.{number}"
+        try:
+            shutil.move(source, target)
+        except OSError as error:
+            _LOG.warning("%s cannot be moved to %s: %s.", source, folder, first_line(error))
+            return
+        _LOG.warning("%s is moved to %s.", source, target)
+        self._files.drop(place)
+
+    def _wait_for_database(self, reason: str) -> bool:
+        """Say that the database is waited for, or without a reason that it is back; returns whether to go on."""
+        if not reason:
+            self._set_state("catching up")
+        elif not self._stopping:
+            self._set_state("waiting for the database")
+            if monotonic() - self._last_shown >= _HEARTBEAT:
+                self._show()
+        return not self._stopping
+
+    def _set_state(self, state: str) -> None:
+        if state != self.tally.state:
+            self.tally.state = state
+            self._show()
+
+    def _show(self) -> None:
+        self._last_shown = monotonic()
+        self.tally.waiting = len(self._files.entries) + len(self._exposures.entries)
+        for show in self._shows:
+            show(self.tally)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let the first signal end the watch when its batch is done, and a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(number) != signal.SIG_IGN
+        }
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if not self._stopping:
+                self.stop()
+                return
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            raise KeyboardInterrupt
+
+        for number in before:
+            signal.signal(number, on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _complain(complaints: Sequence[str]) -> None:
+    """Log why something was set aside: one line for each kind of reason."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for one in complaints:
+        kinds[_kind_of(one)].append(one)
+    for first, *others in kinds.values():
+        _LOG.warning("%s%s", first, f" (and {len(others)} more like it)" if others else "")
+
+
+def _kind_of(complaint: str) -> str:
+    """Leave out of a complaint what it says of one file or exposure."""
+    return " ".join(word for word in complaint.split() if "/" not in word and not any(map(str.isdigit, word)))
+
+
+def _is_local(place: str) -> bool:
+    return "://" not in place or place.startswith("file:")
+
+
+def _is_gone(place: str) -> bool:
+    return not os.path.lexists(as_resource(place).ospath)
+
+
+def _signature(place: str) -> Signature | None:
+    """Say what a file is like before it is read; `None` if it is not there."""
+    if not _is_local(place):
+        return REMOTE
+    try:
+        status = os.stat(as_resource(place).ospath)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
