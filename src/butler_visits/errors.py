@@ -106,17 +106,19 @@ class WorkerError(VisitsError, RuntimeError):
 
 
 _NEEDS = {
-    "matplotlib": "Pictures need",
-    "mocpy": "MOCs need",
-    "plotly": "The page needs",
-    "skyproj": "Pictures need",
+    "matplotlib": ("Pictures need", "report"),
+    "mocpy": ("MOCs need", "report"),
+    "plotly": ("The page needs", "report"),
+    "prometheus_client": ("Metrics need", "watch"),
+    "skyproj": ("Pictures need", "report"),
 }
 
 
 def require(package: str) -> None:
     """Raise `VisitsError` where a package that something needs is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise VisitsError(f"{_NEEDS[package]} {package}, which is not installed: pip install 'butler-visits[report]'.")
+        who, extra = _NEEDS[package]
+        raise VisitsError(f"{who} {package}, which is not installed: pip install 'butler-visits[{extra}]'.")
 
 
 @contextmanager

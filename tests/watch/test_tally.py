@@ -17,7 +17,7 @@ SINCE = datetime(2026, 4, 1, 20, tzinfo=UTC)
 def tally() -> Tally:
     # A name of a file is bytes, which need not be UTF-8.
     bad = BadFile(os.fsdecode(b"/data/\xff 1\n.fits"), "It is shorter than its header says.\n", SINCE, 3)
-    return Tally(SINCE, "watching", 7, 6, 5, 4, "SC_O_1", SINCE, 0.4, 1, {bad.path: bad}, 20260401)
+    return Tally(SINCE, "watching", 7, 6, 5, 4, "SC_O_1", SINCE, 0.4, 1, {bad.path: bad}, "SimCam", 20260401)
 
 
 def test_status_comes_back(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ COMMANDS = (
     "show-camera",
     "update-regions",
     "watch",
+    "watch-status",
     "write-camera",
 )
 """The command ``fit-camera`` is the function ``fit_camera`` in the file of that name."""

@@ -15,6 +15,8 @@ from secrets import token_hex
 
 from pydantic import AwareDatetime, TypeAdapter
 
+from ..lists import counted, one_line, printable
+
 
 @dataclass(frozen=True)
 class BadFile:
@@ -49,15 +51,24 @@ class Tally:
     """Files that grow or were set aside, and exposures that were."""
 
     bad: dict[str, BadFile] = field(default_factory=dict)
+    instrument: str | None = None
     day_obs: int | None = None
-    """Day of the last exposure."""
+    """Instrument and day of the last exposure, for the page of the night."""
 
     written: AwareDatetime | None = None
     """When it was written to a file."""
 
+    def summary(self) -> str:
+        """Say it in one line."""
+        said = [self.state, counted(self.files, "file"), counted(self.exposures, "exposure")]
+        said += [counted(self.visits, "visit"), f"{self.lag:.1f} s behind"]
+        said += [f"{self.waiting} waiting"] * bool(self.waiting) + [counted(len(self.bad), "bad file")] * bool(self.bad)
+        return one_line(printable(", ".join(said)))
+
     def as_json(self) -> str:
         """Write it as JSON."""
-        return json.dumps(asdict(self), indent=2, default=datetime.isoformat) + "\n"
+        # All other characters that are not printable it writes so itself.
+        return json.dumps(asdict(self), indent=2, default=datetime.isoformat).replace("\x7f", r"\u007f") + "\n"
 
     @staticmethod
     def from_json(text: str) -> Tally:
