@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from lsst.daf.butler import Butler
@@ -28,6 +29,9 @@ from .options import (
     translator_option,
 )
 from .output import echo
+
+if TYPE_CHECKING:
+    from ..watch.tally import Show
 
 _SECONDS = click.FloatRange(min=0.0)
 
@@ -79,6 +83,9 @@ _SECONDS = click.FloatRange(min=0.0)
 @click.option(
     "--give-up-database", is_flag=True, help="End when the database cannot be reached, instead of waiting for it."
 )
+@click.option("--status", metavar="FILE", help="Keep the state of the watch there, as JSON; watch-status shows it.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Serve metrics for Prometheus there.")
+@click.option("--page", metavar="FILE.html", help="Keep the report page of the current night there.")
 @click.option("--bad-files", metavar="FILE", help="Keep a list of the bad files there, as JSON lines.")
 @click.option("--move-bad", metavar="FOLDER", help="Move files there that are still bad after the time of --give-up.")
 @options_file_option()
@@ -87,6 +94,9 @@ def watch(
     sources: tuple[str, ...],
     images: bool | None,
     keep_overscan: bool,
+    status: str | None,
+    metrics: int | None,
+    page: str | None,
     bad_files: str | None,
     move_bad: str | None,
     config: Mapping[str, str],
@@ -100,14 +110,16 @@ def watch(
     SIGTERM and Ctrl-C end it when the current batch is done; a second one ends it at once.
     """
     from ..ingest.choice import read_if_description
-    from ..lists import counted
     from ..watch.settings import Settings
     from ..watch.watcher import Watcher
     from .files import check_file_name
     from .ingested import create, is_nothing
 
-    if bad_files:
-        check_file_name(bad_files, option="--bad-files")
+    for file, option in ((status, "--status"), (bad_files, "--bad-files")):
+        if file:
+            check_file_name(file, option=option)
+    if page:
+        check_file_name(page, [".html"], option="--page")
     _check_sources(sources, move_bad)
     set_log_level()
     if (butler_log := logging.getLogger("lsst.daf.butler")).getEffectiveLevel() == logging.INFO:
@@ -121,16 +133,41 @@ def watch(
             **options,
             images=image_choice(images, keep_overscan),
             config=config,
-            bad_files=Path(bad_files) if bad_files else None,
             move_bad=Path(move_bad) if move_bad else None,
         )
-        watcher = Watcher(lambda: _open(repo), repo, sources, settings, say=echo)
+        shows = _shows(repo, status, metrics, page, bad_files, options["config_file"], config)
+        watcher = Watcher(lambda: _open(repo), repo, sources, settings, shows=shows, say=echo)
         tally = watcher.run()
-    said = [counted(tally.files, "file"), counted(tally.exposures, "exposure"), counted(tally.visits, "visit")]
-    left = [f"{tally.waiting} waiting"] * bool(tally.waiting) + [counted(len(tally.bad), "bad file")] * bool(tally.bad)
-    echo(f"Ended: {', '.join(said + left)}.")
+    echo(tally.summary())
     if watcher.n_failed and not watcher.was_stopped:
         raise click.exceptions.Exit(1)
+
+
+def _shows(
+    repo: str,
+    status: str | None,
+    metrics: int | None,
+    page: str | None,
+    bad_files: str | None,
+    config_file: str | None,
+    config: Mapping[str, str],
+) -> list[Show]:
+    """Make what shows the watch."""
+    from ..watch.metrics import serve
+    from ..watch.night_page import NightPage
+    from ..watch.systemd import Notifier
+    from ..watch.tally import write_bad_files, write_status
+
+    shows: list[Show] = [Notifier()]
+    if status:
+        shows.append(partial(write_status, Path(status)))
+    if bad_files:
+        shows.append(partial(write_bad_files, Path(bad_files)))
+    if metrics is not None:
+        shows.append(serve(metrics))
+    if page:
+        shows.append(NightPage(repo, page, config_file, config))
+    return shows
 
 
 def _check_sources(sources: tuple[str, ...], move_bad: str | None) -> None:

@@ -44,7 +44,6 @@ class Settings:
     give_up_database: bool = False
     """End where the database fails, instead of waiting for it."""
 
-    bad_files: Path | None = None
     move_bad: Path | None = None
 
     first_wait: float = 5.0

@@ -79,6 +79,7 @@ class Watcher:
         self._away: dict[str, str] = {}
         self._stopping = False
         self._last_shown = 0.0
+        self._complained: set[str] = set()
         self._patience = Patience(self._wait_for_database, give_up=settings.give_up_database)
 
     def stop(self) -> None:
@@ -389,7 +390,13 @@ class Watcher:
         self._last_shown = monotonic()
         self.tally.waiting = len(self._files.entries) + len(self._exposures.entries)
         for show in self._shows:
-            show(self.tally)
+            try:
+                show(self.tally)
+            except Exception as error:
+                # Whatever goes wrong with what is to be seen, the exposures come first.
+                if (reason := first_line(error)) not in self._complained:
+                    self._complained.add(reason)
+                    _LOG.warning("What shows the watch failed, which goes on: %s.", reason)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
