@@ -1,4 +1,4 @@
-"""Build a simulated repository and define its visits as a user would; then do so from raw files.
+"""Build a simulated repository and define its visits as a user would; then do so from raw files, and as they come.
 
 ``make demo`` runs this in the project's virtual environment.
 """
@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ EXAMPLES = PROJECT / "examples"
 RAW_FOLDER = PROJECT / "demo-raws"
 RAW_REPOSITORY = RAW_FOLDER / "repository"
 RAWS = RAW_FOLDER / "night"
+INCOMING = RAW_FOLDER / "incoming"
+STATUS = RAW_FOLDER / "status.json"
 DESCRIPTION = RAW_FOLDER / "simcam.yaml"
 
 
@@ -38,6 +42,7 @@ def main() -> None:
     snaps = from_exposures()
     raw = from_raws()
     after_visits()
+    at_night()
 
     ra, dec = snaps.tracking_ra, snaps.tracking_dec
     print(f"The repositories are {REPOSITORY}\nand {RAW_REPOSITORY}")
@@ -129,6 +134,34 @@ def after_visits() -> None:
     for name in ("visit_sources", "patch_sources"):
         tables = [butler.get(ref) for ref in butler.query_datasets(name)]
         print(f"  {name}: {sum(map(len, tables))} sources in {len(tables)} tables")
+    print()
+
+
+def at_night(n_exposures: int = 8) -> None:
+    """Let files appear for ten seconds, and see visits appear."""
+    print("Ten seconds of a night: files come into a folder, one after the other, and visits come of them")
+    INCOMING.mkdir()
+    camera = describe()["camera"]
+    science = [one for one in night() if one["observation_type"] == "science"]
+    command = ["butler-visits", "watch", _shown(RAW_REPOSITORY), _shown(INCOMING), "--status", _shown(STATUS)]
+    print("$ " + _as_typed(command), flush=True)
+    watch = subprocess.Popen([_program(command[0]), *command[1:]], cwd=PROJECT)
+    try:
+        for exposure in science[-n_exposures:]:
+            begin = time.monotonic()
+            detectors = range(len(camera["CCDs"]))
+            (file,) = write_raws(RAWS, [exposure], detectors=detectors, in_one_file=True, camera=camera)
+            # In one step, so that it is whole where it is seen.
+            file.rename(INCOMING / file.name)
+            time.sleep(max(0.0, begin + 10 / n_exposures - time.monotonic()))
+        # The program may have been slow to start.
+        while not STATUS.exists() or json.loads(STATUS.read_text())["files"] < n_exposures:
+            if watch.poll() is not None:
+                sys.exit(f"The command ended with exit status {watch.returncode}.")
+            time.sleep(0.1)
+    finally:
+        watch.terminate()
+        watch.wait()
     print()
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -213,6 +214,18 @@ class Attempt:
         shutil.rmtree(self.folder)
         if self.cluster is not None and self.database is not None:
             self.cluster.drop_database(self.database)
+
+
+def end_of_group(group: int) -> None:
+    """Wait until no process of a group is left; workers end soon after their program."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"processes of group {group} do not end")
 
 
 def _run(command: list[str], events: Connection, do_at: Point | None, do: Callable[[Path], None]) -> None:

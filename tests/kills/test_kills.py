@@ -15,24 +15,12 @@ import psutil
 import pytest
 
 from ingest_helpers import cluster_of
-from killing import KINDS, Attempt, Kind
+from killing import KINDS, Attempt, Kind, end_of_group
 
 KILLS = int(os.environ.get("BUTLER_VISITS_KILLS", "5"))
 """How often each kind is killed, with each database."""
 
 pytestmark = pytest.mark.slow
-
-
-def end_of_group(group: int) -> None:
-    """Wait until no process of a group is left; workers end soon after their program."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
-    pytest.fail(f"processes of group {group} do not end")
 
 
 def kill_at_random(attempt: Attempt, rng: random.Random, seconds: float) -> None:
