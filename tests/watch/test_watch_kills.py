@@ -177,7 +177,8 @@ def test_killed_watch(tmp_path: Path, request: pytest.FixtureRequest, database: 
         print(f"{transfer}, {database}, kill {number + 1}: {found}", flush=True)
         # Others write while no watch runs.
         some_steps(steps, rng, rng.randrange(3))
-    child, _ = attempt.start()
+    # Its end of the pipe is kept open.
+    child, _events = attempt.start()
     for _ in steps:
         time.sleep(rng.uniform(0, 0.02))
     wait_until_done(attempt, expected, sorted(bad), child)
