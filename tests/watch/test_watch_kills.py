@@ -21,13 +21,19 @@ from lsst.daf.butler import Butler
 from butler_visits.repository.instruments import register_instrument
 from command_line import visits_command
 from ingest_helpers import DESCRIPTION, cluster_of, files_in, stored
-from killing import Attempt, Kind, end_of_group
+from killing import COMMIT, Attempt, Kind, end_of_group
 from simulated_raws import write_raws
 from simulated_survey import night
 from visit_tables import tables
 
 KILLS = int(os.environ.get("BUTLER_VISITS_KILLS", "10"))
 """How often a watch is killed, with each database and transfer."""
+
+POINTS = (
+    COMMIT,
+    *(f"INSERT INTO {name}" for name in ("exposure", "dataset", "file_datastore_records")),
+    *(f"INSERT INTO {name}" for name in ("visit", "visit_definition", "visit_detector_region")),
+)
 
 OPTIONS = ("--batch", "0.1", "--settle", "0.5", "--give-up", "3", "--no-images")
 
@@ -112,17 +118,12 @@ def arrivals(folder: Path, files: dict[str, bytes], rng: random.Random) -> Itera
         yield
 
 
-def some_steps(steps: Iterator[None], rng: random.Random, number: int) -> None:
-    for _ in range(number):
-        next(steps, None)
-        time.sleep(rng.uniform(0, 0.05))
-
-
 def kill(child: BaseProcess, attempt: Attempt) -> None:
+    """Kill a watch, if it has not died at its point."""
     assert child.pid is not None
-    assert child.exitcode is None, attempt.said()[-3000:]
-    os.kill(child.pid, signal.SIGKILL)
+    child.kill()
     child.join(60)
+    assert child.exitcode == -signal.SIGKILL, attempt.said()[-3000:]
     end_of_group(child.pid)
 
 
@@ -166,18 +167,21 @@ def test_killed_watch(tmp_path: Path, request: pytest.FixtureRequest, database: 
     files = {**good, **bad}
     steps = arrivals(folder, files, rng)
     for number in range(KILLS):
-        child, _ = attempt.start()
-        # Half of all kills come while it starts, or soon after.
-        for _ in range(rng.choice((0, 1, rng.randrange(8), rng.randrange(20)))):
-            some_steps(steps, rng, len(files) // KILLS // 2 + 1)
-            time.sleep(rng.uniform(0, 0.3))
+        # At any time, its start included, or where it has sent a statement.
+        point = (rng.choice(POINTS), rng.randrange(1, 5)) if number % 2 else None
+        # Its end of the pipe is kept open.
+        child, _events = attempt.start(point)
+        until = time.monotonic() + (10 if point else rng.uniform(0, 5))
+        while time.monotonic() < until and child.exitcode is None:
+            next(steps, None)
+            time.sleep(rng.uniform(0, 0.1))
         kill(child, attempt)
         attempt.wait_for_server()
         found = {key: len(rows) for key, rows in state(attempt.root).items() if key in ("raw", "exposure", "visit")}
-        print(f"{transfer}, {database}, kill {number + 1}: {found}", flush=True)
+        print(f"{transfer}, {database}, kill {number + 1} ({point}): {found}", flush=True)
         # Others write while no watch runs.
-        some_steps(steps, rng, rng.randrange(3))
-    # Its end of the pipe is kept open.
+        for _ in range(rng.randrange(3)):
+            next(steps, None)
     child, _events = attempt.start()
     for _ in steps:
         time.sleep(rng.uniform(0, 0.02))

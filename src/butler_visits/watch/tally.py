@@ -60,10 +60,10 @@ class Tally:
 
     def summary(self) -> str:
         """Say it in one line."""
-        said = [self.state, counted(self.files, "file"), counted(self.exposures, "exposure")]
-        said += [counted(self.visits, "visit"), f"{self.lag:.1f} s behind"]
+        said = [counted(self.files, "file"), counted(self.exposures, "exposure"), counted(self.visits, "visit")]
+        said += [f"{self.lag:.1f} s behind"] * (self.state != "ended")
         said += [f"{self.waiting} waiting"] * bool(self.waiting) + [counted(len(self.bad), "bad file")] * bool(self.bad)
-        return one_line(printable(", ".join(said)))
+        return one_line(printable(f"{self.state[:1].upper()}{self.state[1:]}: {', '.join(said)}."))
 
     def as_json(self) -> str:
         """Write it as JSON."""
