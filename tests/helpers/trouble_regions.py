@@ -41,6 +41,7 @@ class PickyLookupError(LookupError):
 
 
 ERRORS: Final[Mapping[str, Callable[[str], BaseException]]] = {
+    "AttributeError": AttributeError,
     "ValueError": ValueError,
     "PickyError": lambda text: PickyError(text, "no reason"),
     "PickyLookupError": PickyLookupError,

@@ -69,9 +69,9 @@ class Watching:
         self._thread.start()
         return self
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def until(self, condition: Callable[[], object], longest: float = LONGEST) -> None:
         """Wait until something is so."""
-        end = time.monotonic() + LONGEST
+        end = time.monotonic() + longest
         while not condition():
             assert self._thread.is_alive(), f"the watch has ended: {self._error or self.tally}"
             assert time.monotonic() < end, f"it does not come: {self.tally}, {self.lines}"

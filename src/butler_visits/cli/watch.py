@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from lsst.daf.butler.cli.opt import options_file_option
 from .errors import errors_as_messages, opening_error
 from .options import (
     VisitsCommand,
+    collections_option,
     config_file_option,
     config_option,
     image_choice,
@@ -47,6 +48,7 @@ _SECONDS = click.FloatRange(min=0.0)
 @keep_overscan_option
 @config_file_option
 @config_option
+@collections_option
 @click.option("--once", is_flag=True, help="Take what is there, and end; for cron.")
 @click.option(
     "--poll",
@@ -100,6 +102,7 @@ def watch(
     bad_files: str | None,
     move_bad: str | None,
     config: Mapping[str, str],
+    collections: Sequence[str],
     **options: Any,
 ) -> None:
     """Take raw files into a data repository as they arrive, and define their visits.
@@ -133,6 +136,7 @@ def watch(
             **options,
             images=image_choice(images, keep_overscan),
             config=config,
+            collections=collections or None,
             move_bad=Path(move_bad) if move_bad else None,
         )
         shows = _shows(repo, status, metrics, page, bad_files, options["config_file"], config)

@@ -49,6 +49,7 @@ class Memory:
         name = hashlib.sha256(json.dumps([_VERSION, *map(str, key)]).encode()).hexdigest()[:32]
         self._file: Path | None = cache_folder("watch") / f"{name}.sqlite3"
         self._lock = Lock()
+        self._is_closed = False
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -91,6 +92,9 @@ class Memory:
             try:
                 yield self._connection
             except sqlite3.Error as error:
+                if self._is_closed:
+                    # The watch has ended, and one of its threads not yet.
+                    return
                 self._without(error)
                 with suppress(sqlite3.Error):
                     self._connection.close()
@@ -134,4 +138,5 @@ class Memory:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
+            self._is_closed = True
             self._connection.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Settings:
     transfer: TransferMode = "direct"
     output_run: str | None = None
     images: ImageChoice = "auto"
+    collections: Sequence[str] | None = None
     config_file: str | None = None
     config: Mapping[str, str] = field(default_factory=dict)
 

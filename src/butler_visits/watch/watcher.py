@@ -62,6 +62,7 @@ class Watcher:
         self.tally = Tally(datetime.now(UTC))
         self._settings = settings
         self._open_butler = open_butler
+        self._butler: Butler | None = None
         self._names = list(dict.fromkeys(sources))
         self._shows = shows
         self._say = say
@@ -118,14 +119,16 @@ class Watcher:
                 for source in sources:
                     source.end()
                 self._memory.close()
+                if self._butler is not None:
+                    self._butler.close()
         self._set_state("ended")
         return self.tally
 
     def _begin(self) -> None:
         """Open the repository, and see what is in it."""
-        self._butler = self._patience.open(self._open_butler)
+        butler = self._butler = self._patience.open(self._open_butler)
         self._set_state("catching up")
-        self._work = self._patience.call(lambda: Work(self._butler, self._settings))
+        self._work = self._patience.call(lambda: Work(butler, self._settings))
         for files in self._memory.batches():
             lost = set(self._patience.call(lambda some=files: self._work.not_stored(some)))
             self._memory.forget(
@@ -142,7 +145,7 @@ class Watcher:
                 continue
             place = as_resource(name)
             if place.isLocal:
-                own = {os.path.realpath(root.ospath) for root in datastore_roots(self._butler) if root.isLocal}
+                own = {os.path.realpath(root.ospath) for root in datastore_roots(self._work.butler) if root.isLocal}
                 unsettled = Unsettled(settings.settle, self._memory.knows)
                 root = os.path.abspath(place.ospath)
                 sources.append(Folder(root, self._news.put, unsettled, poll=settings.poll, once=settings.once, own=own))

@@ -130,7 +130,10 @@ class Work:
         records = fetch_exposures(self.butler, instrument, exposures)
         if not records:
             return
-        result = self._task(instrument).run(records.values(), incremental=True, on_error="skip")
+        collections = self._settings.collections
+        result = self._task(instrument).run(
+            records.values(), collections=collections, incremental=True, on_error="skip"
+        )
         whole.n_visits += result.n_new
         whole.last = records[max(records)]
         for failure in result.failures:
