@@ -17,7 +17,7 @@ import trouble_regions  # noqa: F401  (registers worker-trouble)
 from butler_visits.instruments.description import InstrumentDescription
 from butler_visits.repository.instruments import register_instrument
 from butler_visits.repository.write_camera import write_camera
-from butler_visits.watch import watcher
+from butler_visits.watch import bad
 from butler_visits.watch.folders import Folder
 from butler_visits.watch.tally import write_bad_files
 from ingest_helpers import science
@@ -309,7 +309,7 @@ def test_a_clock_that_jumps(repository: Path, incoming: Path, tmp_path: Path, mo
     files = raws(tmp_path / "raw", 6)
     now = 1_775_000_000.0
     monkeypatch.setattr("time.time", lambda: now)
-    monkeypatch.setattr(watcher, "time", lambda: now)
+    monkeypatch.setattr(bad, "time", lambda: now)
     with Watching(repository, incoming, poll=0.05) as watching:
         watching.until_idle()
         jumps = (0, 3600, -7200, 86_400 * 999, -86_400 * 9999, 0)

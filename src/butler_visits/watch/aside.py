@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Generic, TypeVar
 
+from .places import Signature
+
 _K = TypeVar("_K", bound=Hashable)
 
 
@@ -17,16 +19,14 @@ class Entry:
     """Something that was set aside, and why."""
 
     reason: str = ""
-    kind: type[BaseException] = Exception
-    """The class of the error that is the reason."""
-
     tries: int = 0
     due: float = 0.0
     first: float = field(default_factory=monotonic)
     """When it was set aside, by the clock that never jumps; ``since`` is for people."""
 
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    signature: tuple[int, int] | None = None
+    signature: Signature | None = None
+    """What a file was like."""
 
 
 class Aside(Generic[_K]):
@@ -38,12 +38,12 @@ class Aside(Generic[_K]):
         self._count = 0
         self.entries: dict[_K, Entry] = {}
 
-    def put(self, key: _K, reason: str, kind: type[BaseException]) -> bool:
+    def put(self, key: _K, reason: str) -> bool:
         """Set something aside, perhaps again; returns whether that or the reason is new."""
         first, longest = self._waits
         entry = self.entries.setdefault(key, Entry())
         is_new = entry.reason != reason
-        entry.reason, entry.kind = reason, kind
+        entry.reason = reason
         entry.due = monotonic() + min(first * 2.0 ** min(entry.tries, 30), longest)
         entry.tries += 1
         # Another number for each, because not all keys can be compared.

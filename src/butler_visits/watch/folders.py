@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..ingest.files import as_resource, file_name
-from .memory import Signature
-from .sources import Found, News, Polled, Unsettled, is_raw_name
+from ..ingest.files import file_name
+from .places import Signature, is_raw_name, local_path, signature_of_path
+from .sources import Found, News, Polled, Unsettled
 
 if TYPE_CHECKING:
     from inotify_simple import Event, INotify
@@ -146,11 +146,12 @@ class Folder(Polled):
             self._folders[number] = folder
 
     def _see(self, path: str) -> None:
-        if (signature := _signature(path)) is not None:
+        if (signature := signature_of_path(path)) is not None:
             self._unsettled.see(file_name(path), signature)
 
     def _signature(self, place: str) -> Signature | None:
-        return _signature(_path(place))
+        path = local_path(place)
+        return None if path is None else signature_of_path(path)
 
     def _wait(self, seconds: float) -> None:
         until = monotonic() + seconds
@@ -201,7 +202,7 @@ class Folder(Polled):
                 self._take_file(path, closed=bool(event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO)))
 
     def _take_file(self, path: str, *, closed: bool) -> None:
-        signature = _signature(path)
+        signature = signature_of_path(path)
         if signature is None:
             return
         try:
@@ -242,19 +243,3 @@ def _has_inotify() -> bool:
         _POLL,
     )
     return False
-
-
-def _path(place: str) -> str:
-    """Return the path of a place that `file_name` made."""
-    return as_resource(place).ospath
-
-
-def _signature(path: str) -> Signature | None:
-    """Say how large a file is, and when it was changed; `None` if it is not there, or no file."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
-            return None
-        raise
-    return status.st_size, status.st_mtime_ns

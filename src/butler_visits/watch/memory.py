@@ -19,15 +19,13 @@ from typing import NamedTuple
 
 from ..cache import cache_folder
 from ..lists import first_line
+from .places import Signature
 
 _LOG = logging.getLogger(__name__)
 
 _VERSION = 1
 
 _BATCH = 10_000
-
-Signature = tuple[int, int]
-"""Size of a file, and when it was changed in nanoseconds; zeros for what is not on this machine's file systems."""
 
 
 class Taken(NamedTuple):

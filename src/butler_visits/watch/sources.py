@@ -7,6 +7,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import takewhile
 from threading import Event, Thread
 from time import monotonic
@@ -14,17 +15,14 @@ from typing import NamedTuple
 
 from lsst.resources import ResourcePath
 
-from ..ingest.files import SUFFIXES
+from ..ingest.files import file_name
 from ..lists import first_line
-from .memory import Signature
+from .places import REMOTE, Signature, is_raw_name, local_path, remote_size, signature_of_path
 
 _LOG = logging.getLogger(__name__)
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 """Seconds before a source is looked for again that went away."""
-
-REMOTE: Signature = (0, 0)
-"""Of objects the name says enough: to ask for the size of each would be a request each."""
 
 
 class Found(NamedTuple):
@@ -214,9 +212,16 @@ class Lines(Source):
     _MOST_AHEAD = 400
     """Lines that wait, before no more are read."""
 
-    def __init__(self, tell: Callable[[News], None], file: int, waiting: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[News], None],
+        file: int,
+        knows: Callable[[str, Signature], bool],
+        waiting: Callable[[], int],
+    ) -> None:
         super().__init__("-", tell)
         self._file = file
+        self._knows = knows
         self._n_waiting = waiting
 
     def _watch(self) -> None:
@@ -234,8 +239,17 @@ class Lines(Source):
 
     def _pass_on(self, lines: Iterable[bytes]) -> None:
         for line in lines:
-            if text := os.fsdecode(line).strip():
-                self._tell(Found(text, monotonic(), said=True))
+            if not (place := os.fsdecode(line).strip()):
+                continue
+            signature: Signature | None = REMOTE
+            if (path := local_path(place)) is not None:
+                # The name that it has in a folder that is watched too.
+                place = file_name(path)
+                with suppress(OSError):
+                    signature = signature_of_path(path)
+            # What was sent once is often sent again.
+            if signature is None or not self._knows(place, signature):
+                self._tell(Found(place, monotonic(), said=True))
 
 
 class Prefix(Polled):
@@ -263,12 +277,5 @@ class Prefix(Polled):
         # To ask for the size of what is known would be a request each.
         if self._uri.scheme in self._WHOLE or self._unsettled.knows(place, REMOTE):
             return REMOTE
-        try:
-            return ResourcePath(place).size(), 0
-        except FileNotFoundError:
-            return None
-
-
-def is_raw_name(name: str) -> bool:
-    """Tell whether a file is a raw by its name; what begins with a dot is being written by some program."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        size = remote_size(place)
+        return None if size is None else (size, 0)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from time import monotonic, time
+from time import monotonic
 from types import FrameType
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.resources import ResourcePath
 
-from ..errors import IncompleteFileError, VisitsError
 from ..ingest.files import as_resource
-from ..ingest.result import IngestFailure
 from ..lists import counted, first_line, listed
 from ..repository import datastore_roots
-from .aside import Aside, Entry
+from .aside import Aside
+from .bad import AsideFiles, complain
 from .folders import Folder
-from .memory import Memory, Signature, Taken
+from .memory import Memory, Taken
+from .places import REMOTE, Signature, local_path, signature_of
 from .settings import MOST_FILES, Settings
-from .sources import REMOTE, Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
-from .tally import BadFile, Show, Tally
+from .sources import Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
+from .tally import Show, Tally
 from .trouble import Patience, StoppedError
 from .work import Exposure, Work
 
@@ -73,7 +71,7 @@ class Watcher:
         self._fresh: dict[str, float] = {}
         self._said: set[str] = set()
         self._backlog: deque[Exposure] = deque()
-        self._files: Aside[str] = Aside(settings.first_wait, settings.longest_wait)
+        self._files = AsideFiles(settings, self.tally.bad)
         self._exposures: Aside[Exposure] = Aside(settings.first_wait, settings.longest_wait)
         self._catching_up: set[str] = set()
         self._running: set[str] = set()
@@ -121,7 +119,7 @@ class Watcher:
                 self._memory.close()
                 if self._butler is not None:
                     self._butler.close()
-        self._set_state("ended")
+                self._set_state("ended")
         return self.tally
 
     def _begin(self) -> None:
@@ -132,7 +130,9 @@ class Watcher:
         for files in self._memory.batches():
             lost = set(self._patience.call(lambda some=files: self._work.not_stored(some)))
             self._memory.forget(
-                one.place for one in files if one.place in lost or (_is_local(one.place) and _is_gone(one.place))
+                one.place
+                for one in files
+                if one.place in lost or ((path := local_path(one.place)) is not None and not os.path.lexists(path))
             )
         self._backlog.extend(self._patience.call(self._work.undefined))
 
@@ -141,7 +141,9 @@ class Watcher:
         sources: list[Source] = []
         for name in self._names:
             if name == "-":
-                sources.append(Lines(self._news.put, self._standard_input, lambda: len(self._fresh)))
+                sources.append(
+                    Lines(self._news.put, self._standard_input, self._memory.knows, lambda: len(self._fresh))
+                )
                 continue
             place = as_resource(name)
             if place.isLocal:
@@ -243,7 +245,7 @@ class Watcher:
 
     def _take(self, files: Mapping[str, float]) -> None:
         """Ingest files, and define the visits of their exposures."""
-        signatures = {place: _signature(place) for place in files}
+        signatures = {place: self._signature(place) for place in files}
         ingested = self._patience.call(lambda: self._work.ingest(list(files)))
         n_visits = 0
         for instrument, exposures in ingested.exposures.items():
@@ -255,13 +257,15 @@ class Watcher:
             )
         for place in ingested.files:
             self._files.drop(place)
-            self.tally.bad.pop(place, None)
-        complaints: list[str] = []
-        for failure in ingested.failures:
-            self._set_aside(failure, signatures.get(failure.source), complaints)
-        self._said.difference_update(files)
-        _complain(complaints)
+            self._said.discard(place)
+        self._files.put_failures(ingested.failures, signatures, self._said)
         self._finish_batch(files, ingested.n_files, ingested.n_exposures, n_visits)
+
+    def _signature(self, place: str) -> Signature | None:
+        try:
+            return signature_of(place)
+        except OSError:
+            return None
 
     def _finish_batch(self, files: Mapping[str, float], n_files: int, n_exposures: int, n_visits: int) -> None:
         """Count a batch, and say it, if it has brought anything."""
@@ -285,11 +289,11 @@ class Watcher:
         defined = self._patience.call(lambda: self._work.define(instrument, exposures))
         for exposure in {*exposures} - defined.failures.keys():
             self._exposures.drop((instrument, exposure))
-        _complain(
+        complain(
             [
                 f"Exposure {exposure} of {instrument} is set aside: {reason}"
                 for exposure, reason in defined.failures.items()
-                if self._exposures.put((instrument, exposure), reason, VisitsError)
+                if self._exposures.put((instrument, exposure), reason)
             ]
         )
         self.tally.visits += defined.n_visits
@@ -318,61 +322,6 @@ class Watcher:
         self._patience.call(self._work.renew)
         now = monotonic()
         self._take(dict.fromkeys(places, now))
-
-    def _set_aside(self, failure: IngestFailure, signature: Signature | None, complaints: list[str]) -> None:
-        """Keep a file for later, that could not be ingested."""
-        place = failure.source
-        entry = self._files.entries.get(place)
-        if entry is not None and entry.signature != signature:
-            # It has changed.
-            entry.first = monotonic()
-        is_new = self._files.put(place, failure.reason, failure.cause)
-        entry = self._files.entries[place]
-        entry.signature = signature
-        is_old = self._is_old(entry, place)
-        is_foreign = issubclass(failure.cause, OSError) and not issubclass(failure.cause, VisitsError)
-        if signature is None and place not in self._said:
-            # It is gone: it was given another name, or the disk is away.
-            if is_old or self._settings.once:
-                self._files.drop(place)
-                self.tally.bad.pop(place, None)
-        elif is_foreign:
-            if is_new:
-                complaints.append(f"{place} has to wait: {failure.reason}")
-        elif is_old or not issubclass(failure.cause, IncompleteFileError):
-            if place not in self.tally.bad or is_new:
-                complaints.append(f"{place} is set aside: {failure.reason}")
-            self.tally.bad[place] = BadFile(place, failure.reason, entry.since, entry.tries)
-            if self._settings.move_bad is not None and is_old and _is_local(place):
-                self._move(place, self._settings.move_bad)
-
-    def _is_old(self, entry: Entry, place: str) -> bool:
-        """Tell whether a file has been bad for so long that it will stay so."""
-        if monotonic() - entry.first >= self._settings.give_up:
-            return True
-        # Who looks once knows only how long ago a file was changed.
-        return (
-            self._settings.once
-            and entry.signature not in (None, REMOTE)
-            and entry.signature is not None
-            and time() - entry.signature[1] / 1e9 >= self._settings.give_up
-        )
-
-    def _move(self, place: str, folder: Path) -> None:
-        """Move a bad file away."""
-        source = Path(as_resource(place).ospath)
-        target = folder / source.name
-        number = 0
-        while target.exists():
-            number += 1
-            target = folder / f"{source.name}.{number}"
-        try:
-            shutil.move(source, target)
-        except OSError as error:
-            _LOG.warning("%s cannot be moved to %s: %s.", source, folder, first_line(error))
-            return
-        _LOG.warning("%s is moved to %s.", source, target)
-        self._files.drop(place)
 
     def _wait_for_database(self, reason: str) -> bool:
         """Say that the database is waited for, or without a reason that it is back; returns whether to go on."""
@@ -429,36 +378,3 @@ class Watcher:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _complain(complaints: Sequence[str]) -> None:
-    """Log why something was set aside: one line for each kind of reason."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for one in complaints:
-        kinds[_kind_of(one)].append(one)
-    for first, *others in kinds.values():
-        _LOG.warning("%s%s", first, f" (and {len(others)} more like it)" if others else "")
-
-
-def _kind_of(complaint: str) -> str:
-    """Leave out of a complaint what it says of one file or exposure."""
-    return " ".join(word for word in complaint.split() if "/" not in word and not any(map(str.isdigit, word)))
-
-
-def _is_local(place: str) -> bool:
-    return "://" not in place or place.startswith("file:")
-
-
-def _is_gone(place: str) -> bool:
-    return not os.path.lexists(as_resource(place).ospath)
-
-
-def _signature(place: str) -> Signature | None:
-    """Say what a file is like before it is read; `None` if it is not there."""
-    if not _is_local(place):
-        return REMOTE
-    try:
-        status = os.stat(as_resource(place).ospath)
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns
