@@ -6,18 +6,23 @@ TESTS ?=
 INPUTS ?= 10000
 KILLS ?= 42
 
+OLDEST := .venv-oldest
+# The tests of what depends on Python and on other packages.
+VERSIONS := (golden or universes or test_task or test_plan or test_cli or regions or translator or test_database or test_bits or test_images or test_wcs or what_comes_after) and not postgresql
+
 BIN := $(VENV)/bin
 # Python compiles what is imported; pip would compile everything, which takes half a minute.
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 # It keeps that, whatever the environment says: tests start hundreds of processes, each of which imports much.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-slow fuzz fuzz-kills bench lint types docs clean
+.PHONY: help demo test test-slow test-oldest fuzz fuzz-kills bench lint types docs clean
 
 help:
 	@echo "make demo       build a simulated repository and define its visits; go from raw files to visits"
 	@echo "make test       run the tests but for the slow ones"
 	@echo "make test-slow  run those: processes that are killed, many writers, browser, the pages' commands, Dask, damaged files"
+	@echo "make test-oldest  run some tests with the oldest packages that pyproject.toml allows, in $(OLDEST)"
 	@echo "make fuzz       read 10,000 damaged files of all formats, in less than half an hour (INPUTS=100000 reads more)"
 	@echo "make fuzz-kills  kill what writes, a thousand times"
 	@echo "make bench      measure the speed, in half an hour and more"
@@ -36,6 +41,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n logical --dist worksteal -m slow -k "$(TESTS)"
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -n logical --dist worksteal -m "not slow" -k "$(VERSIONS)"
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests/helpers $(BIN)/python tests/fuzz/run.py $(INPUTS)
@@ -59,7 +67,7 @@ docs: $(VENV)/.installed-docs
 	@echo "The site is in build/docs/index.html."
 
 clean:
-	rm -rf $(VENV) demo-repository demo-raws build src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) demo-repository demo-raws build src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # A stamp file says what is installed, so that a re-run is quick.
 $(VENV)/.created:
@@ -78,3 +86,12 @@ $(VENV)/.installed-%: $(VENV)/.created pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
 	$(PIP) -e ".[dev]"
 	@touch $(addprefix $(VENV)/.installed,"" -docs -test -dev)
+
+# The oldest of what users install; the tests' own tools may be new.
+$(OLDEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check uv
+	$(OLDEST)/bin/uv pip compile -q --only-binary :all: --resolution lowest-direct \
+		--extra dask --extra postgres --extra report --extra s3 $< -o $(OLDEST)/oldest.txt
+	VIRTUAL_ENV=$(OLDEST) $(OLDEST)/bin/uv pip install -q -c $(OLDEST)/oldest.txt -e ".[test]"
+	@touch $@

@@ -327,6 +327,8 @@ class DefineVisitsTask(Task):
             for outcome in outcomes:
                 total.add(outcome)
                 bar.update(outcome.n_given)
+        if items:
+            repository.check_kept(self.butler, "visit", _definition(items[0]).instrument, total.stored)
         self._warn(selection.warnings + total.all_warnings())
         total.check()
         result = total.to_struct(selection)

@@ -16,7 +16,7 @@ from lsst.daf.butler import Butler
 from command_line import PROGRAMS, lines, message, run_program, run_python, visits_command
 from fitted_visits import RUN, fits_of, store_fits
 from ingest_helpers import small
-from killing import CHUNK, EXPOSURES, KINDS, Attempt, send
+from killing import CHUNK, EXPOSURES, KINDS, OTHERS, Attempt, send
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT
 from visit_tables import add_exposures, data_ids, exposure, make_task, root, stored
@@ -216,11 +216,12 @@ write_plan, files.write_plan = files.write_plan, nothing_fits
         ("update-regions", "visit_detector_region", "at least 4 of 24 visits have the regions of the fit"),
         ("ingest copy", "dataset", "at least 4 of 24 files are in the repository"),
         ("ingest move", "dataset", "at least 4 of 24 files are in the repository"),
+        ("ingest-table", "exposure", "at least 4 of 24 rows are in the repository"),
     ],
 )
 def test_signal(tmp_path: Path, number: int, status: int, name: str, element: str, said: str) -> None:
     """It comes within the second chunk: that is undone, and the first is stored whole."""
-    attempt = Attempt(KINDS[name], tmp_path / "disturbed", None)
+    attempt = Attempt({**KINDS, **OTHERS}[name], tmp_path / "disturbed", None)
     before = attempt.state()
     child, _ = attempt.start((f"INSERT INTO {element}", 2), partial(send, number))
     child.join(100)
@@ -234,3 +235,21 @@ def test_signal(tmp_path: Path, number: int, status: int, name: str, element: st
     changed = {key for key in after if found.get(key) != before.get(key)}
     assert len(changed) == (3 if name == "check --repair" else CHUNK)
     assert all(found[key] == after[key] for key in changed)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_signal_while_visits_are_removed(tmp_path: Path, number: int, status: int) -> None:
+    """All of them are removed, or none."""
+    attempt = Attempt(OTHERS["remove-visits"], tmp_path / "disturbed", None)
+    before = attempt.state()
+    child, _ = attempt.start(("DELETE FROM visit", 1), partial(send, number))
+    child.join(100)
+    assert child.exitcode == status
+    assert attempt.said().splitlines()[-1] == (
+        "Interrupted: all of the visits are removed, or none of them is. Whatever is stored is whole; run it again for "
+        "the rest."
+    )
+    assert attempt.state() == before
+    assert len(before) == len(EXPOSURES)
+    attempt.finish()
+    assert attempt.state() == {}

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
+from astropy.table import Table
 from lsst.daf.butler import Butler
 from sqlalchemy import Engine, event
 
@@ -148,6 +149,29 @@ KINDS: Final = {
 """What is killed."""
 
 
+def _defined(butler: Butler) -> None:
+    """Define visits."""
+    _with_exposures(butler)
+    make_task(butler).run(data_ids(one["id"] for one in EXPOSURES))
+
+
+def _table(folder: Path) -> list[object]:
+    """Write a table of exposures."""
+    table = Table({name: [one[name] for one in EXPOSURES] for name in ("obs_id", "physical_filter", "tracking_ra")})
+    table["exposure_id"] = [one["id"] for one in EXPOSURES]
+    table["tracking_dec"] = [one["tracking_dec"] for one in EXPOSURES]
+    table["datetime_begin"] = [one["timespan"].begin.utc.isot for one in EXPOSURES]
+    table.write(folder / "table.ecsv", overwrite=True)
+    return [folder / "table.ecsv", "--instrument", INSTRUMENT]
+
+
+OTHERS: Final = {
+    "remove-visits": Kind(("remove-visits", "--where", "visit > 0"), _defined, _instrument),
+    "ingest-table": Kind(("ingest-table",), one_raft, _table),
+}
+"""What is stopped in other ways only."""
+
+
 @cache
 def _raws() -> Path:
     folder = Path(tempfile.mkdtemp())
@@ -192,7 +216,7 @@ class Attempt:
     def state(self) -> dict[Any, Any]:
         """Read what is stored, by visit or by file, as after a crash: with a Butler of its own."""
         with Butler.from_config(self.root) as butler:
-            return _files(butler) if self.kind.command[0] == "ingest" else _visits(butler)
+            return _files(butler) if self.kind.command[0].startswith("ingest") else _visits(butler)
 
     def wait_for_server(self) -> None:
         """Wait until PostgreSQL has done what was asked of it."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from astropy.time import Time
 from lsst.daf.butler import (
     Butler,
@@ -283,6 +284,28 @@ def test_camera_file_that_is_gone(make_survey: Callable[..., Butler], golden: Pa
     Path(butler.getURI(ref).ospath).unlink()
     with pytest.raises(CameraFileError, match="is gone"):
         _names(butler, exposures)
+
+
+def test_camera_file_that_changes_in_the_middle(make_survey: Callable[..., Butler]) -> None:
+    """A task has read it once; whoever reads it anew does not take half a camera for the whole."""
+    butler = make_survey()
+    exposures = [one for one in _exposures(butler) if one.observation_type == "science"][:3]
+    (ref,) = butler.query_datasets("camera_geometry", "SimCam/calib/unbounded")
+    path = Path(butler.getURI(ref).ospath)
+    content = path.read_bytes()
+    whole = yaml.safe_load(content)
+    whole["CCDs"] = dict(list(whole["CCDs"].items())[:4])
+    task = DefineVisitsTask(butler=butler)
+    assert task.run(exposures[:1]).n_new == 1
+    path.write_text(yaml.safe_dump(whole))
+    assert task.run(exposures[1:2]).n_new == 1
+    with pytest.raises(CameraFileError, match=rf"{path.name} of .* bytes, and had {len(content)} when it was stored"):
+        DefineVisitsTask(butler=butler).run(exposures[2:])
+    result = DefineVisitsTask(butler=butler).run(exposures[2:], on_error="skip")
+    assert (result.n_new, result.n_failed) == (0, 1)
+    path.write_bytes(content)
+    result = DefineVisitsTask(butler=butler).run(exposures)
+    assert (result.n_new, result.n_skipped) == (1, 2)
 
 
 def test_reason_of_another_instrument(make_survey: Callable[..., Butler], monkeypatch: pytest.MonkeyPatch) -> None:

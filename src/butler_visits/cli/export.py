@@ -21,7 +21,7 @@ from .output import echo, echo_file
 if TYPE_CHECKING:
     from ..export import Outline
 
-_MOCS = {".fits": "fits", ".json": "json"}
+_MOCS = (".fits", ".json")
 _TABLES = (".vot", ".xml", ".ecsv", ".csv", ".parquet")
 _ENDINGS = (*_MOCS, *_TABLES, ".reg", ".geojson")
 _IVOID = re.compile(r"ivo://[\w.~*'()!-]{3,}(/[^\s?#]*)?", re.ASCII)
@@ -118,7 +118,8 @@ def export(
         if output == "-":
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"outlines{ending}"
-                _write(counting(), file, ending, detectors, moc_version, about)
+                with written_whole(str(file), "file") as partial:
+                    _write(counting(), partial, ending, detectors, moc_version, about)
                 echo_file(file)
             return
         with written_whole(output, "file") as partial:
@@ -166,8 +167,12 @@ def _write(
 
     if ending in _MOCS:
         moc = formats.coverage_moc(outlines)
-        # Readers of version 1, STILTS's and TOPCAT's among them, take a file of ranges for an empty sky.
-        moc.save(file, format=_MOCS[ending], v1_compatible=ending == ".fits" and moc_version == "1")
+        if ending == ".json":
+            # mocpy itself takes what a full disk leaves of a JSON file for the whole.
+            file.write_text(moc.to_string("json"), encoding="utf-8")
+        else:
+            # Readers of version 1, STILTS's and TOPCAT's among them, take a file of ranges for an empty sky.
+            moc.save(file, format="fits", v1_compatible=moc_version == "1")
         return f"MOC of order {moc.max_order}"
     if ending in (".reg", ".geojson"):
         pieces = formats.ds9_regions(outlines) if ending == ".reg" else formats.geojson(outlines)

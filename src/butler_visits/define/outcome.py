@@ -71,6 +71,9 @@ class Outcome:
     warnings: list[str] = dataclasses.field(default_factory=list)
     """A line for each visit of which there is something to know."""
 
+    stored: list[int] = dataclasses.field(default_factory=list)
+    """Ids of the visits that were written, or found stored as they were computed."""
+
     apart: list[int] = dataclasses.field(default_factory=list)
     """Ids of the visits whose exposures look farther apart than the camera is wide."""
 
@@ -89,6 +92,7 @@ class Outcome:
             n_partially_updated=sum(visit.partially_updated for visit in planned),
             n_completed=sum(visit.action is Action.UPDATE and bool(visit.detectors_to_write) for visit in planned),
             failures=list(failures),
+            stored=[visit.definition.id for visit in planned if visit.action not in (Action.CONFLICT, Action.SKIPPED)],
             apart=[visit.definition.id for visit in planned if visit.regions.apart],
             warnings=[
                 f"Visit {visit.definition.id} ({visit.definition.name}): {visit.warning}."

@@ -30,7 +30,7 @@ from ..errors import IngestError
 from ..instruments import load_instrument
 from ..instruments.formatter import RawFormatter
 from ..lists import id_batches
-from ..repository import StaleError, datastore_roots, fetch_instruments, lock_exposures, register_run
+from ..repository import StaleError, datastore_roots, fetch_instruments, lock_exposures, register_run, unharmed
 from ..repository.raws import DATASET_TYPE
 from .images import ImageChoice, make_image_writer
 from .insert import ExposurePlan, insert_exposures
@@ -117,7 +117,7 @@ class RawWriter:
         datasets: dict[str, list[FileDataset]] = defaultdict(list)
         images: dict[DatasetRef, Sequence[int]] = {}
         written: list[int] = []
-        with butler.transaction():
+        with butler.transaction(), unharmed(butler):
             insert_exposures(butler, plan, [one for file in files for one in file.detectors])
             # SQLite has locked all; in PostgreSQL others could store the same datasets while files are transferred.
             lock_exposures(butler, self._name, {file.exposure.id for file in files})

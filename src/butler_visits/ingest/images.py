@@ -30,6 +30,7 @@ from ..repository import (
     lock_exposures,
     register_run,
     try_again,
+    unharmed,
     until_written,
 )
 from ..repository.database import read_columns, recorded_paths
@@ -220,7 +221,7 @@ def _until_written(write: Callable[[], int]) -> int:
 def _write_missing(
     butler: Butler, instrument: str, writer: ImageWriter, found: Mapping[DatasetRef, Sequence[int]]
 ) -> int:
-    with butler.transaction():
+    with butler.transaction(), unharmed(butler):
         lock_exposures(butler, instrument, {int(ref.dataId["exposure"]) for ref in found})
         return writer.write(found)
 

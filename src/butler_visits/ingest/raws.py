@@ -19,7 +19,7 @@ from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS
 from ..raws.pixels import image_hdus
-from ..repository import datastore_roots, fetch_instruments, try_again
+from ..repository import check_kept, datastore_roots, fetch_instruments, try_again
 from ..repository.instruments import store_translator
 from .choice import GivenInstrument, InstrumentChoice, band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
@@ -200,6 +200,9 @@ class RawIngest:
                     self._write(name, raws)
                 bar.update(len(batch))
         self._result.exposures = {name: sorted(ids) for name, ids in self._exposures.items()}
+        if not self.dry_run:
+            for name, ids in self._result.exposures.items():
+                check_kept(self.butler, "exposure", name, ids)
         return self._result
 
     def _fail(self, source: str, error: Exception) -> None:

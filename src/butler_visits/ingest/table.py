@@ -14,7 +14,7 @@ from lsst.resources import ResourcePathExpression
 from ..errors import IngestError, noting
 from ..instruments.times import read_scale
 from ..lists import batches, isolate, listed, reason_of
-from ..repository import fetch_instruments, try_again
+from ..repository import check_kept, fetch_instruments, try_again, unharmed
 from .choice import GivenInstrument, band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
 from .days import DayRollover
@@ -192,7 +192,7 @@ def _ingest(
             if plan.failures and not skip_errors:
                 raise plan.failures[0][1]
             if (plan.new or plan.changed) and not dry_run:
-                with butler.transaction():
+                with butler.transaction(), unharmed(butler):
                     insert_exposures(butler, plan)
 
         plan, _ = plan_and_write(butler, fields, some, write, sources.get if update_records else None)
@@ -235,6 +235,8 @@ def _ingest(
         try_again(butler, lambda: butler.registry.insertDimensionData("day_obs", *begun, replace=True))
     result.n_exposures = result.n_ingested
     result.exposures = {fields["name"]: sorted(sources)} if sources else {}
+    if not dry_run:
+        check_kept(butler, "exposure", fields["name"], sources)
     return result
 
 

@@ -25,6 +25,7 @@ from ..errors import IncompleteFileError, RawFileError
 from ..fits_blocks import BLOCK, TruncatedError, read_hdus
 from ..lists import first_line
 from .cards import MergedHeader, RawHeader
+from .remote import HttpFile
 from .translators import find_translator
 
 _READ_AHEAD = 4 * BLOCK
@@ -32,6 +33,9 @@ _READ_AHEAD = 4 * BLOCK
 
 _PACKED_READ_AHEAD = 1 << 20
 """Of a file that is compressed as a whole everything is read."""
+
+_WHOLE_READ_AHEAD = 1 << 24
+"""Of most cameras everything."""
 
 _GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
 
@@ -151,6 +155,9 @@ class _Watch:
         self.uri = uri
         self.last = monotonic()
 
+    def has_progress(self) -> None:
+        self.last = monotonic()
+
     @property
     def is_stalled(self) -> bool:
         return monotonic() - self.last > STALLED
@@ -181,6 +188,14 @@ def open_raw(path: ResourcePath) -> Iterator[BinaryIO]:
         yield file
 
 
+def read_file(path: ResourcePath) -> bytes:
+    """Read a whole file, near or far."""
+    if path.isLocal:
+        return path.read()
+    with _open_plain(path, _WHOLE_READ_AHEAD, _Watch(path)) as (file, _):
+        return file.read()
+
+
 @contextmanager
 def _open(path: ResourcePath, watch: _Watch) -> Iterator[tuple[BinaryIO, int | None]]:
     """Open a file; its size is `None` if it is compressed as a whole."""
@@ -205,6 +220,9 @@ def _open_plain(path: ResourcePath, read_ahead: int, watch: _Watch) -> Iterator[
             raise RawFileError(f"{path.ospath} is no regular file; expected a FITS file.")
         size = status.st_size
         opened: Any = io.FileIO(path.ospath)
+    elif path.scheme in ("http", "https"):
+        opened = HttpFile(path, read_ahead, STALLED, watch.has_progress)
+        size = opened.size
     else:
         size = path.size()
         opened = path.open("rb")
@@ -243,7 +261,9 @@ class _Source(io.RawIOBase):
             return 0
         self._handle.seek(self._position)
         content = self._handle.read(count)
-        self._watch.last = monotonic()
+        self._watch.has_progress()
+        if len(content) > count:
+            raise ValueError(f"{len(content)} bytes came where {count} were asked for")
         buffer[: len(content)] = content
         self._position += len(content)
         return len(content)

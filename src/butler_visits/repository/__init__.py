@@ -1,6 +1,7 @@
 """All of the Butler and all SQL: records read and written in bulk, and which camera and which raws apply."""
 
 from .database import in_transaction, lock_exposures
+from .kept import check_kept, unharmed
 from .reading import (
     datastore_roots,
     expand_collections,
@@ -32,6 +33,7 @@ __all__ = [
     "GaveUpError",
     "StaleError",
     "StoredVisit",
+    "check_kept",
     "datastore_roots",
     "expand_collections",
     "fetch_bands",
@@ -56,6 +58,7 @@ __all__ = [
     "select_visits",
     "sync_visit_systems",
     "try_again",
+    "unharmed",
     "until_written",
     "write_changes",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from uuid import UUID
 
 from lsst.daf.butler import Butler, CollectionType, DimensionRecord, Timespan
@@ -15,7 +16,9 @@ from ..camera.model import Camera
 from ..camera.yaml_camera import camera_from_mapping, read_yaml_camera
 from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
-from .database import Certified, find_certified, one_connection, read_collection_types
+from ..lists import reason_of
+from ..raws.headers import STALLED, read_file
+from .database import Certified, find_certified, one_connection, read_collection_types, recorded_size
 from .reading import expand_collections
 
 _LOG = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ class CameraFinder:
         self._butler = butler
         self._versioned_only = versioned_only
         self._read: dict[UUID | str, Camera] = {}
+        # What could not be read from a server, and until when that is not tried again, for each visit of a chunk.
+        self._failed: dict[UUID, tuple[str, float]] = {}
 
     def find(
         self, exposures: Sequence[DimensionRecord], instrument: Instrument, collections: Sequence[str] | None = None
@@ -109,18 +114,9 @@ class CameraFinder:
     def _dataset_camera(self, candidate: Certified) -> Camera:
         camera = self._read.get(candidate.dataset_id)
         if camera is None:
-            ref = self._butler.get_dataset(candidate.dataset_id)
-            if ref is None:
-                raise CameraLookupError(f"Camera dataset {candidate.dataset_id} was removed while it was looked up.")
-            uri = self._butler.getURI(ref)
-            try:
-                content = uri.read()
-            except FileNotFoundError as error:
-                raise CameraFileError(
-                    f"The camera file {uri} of collection {candidate.collection} is gone; restore the file."
-                ) from error
+            content, uri = self._content(candidate)
             read = read_afw_camera if candidate.dataset_type == "camera" else read_yaml_camera
-            camera = read(content, str(uri))
+            camera = read(content, uri)
             self._read[candidate.dataset_id] = camera
             _LOG.info(
                 "Camera %s is from dataset type %s in collection %s.",
@@ -129,6 +125,34 @@ class CameraFinder:
                 candidate.collection,
             )
         return camera
+
+    def _content(self, candidate: Certified) -> tuple[bytes, str]:
+        """Read the file of a camera, and say where it is."""
+        problem, until = self._failed.get(candidate.dataset_id, ("", 0.0))
+        if monotonic() < until:
+            raise CameraFileError(problem)
+        ref = self._butler.get_dataset(candidate.dataset_id)
+        if ref is None:
+            raise CameraLookupError(f"Camera dataset {candidate.dataset_id} was removed while it was looked up.")
+        uri = self._butler.getURI(ref)
+        which = f"The camera file {uri} of collection {candidate.collection}"
+        try:
+            content = read_file(uri)
+        except FileNotFoundError as error:
+            raise CameraFileError(f"{which} is gone; restore the file.") from error
+        except Exception as error:
+            # The libraries for remote files each have errors of their own.
+            problem = f"{which} cannot be read: {reason_of(error).rstrip('.')}."
+            if not uri.isLocal:
+                self._failed[candidate.dataset_id] = problem, monotonic() + STALLED
+            raise CameraFileError(problem) from error
+        size = recorded_size(self._butler, ref)
+        if size is not None and size != len(content):
+            # Half a camera may make sense too.
+            raise CameraFileError(
+                f"{which} has {len(content)} bytes, and had {size} when it was stored; restore the file."
+            )
+        return content, str(uri)
 
     def _class_camera(self, instrument: Instrument) -> Camera | str:
         """Ask the instrument's class, which need not have a camera; if it has none, return what there is to say."""

@@ -18,6 +18,7 @@ from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
 from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
+from lsst.daf.butler.registry.databases.sqlite import SqliteDatabase
 from lsst.daf.butler.registry.interfaces import Database
 from lsst.daf.butler.registry.obscore import ObsCoreLiveTableManager
 from lsst.daf.butler.registry.sql_registry import SqlRegistry
@@ -47,6 +48,12 @@ def _registry(butler: Butler) -> SqlRegistry:
 def database_name(butler: Butler) -> str:
     """Say which database a repository has."""
     return str(database_of(butler))
+
+
+def sqlite_file(butler: Butler) -> str | None:
+    """Return the file of a repository's database; `None` if it has none of its own."""
+    database = database_of(butler)
+    return database.filename if isinstance(database, SqliteDatabase) else None
 
 
 def in_transaction(butler: Butler) -> bool:
@@ -347,7 +354,7 @@ def file_places(
     butler: Butler, datasets: Sequence[FileDataset], formatter: type[FormatterV2]
 ) -> list[ResourcePath] | None:
     """Say where the datastore would put files that are ingested; `None` if it is not one of files."""
-    if not isinstance(butler, DirectButler) or not isinstance(datastore := butler._datastore, FileDatastore):
+    if not isinstance(butler, DirectButler) or (datastore := _file_datastore(butler)) is None:
         return None
     refs = [dataset.refs[0] for dataset in datasets]
     data_ids = butler._expand_data_ids([ref.dataId for ref in refs])
@@ -362,10 +369,27 @@ def recorded_paths(butler: Butler, refs: Iterable[DatasetRef]) -> dict[UUID, str
 
     Raises `VisitsError` if the datastore is not one of files.
     """
-    if not isinstance(butler, DirectButler) or not isinstance(datastore := butler._datastore, FileDatastore):
+    if (datastore := _file_datastore(butler)) is None:
         raise VisitsError(
             "Images are read from the files of raws; that takes a repository with one datastore of files."
         )
+    return {id_: info.path for id_, info in _recorded(datastore, refs)}
+
+
+def recorded_size(butler: Butler, ref: DatasetRef) -> int | None:
+    """Return how large a dataset's file was when it was stored; `None` if nobody knows."""
+    if (datastore := _file_datastore(butler)) is None:
+        return None
+    sizes = [info.file_size for _, info in _recorded(datastore, [ref])]
+    return sizes[0] if len(sizes) == 1 and sizes[0] >= 0 else None
+
+
+def _file_datastore(butler: Butler) -> FileDatastore | None:
+    datastore = butler._datastore if isinstance(butler, DirectButler) else None
+    return datastore if isinstance(datastore, FileDatastore) else None
+
+
+def _recorded(datastore: FileDatastore, refs: Iterable[DatasetRef]) -> list[tuple[UUID, StoredFileInfo]]:
     exported = datastore.export_records(refs)[datastore.name].records
     found = ((id_, info) for id_, tables in exported.items() for infos in tables.values() for info in infos)
-    return {id_: info.path for id_, info in found if isinstance(info, StoredFileInfo)}
+    return [(id_, info) for id_, info in found if isinstance(info, StoredFileInfo)]

@@ -25,6 +25,7 @@ from ..instruments.description import InstrumentDescription
 from ..instruments.translator import make_translator
 from ..raws import import_translators
 from .database import text_limit
+from .kept import unharmed
 from .reading import fetch_instruments
 from .write_camera import write_camera
 from .writing import register_run
@@ -98,7 +99,7 @@ def register(
     is longer than the repository takes.
     """
     name = instrument["name"]
-    with butler.transaction():
+    with butler.transaction(), unharmed(butler):
         _sync(butler, "instrument", name, [instrument], update)
         for element, rows in (("detector", detectors), ("physical_filter", filters)):
             _sync(butler, element, name, [{"instrument": name, **row} for row in rows], update)

@@ -13,6 +13,7 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 from ..errors import VisitsError
 from ..lists import id_batches, listed
 from .database import database_of, lock_visits, table_of, tables_of_visits
+from .kept import unharmed
 from .reading import fetch_detector_regions, fetch_detectors
 from .stored import fetch_exposures_of_visits, fetch_owners, fetch_visit_names
 
@@ -36,7 +37,7 @@ def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry
     if a visit is not there, or if datasets belong to one; nothing is removed then.
     """
     wanted = sorted(set(visits))
-    with butler.transaction():
+    with butler.transaction(), unharmed(butler):
         if not dry_run:
             lock_visits(butler, instrument, wanted)
         names = fetch_visit_names(butler, instrument, wanted)

@@ -31,6 +31,7 @@ from ..lists import listed
 from ..yaml_files import load_yaml
 from .cameras import CAMERA_DATASET_TYPES, CameraFinder
 from .database import find_certified
+from .kept import unharmed
 from .reading import fetch_detectors, fetch_instrument, resolve_instrument
 from .writing import register_run
 
@@ -124,7 +125,7 @@ def write_camera(
         register_run(butler, run)
         data_id = butler.registry.expandDataId(instrument=name)
         try:
-            with butler.transaction():
+            with butler.transaction(), unharmed(butler):
                 ref = butler.find_dataset(dataset_type, instrument=name, collections=run)
                 if ref is None:
                     ref = _put(butler, DatasetRef(dataset_type, data_id, run=run), stored)

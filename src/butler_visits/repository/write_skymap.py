@@ -18,6 +18,7 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 from ..errors import VisitsError
 from ..geometry import FloatArray, axes, directions
 from ..lists import batches
+from .kept import unharmed
 
 _MOST_PATCHES = 1_000_000
 _BATCH = 10_000
@@ -115,7 +116,7 @@ def write_skymap(butler: Butler, name: str, tracts: Sequence[Tract]) -> bool:
         "patch_ny_max": max(tract.ny for tract in tracts),
     }
     insert = butler.registry.insertDimensionData
-    with butler.transaction():
+    with butler.transaction(), unharmed(butler):
         insert("skymap", fields)
         for batch in batches(enumerate(tracts), _BATCH):
             insert(

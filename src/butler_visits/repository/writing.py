@@ -12,6 +12,7 @@ from lsst.daf.butler.registry.interfaces import DatabaseConflictError
 from lsst.sphgeom import Region
 
 from .database import lock_visits, park_names, read_columns, update_exposure_regions
+from .kept import unharmed
 from .reading import fetch_exposures, fetch_visits
 
 _ORDER = ("exposure", "visit", "visit_definition", "visit_system_membership", "visit_detector_region")
@@ -46,7 +47,7 @@ class Changes:
 def register_run(butler: Butler, name: str) -> None:
     """Make sure that a RUN collection is there."""
     # The Butler writes two rows, and a process that is killed between them would leave a run that takes no datasets.
-    with butler.transaction():
+    with butler.transaction(), unharmed(butler):
         butler.collections.register(name)
 
 
@@ -79,7 +80,7 @@ def write_changes(butler: Butler, changes: Changes) -> None:
     """
     universe = butler.dimensions
     # In a transaction of the caller's, only what is written here may be undone if it is refused.
-    with butler.registry.transaction(savepoint=True):
+    with butler.registry.transaction(savepoint=True), unharmed(butler):
         if changes.visits:
             # What is there now stays. Locks come before inserts in every writer, lest two wait for each other. An
             # exposure is changed with one visit only, so whoever holds that is alone with the exposure too.
