@@ -34,8 +34,6 @@ LONGEST = (
 )
 """The files with the longest tests."""
 
-BUCKET = "survey"
-
 # No test asserts a duration.
 settings.register_profile("any-duration", deadline=None)
 settings.load_profile("any-duration")
@@ -152,23 +150,15 @@ def _translators() -> Iterator[None]:
     MetadataTranslator.translators.update(known)
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return the URI of an empty bucket; the environment says where it is and who may use it, as usual."""
-    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed here")
-    moto_server = pytest.importorskip("moto.server", reason="moto is not installed here")
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("S3_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}/"
-    finally:
-        server.stop()
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """Return the URI of a bucket; the environment says where it is and who may use it, as usual."""
+    for package in ("boto3", "moto.server"):
+        pytest.importorskip(package, reason=f"{package} is not installed here")
+    from object_store import object_store
+
+    with object_store() as uri:
+        yield uri
 
 
 @pytest.fixture

@@ -60,6 +60,10 @@ class DatabaseError(VisitsError, RuntimeError):
     """A database that cannot be reached, or fails again and again for no fault of what was asked of it."""
 
 
+class ReadOnlyError(VisitsError, TypeError):
+    """A repository that is to be written, and was opened to be read."""
+
+
 class RawFileError(VisitsError, RuntimeError):
     """A raw file that cannot be read, or from whose headers no detector's WCS can be taken."""
 

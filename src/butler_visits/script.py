@@ -7,7 +7,7 @@ from lsst.pipe.base import Struct
 from lsst.resources import ResourcePathExpression
 
 from .config import make_config
-from .repository import resolve_instrument, select_exposures
+from .repository import require_writeable, resolve_instrument, select_exposures
 from .task import Collections, DefineVisitsTask
 
 
@@ -55,6 +55,7 @@ def define_visits(
         As `DefineVisitsTask.run` raises.
     """
     with Butler.from_config(repo, writeable=True) as butler:
+        require_writeable(butler)
         name = resolve_instrument(butler, instrument)
         task = DefineVisitsTask(make_config(butler, name, config_file), butler=butler)
         return task.run(

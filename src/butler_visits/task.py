@@ -184,7 +184,7 @@ class DefineVisitsTask(Task):
         ValueError
             If a record is not of the ``exposure`` dimension.
         """
-        self._require_writeable()
+        repository.require_writeable(self.butler)
         if executor is not None and repository.in_transaction(self.butler):
             raise WorkerError(
                 "Workers cannot define visits while the Butler is in a transaction: they have connections of their "
@@ -284,13 +284,9 @@ class DefineVisitsTask(Task):
         TypeError
             If the Butler is read-only.
         """
-        self._require_writeable()
+        repository.require_writeable(self.butler)
         left_out = Selection(n_filtered=plan.n_filtered, off_sky_types=plan.off_sky_types, failures=list(plan.failures))
         return self._write(plan.visits, self._one_by_one(self._apply_later, plan.visits, plan.options), left_out)
-
-    def _require_writeable(self) -> None:
-        if not self.butler.isWriteable():
-            raise TypeError("Visits cannot be defined through a read-only Butler; open it with writeable=True.")
 
     def _options(
         self,

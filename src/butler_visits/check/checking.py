@@ -87,4 +87,5 @@ def check_and_mend(
     n_exposures = len(scope.selected - scope.off_sky)
     n_other = sum(visit in scope.systems and systems.isdisjoint(scope.systems[visit]) for visit in unexpected)
     regions = task.config.computeVisitRegions.name
-    return CheckReport(instrument, grouping, regions, n_exposures, len(scope.joined), n_other, findings)
+    n_visits = len(scope.joined) + len(scope.untold)
+    return CheckReport(instrument, grouping, regions, n_exposures, n_visits, n_other, findings, scope.untold)

@@ -238,6 +238,9 @@ class CheckReport:
     findings: list[Finding]
     """What is wrong, by kind and then by visit."""
 
+    untold: list[int] = dataclasses.field(default_factory=list)
+    """Ids of visits that were not checked, because a Butler server does not tell which exposures they have."""
+
     repair: Repair | None = None
     """What was done before the findings were made, if a repair was asked for."""
 
@@ -262,6 +265,7 @@ class CheckReport:
             "n_exposures": self.n_exposures,
             "n_visits": self.n_visits,
             "n_other_visits": self.n_other_visits,
+            "untold": self.untold,
             "sound": self.sound,
             "counts": {kind.value: counts[kind] for kind in Kind},
             "findings": [finding.to_dict() for finding in self.findings],
@@ -279,8 +283,14 @@ class CheckReport:
                 f"{counted(self.n_other_visits, 'visit')} of other groupings, not compared; check these with the "
                 "config that they were defined with."
             )
+        if self.untold:
+            lines.append(
+                f"{counted(len(self.untold), 'visit')} with exposures of other days (day_obs), not checked: which they "
+                f"have cannot be told through a Butler server, but with the repository's own configuration: "
+                f"{listed(self.untold, _LISTED)}."
+            )
         if self.sound:
-            return "\n".join([*lines, "Nothing is wrong with them."])
+            return "\n".join([*lines, f"Nothing is wrong with {'the others' if self.untold else 'them'}."])
         lines.append(f"{counted(len(self.findings), 'finding')}.")
         by_kind: dict[Kind, list[Finding]] = defaultdict(list)
         for finding in self.findings:

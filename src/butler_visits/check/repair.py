@@ -52,6 +52,7 @@ def repair_visits(
     lsst.daf.butler.InvalidQueryError, OverflowError
         If the expression is wrong.
     """
+    repository.require_writeable(task.butler)
     repair = Repair()
     refused: set[int] = set()
     butler = task.butler

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lsst.daf.butler import DimensionRecord
+from lsst.daf.butler import Butler, DimensionRecord
 
 from ..define.exposures import Selector
 from ..define.visits import Failure, Options, VisitDefinitionData
 from ..errors import VisitsError
 from ..repository import fetch_exposures, select_exposures
-from ..repository.stored import fetch_exposures_of_visits, fetch_visit_names, fetch_visit_systems
+from ..repository.stored import (
+    fetch_exposures_of_visits,
+    fetch_visit_days,
+    fetch_visit_names,
+    fetch_visit_systems,
+    hides_days,
+)
 from ..task import DefineVisitsTask
 from .findings import Finding, Kind
 
@@ -50,6 +56,9 @@ class Scope:
 
     systems: dict[int, set[int]]
     """Ids of the visit systems of all stored visits that are in any."""
+
+    untold: list[int]
+    """Ids of stored visits that are not checked, because it cannot be told which exposures they have."""
 
 
 def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections: Sequence[str] | None) -> Scope:
@@ -95,6 +104,9 @@ def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections:
             clashes_known = True
         elif set().union(*more.values()) <= exposures.keys():
             break
+    untold = _untold(butler, instrument, visits, joined) if hides_days(butler) else set()
+    visits = [visit for visit in visits if visit.id not in untold]
+    joined = {visit: own for visit, own in joined.items() if visit not in untold}
     failed = {exposure for failure in selection.failures for exposure in failure.exposures}
     on_sky = {exposure.id: exposure for visit in selection.visits for exposure in visit.exposures}
     off_sky = exposures.keys() - on_sky.keys() - failed
@@ -115,7 +127,22 @@ def find_scope(task: DefineVisitsTask, instrument: str, where: str, collections:
         joined,
         visits_of,
         systems,
+        sorted(untold),
     )
+
+
+def _untold(
+    butler: Butler, instrument: str, visits: Sequence[VisitDefinitionData], joined: Mapping[int, set[int]]
+) -> set[int]:
+    """Find the stored visits which may have exposures that are not shown."""
+    days = fetch_visit_days(butler, instrument, joined)
+    planned = {visit.id: {exposure.day_obs for exposure in visit.exposures} for visit in visits}
+    # Of a visit that no exposures would give, all that it has may be of other days.
+    return {
+        visit
+        for visit, own in joined.items()
+        if (day := days.get(visit)) is None or (planned[visit] != {day} if visit in planned else not own)
+    }
 
 
 def _why_not(

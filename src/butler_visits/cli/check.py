@@ -62,7 +62,7 @@ def check(
     set_log_level()
     try:
         with errors_as_messages(repo):
-            butler, name = open_instrument(repo, instrument, writeable=repair)
+            butler, name = open_instrument(repo, instrument, writeable=repair, server=not repair)
             task = DefineVisitsTask(make_config(butler, name, config_file, config), butler=butler)
             with expression_errors(where):
                 look = repair_visits if repair else check_visits

@@ -94,7 +94,7 @@ def define_visits(
     set_log_level()
     options["collections"] = collections or None
     with errors_as_messages(repo):
-        butler, name = open_instrument(repo, instrument, writeable=not dry_run)
+        butler, name = open_instrument(repo, instrument, writeable=not dry_run, server=dry_run)
         task = DefineVisitsTask(make_config(butler, name, config_file, config), butler=butler)
         with expression_errors(where):
             exposures = select_exposures(butler, name, where)

@@ -18,6 +18,11 @@ from ..lists import first_line
 _UNIVERSE = "butler_visits.universe"
 """Where a command's context has the dimensions of the repository, for advice on expressions."""
 
+_TOKEN = " Set BUTLER_RUBIN_ACCESS_TOKEN to a token of yours."
+_REMOTE = " Butler servers need more packages: pip install 'butler-visits[remote]'."
+_HINTS = dict.fromkeys(["httpx2", "aiohttp", "requests"], _REMOTE)
+"""What to say about packages that are not installed."""
+
 
 @contextmanager
 def errors_as_messages(repo: str) -> Iterator[None]:
@@ -32,6 +37,10 @@ def errors_as_messages(repo: str) -> Iterator[None]:
         raise click.ClickException(
             f"Repository {repo}: {first_line(error)}. Check that the repository can be read and written, and try again."
         ) from error
+    except (RuntimeError, ValueError) as error:
+        if (failure := _server_failure(repo, error)) is None:
+            raise
+        raise failure from error
 
 
 @contextmanager
@@ -61,31 +70,64 @@ def _meant(error: str) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def open_repository(repo: str, *, writeable: bool) -> Butler:
-    """Open a repository."""
+def open_repository(repo: str, *, writeable: bool, server: bool = False) -> Butler:
+    """Open a repository; one that a Butler server has only if ``server`` says that this is enough."""
+    from ..repository import is_served
+
     try:
-        return Butler.from_config(repo, writeable=writeable)
+        butler = Butler.from_config(repo, writeable=writeable)
+        if server and is_served(butler):
+            # The first question to the server.
+            _ = butler.dimensions
     except Exception as error:
         # None of our code runs in it, and for a file that is no repository the Butler raises nearly anything.
         raise opening_error(repo, error) from error
+    if not server:
+        refuse_server(repo, butler)
+    return butler
+
+
+def refuse_server(repo: str, butler: Butler) -> None:
+    """Refuse a repository that a Butler server has."""
+    from ..repository import is_served
+
+    if is_served(butler):
+        raise click.ClickException(
+            f"Through the Butler server {repo} nothing can be written: use the repository's own configuration, which "
+            "names its database."
+        )
 
 
 def opening_error(repo: str, error: Exception) -> click.ClickException:
     """Say why a repository cannot be opened."""
+    if (failure := _server_failure(repo, error)) is not None:
+        return failure
     if isinstance(error, FileNotFoundError):
         return click.ClickException(
             f"There is no data repository at {repo}: expected a folder with a butler.yaml, or a repository's alias."
         )
-    return click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.")
+    # Of the package requests, which need not be installed.
+    if any(kind.__name__ == "ConnectionError" for kind in type(error).__mro__):
+        return click.ClickException(f"Nobody answers at {repo}; see that it is right, and try again.")
+    hint = _HINTS.get(getattr(error, "name", None), _TOKEN if "access credentials" in str(error) else "")
+    return click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.{hint}")
 
 
-def open_instrument(repo: str, instrument: str, *, writeable: bool) -> tuple[Butler, str]:
+def open_instrument(repo: str, instrument: str, *, writeable: bool, server: bool = False) -> tuple[Butler, str]:
     """Open a repository, and find the name of one of its instruments."""
     from ..repository import resolve_instrument
 
-    butler = open_repository(repo, writeable=writeable)
+    butler = open_repository(repo, writeable=writeable, server=server)
     click.get_current_context().meta[_UNIVERSE] = butler.dimensions
     return butler, resolve_instrument(butler, instrument)
+
+
+def _server_failure(repo: str, error: Exception) -> click.ClickException | None:
+    """Return the error of a Butler server, if an error is one."""
+    from ..repository.served import server_failure
+
+    failure = server_failure(error)
+    return None if failure is None else click.ClickException(f"The Butler server {repo} {failure}")
 
 
 def no_visits(instrument: str, where: str) -> click.ClickException:

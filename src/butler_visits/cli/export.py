@@ -102,7 +102,7 @@ def export(
         if ending in _MOCS:
             require("mocpy")
         about = {"publisher": publisher, "ranges": _read_wavelengths(wavelengths) if wavelengths else {}}
-        butler, name = open_instrument(repo, instrument, writeable=False)
+        butler, name = open_instrument(repo, instrument, writeable=False, server=True)
         with expression_errors(where):
             outlines = read_outlines(butler, name, where, detectors=detectors)
         if (first := next(outlines, None)) is None:

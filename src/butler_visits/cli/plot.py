@@ -37,7 +37,7 @@ def plot(repo: str, instrument: str, output: str, where: str, visit: int | None)
     set_log_level()
     with errors_as_messages(repo):
         require("skyproj")
-        butler, name = open_instrument(repo, instrument, writeable=False)
+        butler, name = open_instrument(repo, instrument, writeable=False, server=True)
         figure, what = _coverage(butler, name, where) if visit is None else _visit(butler, name, visit)
     with written_whole(output, "picture") as partial:
         figure.savefig(partial, format=Path(output).suffix[1:].lower())

@@ -53,7 +53,7 @@ def report(
     set_log_level()
     with errors_as_messages(repo):
         require("plotly")
-        butler, name = open_instrument(repo, instrument, writeable=False)
+        butler, name = open_instrument(repo, instrument, writeable=False, server=True)
         task_config = make_config(butler, name, config_file, config)
         with expression_errors(where):
             page = visits_page(butler, name, where=where, collections=collections or None, config=task_config)

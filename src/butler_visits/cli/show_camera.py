@@ -56,7 +56,7 @@ def show_camera(repo_or_file: str, instrument: str | None, plot: str | None, out
             content = read_file(repo_or_file)
             camera = (read_afw_camera if content.startswith(FITS) else read_yaml_camera)(content, repo_or_file)
         else:
-            butler, name = open_instrument(repo_or_file, instrument, writeable=False)
+            butler, name = open_instrument(repo_or_file, instrument, writeable=False, server=True)
             camera = latest_camera(butler, name)
             expected = raws_flipped(fetch_instrument(butler, name))
             if expected is None:

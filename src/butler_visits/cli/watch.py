@@ -13,7 +13,7 @@ import click
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.opt import options_file_option
 
-from .errors import errors_as_messages, opening_error
+from .errors import errors_as_messages, opening_error, refuse_server
 from .options import (
     VisitsCommand,
     collections_option,
@@ -195,8 +195,10 @@ def _open(repo: str) -> Butler:
     from ..watch.trouble import is_database_trouble
 
     try:
-        return Butler.from_config(repo, writeable=True)
+        butler = Butler.from_config(repo, writeable=True)
     except Exception as error:
         if is_database_trouble(error):
             raise
         raise opening_error(repo, error) from error
+    refuse_server(repo, butler)
+    return butler

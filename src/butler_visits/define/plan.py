@@ -15,7 +15,7 @@ from ..geometry import ARCSEC, decode_polygon, outline_distance
 from ..geometry.comparison import are_same
 from ..lists import listed
 from ..repository.database import one_connection, read_visit_rows
-from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems, region_bytes
+from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems, hides_days, region_bytes
 from .clashes import REMOVE, clash_of_systems, missing_systems, refuse_clashes
 from .records import stored_systems, visit_fields
 from .regions import ComputeVisitRegionsTask
@@ -61,6 +61,7 @@ def plan_visits(
     if not options.update_records:
         unchanged = _find_unchanged(visits, regions, computed, rows, have, options, region_tolerance, universe)
     stored = repository.fetch_visits(butler, instrument, rows.keys() - unchanged) if rows.keys() - unchanged else {}
+    hidden = hides_days(butler)
     planned: list[PlannedVisit] = []
     for visit, region in zip(visits, regions, strict=True):
         if visit.id in unchanged:
@@ -72,6 +73,12 @@ def plan_visits(
             _define(plan)
         else:
             _decide(plan, have.get(visit.id, _Stored(set(), set(), set())), options, region_tolerance)
+            if hidden and (others := [e.id for e in visit.exposures if e.day_obs != plan.stored.day_obs]):
+                plan.leave(
+                    f"exposures {listed(others)} have another day_obs than it: it cannot be told through a Butler "
+                    "server whether they are joined to it; use the repository's own configuration"
+                )
+                plan.untold = True
         planned.append(plan)
     changed = [plan for plan in planned if plan.definition.id not in unchanged]
     refuse_clashes(butler, changed, joined, systems, options)

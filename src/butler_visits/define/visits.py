@@ -269,6 +269,9 @@ class PlannedVisit:
     warning: str = ""
     """What is not as it should be of a visit that is no conflict."""
 
+    untold: bool = False
+    """Whether it cannot be told which exposures the stored visit has."""
+
     @property
     def is_new(self) -> bool:
         """Whether the visit is not stored yet."""

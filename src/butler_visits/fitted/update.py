@@ -106,8 +106,8 @@ def update_visit_regions(
     TypeError
         If the Butler is read-only and something is to be written.
     """
-    if not dry_run and not butler.isWriteable():
-        raise TypeError("Regions cannot be updated through a read-only Butler; open it with writeable=True.")
+    if not dry_run:
+        repository.require_writeable(butler)
     planned: list[PlannedVisit] = []
     detectors: set[int] = set()
     if datasets:

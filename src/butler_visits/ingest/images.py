@@ -29,6 +29,7 @@ from ..repository import (
     fetch_instrument,
     lock_exposures,
     register_run,
+    require_writeable,
     try_again,
     unharmed,
     until_written,
@@ -181,6 +182,8 @@ def add_images(
     failures : `list` [`RawFileError`]
         Why raws have no image.
     """
+    if not dry_run:
+        require_writeable(butler)
     reader = RawReader(butler)
     instrument_class = fetch_instrument(butler, instrument)
     writer = ImageWriter(butler, instrument_class, kind, dry_run=dry_run)

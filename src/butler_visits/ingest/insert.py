@@ -20,6 +20,7 @@ from ..repository import (
     fetch_exposures,
     fetch_instruments,
     lock_exposures,
+    require_writeable,
     try_again,
     until_written,
 )
@@ -56,8 +57,8 @@ class ExposurePlan:
 
 def check_arguments(butler: Butler, on_error: str, *, dry_run: bool) -> None:
     """Refuse what no ingest can do."""
-    if not (dry_run or butler.isWriteable()):
-        raise TypeError("Nothing can be ingested through a read-only Butler; open it with writeable=True.")
+    if not dry_run:
+        require_writeable(butler)
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
 

@@ -1,6 +1,6 @@
 """All of the Butler and all SQL: records read and written in bulk, and which camera and which raws apply."""
 
-from .database import in_transaction, lock_exposures
+from .database import in_transaction, is_served, lock_exposures, require_writeable
 from .kept import check_kept, unharmed
 from .reading import (
     datastore_roots,
@@ -49,10 +49,12 @@ __all__ = [
     "fetch_visits",
     "fetch_visits_of_exposures",
     "in_transaction",
+    "is_served",
     "lock_exposures",
     "read_visits",
     "register_run",
     "remove_visits",
+    "require_writeable",
     "resolve_instrument",
     "select_exposures",
     "select_visits",

@@ -18,8 +18,9 @@ from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
 from ..lists import reason_of
 from ..raws.headers import STALLED, read_file
-from .database import Certified, find_certified, one_connection, read_collection_types, recorded_size
+from .database import find_certified, one_connection, read_collection_types, recorded_size
 from .reading import expand_collections
+from .served import Certified
 
 _LOG = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ class CameraFinder:
         if ref is None:
             raise CameraLookupError(f"Camera dataset {candidate.dataset_id} was removed while it was looked up.")
         uri = self._butler.getURI(ref)
-        which = f"The camera file {uri} of collection {candidate.collection}"
+        # A server's URIs are signed, for an hour and for nobody to see.
+        place = str(uri).partition("?")[0]
+        which = f"The camera file {place} of collection {candidate.collection}"
         try:
             content = read_file(uri)
         except FileNotFoundError as error:
@@ -152,7 +155,7 @@ class CameraFinder:
             raise CameraFileError(
                 f"{which} has {len(content)} bytes, and had {size} when it was stored; restore the file."
             )
-        return content, str(uri)
+        return content, place
 
     def _class_camera(self, instrument: Instrument) -> Camera | str:
         """Ask the instrument's class, which need not have a camera; if it has none, return what there is to say."""

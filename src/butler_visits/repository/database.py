@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy
@@ -25,8 +25,10 @@ from lsst.daf.butler.registry.sql_registry import SqlRegistry
 from lsst.resources import ResourcePath
 from lsst.sphgeom import Region
 
-from ..errors import VisitsError
+from ..errors import ReadOnlyError, VisitsError
 from ..lists import id_batches, listed
+from . import served
+from .served import Certified
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +47,22 @@ def _registry(butler: Butler) -> SqlRegistry:
     return butler._registry
 
 
+def is_served(butler: Butler) -> bool:
+    """Tell whether a Butler speaks to a server, which has the database and lets nobody write."""
+    return not isinstance(butler, DirectButler)
+
+
+def require_writeable(butler: Butler) -> None:
+    """Raise `ReadOnlyError` if nothing can be written through a Butler."""
+    if is_served(butler):
+        raise ReadOnlyError(
+            f"Nothing can be written through a Butler server ({butler}): open the repository with its own "
+            "configuration, which names its database."
+        )
+    if not butler.isWriteable():
+        raise ReadOnlyError("Nothing can be written through a read-only Butler; open it with writeable=True.")
+
+
 def database_name(butler: Butler) -> str:
     """Say which database a repository has."""
     return str(database_of(butler))
@@ -52,13 +70,15 @@ def database_name(butler: Butler) -> str:
 
 def sqlite_file(butler: Butler) -> str | None:
     """Return the file of a repository's database; `None` if it has none of its own."""
+    if is_served(butler):
+        return None
     database = database_of(butler)
     return database.filename if isinstance(database, SqliteDatabase) else None
 
 
 def in_transaction(butler: Butler) -> bool:
     """Tell whether a Butler is in a transaction."""
-    return database_of(butler).isInTransaction()
+    return not is_served(butler) and database_of(butler).isInTransaction()
 
 
 def table_of(
@@ -80,6 +100,9 @@ def one_connection(butler: Butler) -> Iterator[None]:
 
     Taking a connection costs as much as a small query, on PostgreSQL three times that.
     """
+    if is_served(butler):
+        yield
+        return
     database = database_of(butler)
     try:
         with database.session():
@@ -115,8 +138,10 @@ def read_columns(
     another day. Of regions they would make an object each, of which only the bytes are wanted: that takes eight times
     as long.
     """
-    database = database_of(butler)
     given = {name: values for name, values in only.items() if values is not None}
+    if is_served(butler):
+        return list(served.read_columns(butler, table, instrument, columns, given))
+    database = database_of(butler)
     statement = _selection(table, database.namespace, tuple((name, None) for name in columns), tuple(given))
     # All rows, or batch by batch those that have one of the values.
     batches: Iterable[dict[str, Any]] = [{}]
@@ -131,6 +156,8 @@ def read_columns(
 
 def read_values(butler: Butler, table: str, instrument: str, column: str) -> set[Any]:
     """Read which values a column has, of an instrument's rows."""
+    if is_served(butler):
+        return {value for (value,) in served.read_columns(butler, table, instrument, [column], {})}
     database = database_of(butler)
     source = table_of(database, table, ["instrument", column])
     statement = sqlalchemy.select(source.c[column]).where(source.c.instrument == instrument).distinct()
@@ -154,6 +181,8 @@ def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> d
 
     The Butler's own query, and records and regions made anew, take ten times as long.
     """
+    if is_served(butler):
+        return served.read_visit_rows(butler, instrument, visits)
     database = database_of(butler)
     representation = database.getTimespanRepresentation()
     names = [n for n in butler.dimensions["visit"].RecordClass.fields.names if n not in ("id", "region", "timespan")]
@@ -170,16 +199,6 @@ def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> d
                 record["timespan"] = representation.extract(dict(zip(ends, row[len(fields) + 1 :], strict=True)))
                 found[row[0]] = record, row[len(fields)]
     return found
-
-
-class Certified(NamedTuple):
-    """A dataset in a collection."""
-
-    dataset_id: UUID
-    dataset_type: str
-    collection: str
-    timespan: Timespan
-    """When it is valid."""
 
 
 @lru_cache
@@ -230,6 +249,8 @@ def read_collection_types(butler: Butler, collections: Sequence[str]) -> dict[st
 
     The Butler takes ten times as long, for each of them.
     """
+    if is_served(butler):
+        return served.read_collection_types(butler, collections)
     database = database_of(butler)
     with database.query(_collection_types(database.namespace), {"names": list(collections)}) as rows:
         return {row.name: CollectionType(row.type) for row in rows}
@@ -244,6 +265,8 @@ def find_certified(
     """
     if not collections:
         return []
+    if is_served(butler):
+        return list(served.find_certified(butler, dataset_types, instrument, collections))
     database = database_of(butler)
     link = _registry(butler)._managers.collections.getCollectionForeignKeyName()
     representation = database.getTimespanRepresentation()

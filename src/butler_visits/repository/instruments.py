@@ -24,7 +24,7 @@ from ..instruments.described import class_name as described_class_name
 from ..instruments.description import InstrumentDescription
 from ..instruments.translator import make_translator
 from ..raws import import_translators
-from .database import text_limit
+from .database import require_writeable, text_limit
 from .kept import unharmed
 from .reading import fetch_instruments
 from .write_camera import write_camera
@@ -57,6 +57,7 @@ def register_instrument(butler: Butler, description: InstrumentDescription, *, u
     DescriptionError
         If a name is longer than the repository takes.
     """
+    require_writeable(butler)
     name = description.name
     register(
         butler,

@@ -12,7 +12,7 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 
 from ..errors import VisitsError
 from ..lists import id_batches, listed
-from .database import database_of, lock_visits, table_of, tables_of_visits
+from .database import database_of, lock_visits, require_writeable, table_of, tables_of_visits
 from .kept import unharmed
 from .reading import fetch_detector_regions, fetch_detectors
 from .stored import fetch_exposures_of_visits, fetch_owners, fetch_visit_names
@@ -36,6 +36,8 @@ def remove_visits(butler: Butler, instrument: str, visits: Iterable[int], *, dry
     Returns the names of the visits by their ids, with ``dry_run`` of those that would be removed. Raises `VisitsError`
     if a visit is not there, or if datasets belong to one; nothing is removed then.
     """
+    if not dry_run:
+        require_writeable(butler)
     wanted = sorted(set(visits))
     with butler.transaction(), unharmed(butler):
         if not dry_run:

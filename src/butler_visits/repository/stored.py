@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64decode
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler import Butler, DimensionRecord, Timespan
 
-from .database import read_columns, read_unmatched, read_values
+from ..lists import listed
+from .database import is_served, read_columns, read_unmatched, read_values
 from .reading import fetch_visits, readable, select_exposures, sets_of
+
+_LOG = logging.getLogger(__name__)
+
+_LISTED = 10
+"""Visits that a message names."""
+
+_WHEN = ("id", "day_obs", "timespan")
+_When = tuple[int, int | None, Timespan | None]
 
 
 class StoredVisit(NamedTuple):
@@ -25,21 +36,64 @@ class StoredVisit(NamedTuple):
 
 def read_visits(butler: Butler, instrument: str, where: str = "") -> list[StoredVisit]:
     """Read the visits of an instrument, or those of the exposures that an expression selects."""
+    unseen: dict[int, set[int]] = {}
     if where:
-        exposures = [record.id for record in select_exposures(butler, instrument, where)]
-        of_exposures = fetch_visits_of_exposures(butler, instrument, exposures)
+        exposures = select_exposures(butler, instrument, where)
+        of_exposures = fetch_visits_of_exposures(butler, instrument, [record.id for record in exposures])
         ids: set[int] = set().union(*of_exposures.values())
-        records = fetch_visits(butler, instrument, ids)
+        if hides_days(butler):
+            rows = read_columns(butler, "visit", instrument, *_WHEN)
+            unseen = _unseen(rows, [(record.id, record.day_obs, record.timespan) for record in exposures])
+        records = fetch_visits(butler, instrument, ids | unseen.keys())
     else:
         with readable(f"visit record of {instrument}"), butler.query() as query:
             records = {record.id: record for record in query.dimension_records("visit").where(instrument=instrument)}
     joined = fetch_exposures_of_visits(butler, instrument, records)
-    return [StoredVisit(record, tuple(sorted(joined.get(visit, ())))) for visit, record in sorted(records.items())]
+    if hides_days(butler):
+        visits = [(record.id, record.day_obs, record.timespan) for record in records.values()]
+        unseen |= _unseen(visits, read_columns(butler, "exposure", instrument, *_WHEN))
+    if unseen:
+        _LOG.warning(
+            "Through a Butler server it cannot be told which exposures of other days (day_obs) visits have; those of "
+            "visits %s are taken for theirs that lie within them.",
+            listed(sorted(unseen), _LISTED),
+        )
+    return [
+        StoredVisit(record, tuple(sorted(joined.get(visit, set()) | unseen.get(visit, set()))))
+        for visit, record in sorted(records.items())
+    ]
+
+
+def hides_days(butler: Butler) -> bool:
+    """Tell whether it is not seen that visits have exposures of other days: a server answers the Butler's queries only.
+
+    From universe 6 on, these join a visit and its exposures on ``day_obs``.
+    """
+    return is_served(butler) and "day_obs" in butler.dimensions.dimensions.names
+
+
+def _unseen(visits: Iterable[_When], exposures: Iterable[_When]) -> dict[int, set[int]]:
+    """Find the exposures within visits that are of other days than these."""
+    spans = sorted((*time.nsec, day or 0, exposure) for exposure, day, time in exposures if time is not None)
+    begins = [span[0] for span in spans]
+    found: dict[int, set[int]] = {}
+    for visit, day, time in visits:
+        if time is not None:
+            begin, end = time.nsec
+            within = spans[bisect_left(begins, begin) : bisect_left(begins, end)]
+            if others := {exposure for _, last, of_day, exposure in within if last <= end and of_day != day}:
+                found[visit] = others
+    return found
 
 
 def fetch_visit_names(butler: Butler, instrument: str, visits: Iterable[int] | None = None) -> dict[int, str]:
     """Read which visits there are."""
     return dict(read_columns(butler, "visit", instrument, "id", "name", id=visits))
+
+
+def fetch_visit_days(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, int | None]:
+    """Read of which days visits are."""
+    return dict(read_columns(butler, "visit", instrument, "id", "day_obs", id=visits))
 
 
 def fetch_visits_of_names(butler: Butler, instrument: str, names: Iterable[str]) -> dict[str, int]:

@@ -30,7 +30,7 @@ from ..instruments.formatter import CameraFormatter
 from ..lists import listed
 from ..yaml_files import load_yaml
 from .cameras import CAMERA_DATASET_TYPES, CameraFinder
-from .database import find_certified
+from .database import find_certified, require_writeable
 from .kept import unharmed
 from .reading import fetch_detectors, fetch_instrument, resolve_instrument
 from .writing import register_run
@@ -91,6 +91,7 @@ def write_camera(
     lsst.daf.butler.registry.ConflictingDefinitionError
         If another camera is certified for some of these times.
     """
+    require_writeable(butler)
     name = resolve_instrument(butler, instrument_name)
     instrument = fetch_instrument(butler, name)
     source = f"the camera for {name}"

@@ -18,6 +18,7 @@ from lsst.sphgeom import ConvexPolygon, UnitVector3d
 from ..errors import VisitsError
 from ..geometry import FloatArray, axes, directions
 from ..lists import batches
+from .database import require_writeable
 from .kept import unharmed
 
 _MOST_PATCHES = 1_000_000
@@ -98,6 +99,7 @@ def write_skymap(butler: Butler, name: str, tracts: Sequence[Tract]) -> bool:
 
     Raises `ConflictingDefinitionError` if another one has the name, and `VisitsError` if it has too many patches.
     """
+    require_writeable(butler)
     n_patches = sum(tract.nx * tract.ny for tract in tracts)
     if n_patches > _MOST_PATCHES:
         raise VisitsError(f"The skymap would have {n_patches} patches; take larger ones, or fewer tracts.")

@@ -13,9 +13,9 @@ from ...config import DefineVisitsConfig
 from ...define.visit_plan import VisitPlan
 from ...define.visits import PlannedVisit
 from ...geometry import FloatArray, decode_polygon
-from ...lists import counted
+from ...lists import counted, listed
 from .model import Page, PageVisit, Undefined
-from .undefined import failures_of, off_sky, undefined_exposures
+from .undefined import UNTOLD, failures_of, off_sky, undefined_exposures
 
 
 def visits_page(
@@ -58,7 +58,8 @@ def visits_page(
         PageVisit(_fields(record), joined, bands.get(record.physical_filter), _outline(record.region))
         for record, joined in repository.read_visits(butler, instrument, where)
     ]
-    undefined = undefined_exposures(butler, instrument, exposures, collections=collections, config=config)
+    found = undefined_exposures(butler, instrument, exposures, collections=collections, config=config)
+    undefined = [entry for entry in found if entry.reason != UNTOLD]
     missing = sum(entry.count for entry in undefined)
     selected = f"the {counted(len(exposures), 'exposure', ',')} of {instrument} that match {where!r}" if where else ""
     return Page(
@@ -66,6 +67,7 @@ def visits_page(
         lines=[
             f"{counted(len(visits), 'visit', ',')} of {selected or counted(len(exposures), 'exposure', ',')}.",
             *([f"{counted(missing, 'exposure', ',')} without a visit."] if missing else []),
+            *(f"{UNTOLD}: exposures {listed(entry.exposures)}." for entry in found if entry.reason == UNTOLD),
         ],
         visits=visits,
         undefined=undefined,

@@ -18,6 +18,8 @@ from ...repository.write_camera import latest_camera
 from ...task import DefineVisitsTask
 from .model import Undefined
 
+UNTOLD = "It cannot be told through a Butler server whether they have a visit"
+"""No reason why exposures have none."""
 _OFF_SKY = "Not on the sky: {}"
 _OF_UNKNOWN_TYPE = "of unknown type"
 
@@ -78,6 +80,8 @@ def _plan(
 
 def _reason(visit: PlannedVisit) -> str:
     """Say why exposures of a planned visit have no visit."""
+    if visit.untold:
+        return UNTOLD
     if visit.action is Action.NEW:
         return "Not defined yet: define-visits would define them"
     if visit.action is Action.UPDATE:
