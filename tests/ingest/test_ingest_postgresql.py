@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from sqlalchemy import event, text
 
 from butler_visits import DatabaseError
 from butler_visits.ingest import ingest_raws, ingest_table
+from butler_visits.ingest.images import add_images
 from butler_visits.repository import retry
 from butler_visits.repository.instruments import register_instrument
 from ingest_helpers import DESCRIPTION, files_in, records, science, small, stored, summary
 from postgres import Cluster
+from raw_pixels import pixels_of
 from simulated_raws import write_raws
+from simulated_survey import INSTRUMENT as SIMCAM
 from templates import make_repository
 from visit_tables import connect, engine, root
 
@@ -168,3 +172,44 @@ def test_stricter_isolation(butler: Butler, raws: Path) -> None:
     with interrupted(first, "SELECT exposure.id", "at the statement", overtake):
         assert ingest_raws(first, [raws], transfer="copy").n_skipped == N_FILES
     assert_whole(butler, raws, "copy")
+
+
+# Images beside raws
+
+
+def assert_images(butler: Butler) -> None:
+    """Check that each raw has an image, once, that can be read."""
+    refs = butler.query_datasets("raw_image", f"{SIMCAM}/raw/images", find_first=False)
+    assert len({ref.dataId["exposure"] for ref in refs}) == len(refs) == N_FILES
+    assert all(pixels_of(butler.get(ref)).size for ref in refs)
+    assert add_images(butler, SIMCAM) == (0, [])
+
+
+@pytest.mark.parametrize("moment", ["at the statement", *MOMENTS])
+def test_connection_cut_for_images(butler: Butler, raws: Path, postgres: Cluster, moment: str) -> None:
+    ingest_raws(butler, [raws], transfer="copy", images=None)
+    with interrupted(butler, RAW_INSERT, moment, lambda: cut_connections(postgres, butler)):
+        assert add_images(butler, SIMCAM) == (0 if moment == "after the commit" else N_FILES, [])
+    assert_images(butler)
+
+
+def test_another_adds_images_first(butler: Butler, raws: Path) -> None:
+    ingest_raws(butler, [raws], transfer="copy", images=None)
+    other = Butler.from_config(root(butler), writeable=True)
+
+    def overtake() -> None:
+        assert add_images(other, SIMCAM) == (N_FILES, [])
+
+    # The statement that locks the exposures.
+    with interrupted(butler, "SELECT exposure.id", "at the statement", overtake):
+        assert add_images(butler, SIMCAM) == (0, [])
+    assert_images(butler)
+
+
+def test_two_add_images_at_once(butler: Butler, raws: Path) -> None:
+    ingest_raws(butler, [raws], transfer="copy", images=None)
+    both = [Butler.from_config(root(butler), writeable=True) for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda one: add_images(one, SIMCAM), both))
+    assert sum(n_new for n_new, _ in found) == N_FILES and not any(failures for _, failures in found)
+    assert_images(butler)
