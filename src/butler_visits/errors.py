@@ -10,6 +10,8 @@ from typing import Self
 
 _LONG_VALUE = re.compile(r"'([^'\n]{60})[^'\n]{1000,}([^'\n]{20})'")
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_SIGNATURE = re.compile(r"""\?[^\s'"]*\bSignature=[^\s'"]*""")
+"""What a Butler server's URLs end with, which lets everybody read the file for an hour."""
 _LONG_LINE = re.compile(r"^(.{3000}).{2000,}(.{500})$", re.MULTILINE)
 
 
@@ -21,7 +23,8 @@ class VisitsError(Exception):
 
     def __str__(self) -> str:
         # What a file holds, and a message quotes, may be as long as the file, and may be meant for a terminal.
-        short = _LONG_LINE.sub(r"\1 … \2", _LONG_VALUE.sub(r"'\1 … \2'", super().__str__()))
+        text = _SIGNATURE.sub("", super().__str__())
+        short = _LONG_LINE.sub(r"\1 … \2", _LONG_VALUE.sub(r"'\1 … \2'", text))
         return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), short)
 
     @classmethod

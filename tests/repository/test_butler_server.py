@@ -101,10 +101,15 @@ READING = [
     ("export", "--output", "-", "--format", "reg", "--where", "exposure.seq_num > 3"),
     ("report", "--output", "FILE.html"),
 ]
+RAWS = [
+    ("define-visits", "--dry-run", "-c", f"computeVisitRegions.active.wcsSource={source}", "--output", "FILE.ecsv")
+    for source in ("raw", "prefer-raw")
+]
+"""What is said of raws that cannot be had, too."""
 
 
 @pytest.mark.parametrize("name", ["night", "broken", *INSTRUMENTS])
-@pytest.mark.parametrize("words", READING, ids=" ".join)
+@pytest.mark.parametrize("words", [*READING, *RAWS], ids=" ".join)
 def test_what_reads_says_the_same(served: Served, name: str, words: tuple[str, ...], tmp_path: Path) -> None:
     if name in INSTRUMENTS and not GOLDEN.is_dir():
         pytest.skip(f"no golden data at {GOLDEN}")
@@ -139,6 +144,7 @@ def _comparable(text: str) -> str:
         ("remove-visits", "REPO", INSTRUMENT, "--visit", "1", "--dry-run"),
         ("add-images", "REPO", INSTRUMENT),
         ("make-skymap", "REPO", "sky", "--rings", "12", "--patch-size", "4"),
+        ("watch", "REPO", "FOLDER", "--instrument", INSTRUMENT),
         ("ingest", "REPO", "FILE"),
         ("ingest", "REPO", "FILE", "--dry-run"),
         ("ingest-table", "REPO", "FILE"),
@@ -148,7 +154,7 @@ def _comparable(text: str) -> str:
 def test_what_writes_is_refused(served: Served, words: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "file.csv"
     file.write_text("id\n1\n")
-    places = {"REPO": f"{served.url}night", "FILE": str(file)}
+    places = {"REPO": f"{served.url}night", "FILE": str(file), "FOLDER": str(tmp_path)}
     result = visits_command(*(places.get(word, word) for word in words))
     assert "nothing can be written" in message(result) and served.url in message(result)
     # What could not be checked is no finding.

@@ -6,7 +6,7 @@ A test says by name what of it a new version of the Butler no longer has.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset, FormatterV2, Timespan, ddl
 from lsst.daf.butler.column_spec import ColumnSpec, StringColumnSpec
+from lsst.daf.butler.datastore import DatasetRefURIs
 from lsst.daf.butler.datastore.stored_file_info import StoredFileInfo
 from lsst.daf.butler.datastores.fileDatastore import FileDatastore
 from lsst.daf.butler.direct_butler import DirectButler
@@ -397,6 +398,13 @@ def recorded_paths(butler: Butler, refs: Iterable[DatasetRef]) -> dict[UUID, str
             "Images are read from the files of raws; that takes a repository with one datastore of files."
         )
     return {id_: info.path for id_, info in _recorded(datastore, refs)}
+
+
+def find_uris(butler: Butler, refs: Sequence[DatasetRef]) -> Mapping[DatasetRef, DatasetRefURIs]:
+    """Find where the files of datasets are, of those that have any."""
+    if is_served(butler):
+        return served.find_uris(butler, refs)
+    return butler.get_many_uris(refs, allow_missing=True)
 
 
 def recorded_size(butler: Butler, ref: DatasetRef) -> int | None:

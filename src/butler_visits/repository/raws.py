@@ -27,6 +27,7 @@ from ..raws.hdus import find_detector
 from ..raws.headers import RawFile, read_raw_files
 from ..raws.pixels import image_hdus
 from ..raws.wcs import RawWcs
+from .database import find_uris
 from .instruments import stored_translator
 from .reading import expand_collections, fetch_detector_names
 
@@ -153,7 +154,7 @@ class RawReader:
         self, refs: Sequence[DatasetRef], look: Callable[..., _Found]
     ) -> Iterator[tuple[DatasetRef, _Found | RawFileError]]:
         """Look for the detectors of raws in the headers of their files."""
-        uris = self._butler.get_many_uris(refs, allow_missing=True)
+        uris = find_uris(self._butler, refs)
         by_file: dict[ResourcePath, list[DatasetRef]] = defaultdict(list)
         for ref in refs:
             primary = uris[ref].primaryURI if ref in uris else None

@@ -5,11 +5,21 @@ from __future__ import annotations
 import sys
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from lsst.daf.butler import Butler, CollectionType, MissingCollectionError, MissingDatasetTypeError, Timespan
+from lsst.daf.butler import (
+    Butler,
+    CollectionType,
+    DatasetNotFoundError,
+    DatasetRef,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+    Timespan,
+)
+from lsst.daf.butler.datastore import DatasetRefURIs
 from lsst.sphgeom import Region
 from pydantic import ValidationError
 
@@ -92,6 +102,20 @@ def find_certified(
             continue
 
 
+def find_uris(butler: Butler, refs: Sequence[DatasetRef]) -> dict[DatasetRef, DatasetRefURIs]:
+    """Find where the files of datasets are, of those that have any: the server tells one at a time."""
+
+    def find(ref: DatasetRef) -> DatasetRefURIs | None:
+        try:
+            return butler.getURIs(ref)
+        except DatasetNotFoundError:
+            return None
+
+    with ThreadPoolExecutor() as threads:
+        found = zip(refs, threads.map(find, refs), strict=True)
+        return {ref: uris for ref, uris in found if uris is not None}
+
+
 def server_failure(error: BaseException) -> str | None:
     """Say what is wrong with a server, in words that follow its name; `None` if an error is about something else."""
     # What a `RemoteButler` imports, and what cannot be imported without the packages that it needs.
@@ -104,7 +128,13 @@ def server_failure(error: BaseException) -> str | None:
         return None
     status = error.status_code
     if status is None:
-        return f"cannot be reached ({first_line(error.__cause__ or error)}); see that it runs, and try again."
+        cause = error.__cause__ or error
+        if type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
+            return f"cannot be reached ({first_line(cause)}); see that it runs, and try again."
+        return (
+            f"broke off its answer ({first_line(cause)}); its log has the reason under request "
+            f"{error.client_request_id}."
+        )
     if status in (401, 403):
         return (
             f"refuses access (HTTP status {status}); set BUTLER_RUBIN_ACCESS_TOKEN to a token that may read the "
