@@ -83,7 +83,7 @@ def test_a_signal_ends_it_well(repository: Path, incoming: Path, tmp_path: Path,
     assert result.exit_code == 0, result.output
     *batches, summary = result.stdout.splitlines()
     assert all(line.endswith("s behind") for line in batches)
-    assert summary.startswith("ended, 3 files, 3 exposures, 3 visits")
+    assert summary.startswith("Ended: 3 files, 3 exposures, 3 visits")
     assert Tally.from_json(status.read_text()).state == "ended"
     assert n_visits(repository) == 3
     # The handlers are as they were.
@@ -168,7 +168,8 @@ def test_lines_that_were_read_are_not_lost(repository: Path, tmp_path: Path) -> 
         watching.until(lambda: watching.watcher._fresh)
     pipe.close()
     os.close(end)
-    assert watching.tally.visits == n_visits(repository) == len(everything(repository)["exposure"])
+    assert watching.tally.visits == n_visits(repository)
+    assert len(everything(repository)["exposure"]) == len(files)
     assert watching.tally.files == len(files)
 
 

@@ -150,6 +150,8 @@ class RawWriter:
 
     def _stage(self, files: Sequence[Raw], staged: StagedFiles) -> None:
         """Copy what is to be copied, before the transaction keeps others from writing."""
+        if self._transfer not in ("copy", "move"):
+            return
         present = self._present(files)
         for file in files:
             path = ResourcePath(file.uri)

@@ -11,12 +11,9 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from ..define.visits import Difference
 from ..errors import IngestError
-from ..lists import id_batches
 from ..repository import (
     GaveUpError,
     StaleError,
-    fetch_bands,
-    fetch_detector_names,
     fetch_exposures,
     fetch_instruments,
     lock_exposures,
@@ -24,6 +21,7 @@ from ..repository import (
     try_again,
     until_written,
 )
+from ..repository.database import read_columns
 from .corrections import with_stored
 from .records import OWN_ID, ExposureValues, compare_exposures, exposure_record, is_of_one_second
 from .result import Correction
@@ -38,6 +36,9 @@ class ExposurePlan:
 
     instrument: Mapping[str, Any]
     """Fields of the instrument's record."""
+
+    is_registered: bool
+    """Whether the repository has the instrument."""
 
     records: dict[int, DimensionRecord] = field(default_factory=dict)
     """By id the ``exposure`` records, new ones and those that are stored already."""
@@ -76,8 +77,9 @@ def plan_exposures(
     """
     name = instrument["name"]
     given = sorted(exposures, key=lambda one: one.id)
-    records = fetch_exposures(butler, name, {one.id for one in given}) if name in fetch_instruments(butler) else {}
-    plan = ExposurePlan(instrument, records)
+    is_registered = name in fetch_instruments(butler)
+    records = fetch_exposures(butler, name, {one.id for one in given}) if is_registered else {}
+    plan = ExposurePlan(instrument, is_registered, records)
     first: dict[int, str] = {}
     # Also of those that are stored, because they may get another name.
     new = given if update is not None else [one for one in given if one.id not in records]
@@ -156,10 +158,11 @@ def insert_exposures(butler: Butler, plan: ExposurePlan, detectors: Iterable[Det
         if any(stored.get(one.record.id) != one.stored for one in corrections):
             raise StaleError("Another process has changed exposures that were to be replaced.")
     universe = butler.dimensions
-    if name not in fetch_instruments(butler):
+    if not plan.is_registered:
         fields = {key: value for key, value in plan.instrument.items() if key in universe["instrument"].schema.names}
         butler.registry.insertDimensionData("instrument", fields, skip_existing=True)
-    filters = fetch_bands(butler, name)
+    # The Butler's own queries would take most of the time of a single file.
+    filters = {row[0] for row in read_columns(butler, "physical_filter", name, "name")}
     written = [*plan.new, *(values for values, _ in plan.changed)]
     bands = {one.fields["physical_filter"]: one.band for one in written}
     rows = {
@@ -190,7 +193,7 @@ def _new_detectors(butler: Butler, instrument: str, detectors: Iterable[Detector
     wanted = {detector.id: detector for detector in detectors}
     if not wanted:
         return
-    names = fetch_detector_names(butler, instrument)
+    names = dict(read_columns(butler, "detector", instrument, "id", "full_name"))
     ids = {name: number for number, name in names.items()}
     for number, detector in sorted(wanted.items()):
         if number in names:
@@ -232,14 +235,7 @@ def _day_offsets(
 
 def _exposures_by_name(butler: Butler, instrument: str, names: Collection[str]) -> dict[str, int]:
     """Read which exposures have these names: the database refuses a name twice, and does not say whose it is."""
-    found: dict[str, int] = {}
-    for batch in id_batches(names):
-        with butler.query() as query:
-            stored = query.dimension_records("exposure").where(
-                "exposure.obs_id IN (names)", instrument=instrument, bind={"names": batch}
-            )
-            found.update((record.obs_id, record.id) for record in stored)
-    return found
+    return dict(read_columns(butler, "exposure", instrument, "obs_id", "id", obs_id=names))
 
 
 def _name_error(one: ExposureValues, instrument: str, other: int) -> IngestError:

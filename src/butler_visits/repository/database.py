@@ -124,7 +124,7 @@ def _selection(
     statement = sqlalchemy.select(source).where(sqlalchemy.column("instrument") == sqlalchemy.bindparam("instrument"))
     for name in only:
         # Ids do not fit into what SQLAlchemy takes for an integer by itself.
-        kind = None if name == "name" else sqlalchemy.BigInteger
+        kind = None if name in ("name", "obs_id") else sqlalchemy.BigInteger
         some = sqlalchemy.bindparam(f"some_{name}", type_=kind, expanding=True)
         statement = statement.where(sqlalchemy.column(name, kind).in_(some))
     return statement
