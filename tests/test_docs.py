@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,7 @@ from butler_visits.export import obscore_table
 from butler_visits.fitted.geometries import VisitGeometry
 from butler_visits.ingest.draft import draft_description
 from butler_visits.ingest.table import COLUMNS
+from butler_visits.watch.tally import BadFile, Tally
 from command_line import comparable, define_visits
 from example_raws import EXAMPLES as DESCRIPTIONS
 from example_raws import write_hillcam
@@ -63,6 +65,10 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         r"make docs$": ".ci/run does it",
         r"\.venv/bin/": "make demo prints it",
         r"pip install \.": "make demo does it",
+        r"butler-visits watch REPO INCOMING": "watch/test_night_docs.py runs it",
+    },
+    "docs/night.md": {
+        r".*\bbutler-visits watch |butler-visits watch-status ": "watch/test_night_docs.py runs them",
     },
     "docs/performance.md": {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",
@@ -360,6 +366,8 @@ def test_file_formats(butler: Butler) -> None:
     assert first_columns(formats, "Visit geometry") == [list(VisitGeometry.model_fields)]
     report = check_visits(task, INSTRUMENT)
     assert first_columns(formats, "Result of a check") == [list(report.to_dict()), list(report.findings[0].to_dict())]
+    watched = [[one.name for one in fields(kind)] for kind in (Tally, BadFile)]
+    assert first_columns(formats, "Status of a watch") == watched
     assert first_columns("docs/check.md", "What is found") == [[kind.value for kind in Kind]]
 
 
