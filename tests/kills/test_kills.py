@@ -13,9 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from lsst.daf.butler import Butler
 
 from ingest_helpers import cluster_of
-from killing import KINDS, Attempt, Kind, end_of_group
+from killing import EXPOSURES, KINDS, Attempt, Kind, end_of_group
+from visit_tables import stored
 
 KILLS = int(os.environ.get("BUTLER_VISITS_KILLS", "5"))
 """How often each kind is killed, with each database."""
@@ -23,11 +25,15 @@ KILLS = int(os.environ.get("BUTLER_VISITS_KILLS", "5"))
 pytestmark = pytest.mark.slow
 
 
-def kill_at_random(attempt: Attempt, rng: random.Random, seconds: float) -> None:
-    """Kill the program, or one of its workers, at any time."""
+def kill_at_random(attempt: Attempt, rng: random.Random, seconds: float, visits: int = 0) -> None:
+    """Kill the program, or one of its workers, at any time, or when so many visits are there."""
     child, _ = attempt.start()
     assert child.pid is not None
-    time.sleep(rng.uniform(0, seconds))
+    if not visits:
+        time.sleep(rng.uniform(0, seconds))
+    with Butler.from_config(attempt.root) as butler:
+        while child.is_alive() and len(stored(butler, "visit")) < visits:
+            time.sleep(0.005)
     victims = [child.pid]
     if child.is_alive() and "--processes" in attempt.kind.command and rng.random() < 0.5:
         victims = [one.pid for one in psutil.Process(child.pid).children(recursive=True)] or victims
@@ -53,6 +59,10 @@ def kill_at_point(attempt: Attempt, point: tuple[str, int]) -> None:
 def test_kills(tmp_path: Path, request: pytest.FixtureRequest, database: str, name: str) -> None:
     kind: Kind = KINDS[name]
     cluster = cluster_of(request)
+    # The first one takes longer.
+    first = Attempt(kind, tmp_path / "first", cluster)
+    first.finish()
+    first.remove()
     undisturbed = Attempt(kind, tmp_path / "undisturbed", cluster)
     before, begin = undisturbed.state(), time.monotonic()
     points = undisturbed.finish()
@@ -68,8 +78,11 @@ def test_kills(tmp_path: Path, request: pytest.FixtureRequest, database: str, na
     named = rng.sample(sorted(by_name), len(by_name))
     for kill in range(KILLS):
         attempt = Attempt(kind, tmp_path / f"kill{kill}", cluster)
-        if kill % 2 and "--processes" not in kind.command:
-            # Workers are not told of points.
+        if kill % 2 and "--processes" in kind.command:
+            # Workers are not told of points, and most of their time they begin.
+            point = ("visits", rng.randrange(1, len(EXPOSURES)))
+            kill_at_random(attempt, rng, seconds, point[1])
+        elif kill % 2:
             point = rng.choice(by_name[named[kill // 2 % len(named)]])
             kill_at_point(attempt, point)
         else:
