@@ -17,7 +17,7 @@ import trouble_regions  # noqa: F401  (registers worker-trouble)
 from butler_visits.instruments.description import InstrumentDescription
 from butler_visits.repository.instruments import register_instrument
 from butler_visits.repository.write_camera import write_camera
-from butler_visits.watch import bad
+from butler_visits.watch import bad, trouble
 from butler_visits.watch.folders import Folder
 from butler_visits.watch.tally import write_bad_files
 from ingest_helpers import science
@@ -336,3 +336,29 @@ def test_a_file_that_goes_away_again(repository: Path, incoming: Path, tmp_path:
     with Butler.from_config(str(repository)).query() as query:
         (ref,) = query.datasets("raw", "SimCam/raw/all")
     assert Butler.from_config(str(repository)).getURI(ref).ospath == str(incoming / first.name)
+
+
+def test_a_repository_that_is_away_and_one_that_is_made_anew(
+    repository: Path, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "_FIRST_WAIT", 0.1)
+    monkeypatch.setattr(trouble, "_LONGEST_WAIT", 0.2)
+    files = raws(tmp_path / "raw", 4)
+    away = tmp_path / "away"
+    with Watching(repository, incoming) as watching:
+        watching.until_idle()
+        arrive(files[0], incoming)
+        watching.until_visits(1)
+        os.rename(repository, away)
+        arrive(files[1], incoming)
+        watching.until(lambda: watching.tally.state == "waiting for the database")
+        arrive(files[2], incoming)
+        os.rename(away, repository)
+        watching.until_visits(3)
+        shutil.rmtree(repository)
+        repository_of(repository)
+        arrive(files[3], incoming)
+        watching.until(lambda: n_visits(repository) == 4)
+        watching.until_idle()
+    assert everything(repository) == undisturbed(tmp_path / "other", files)
+    assert watching.tally.bad == {}

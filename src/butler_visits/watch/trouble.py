@@ -40,12 +40,13 @@ def is_database_trouble(error: BaseException) -> bool:
 class Patience:
     """Calls functions again for as long as the database is away."""
 
-    def __init__(self, wait: Callable[[str], bool], *, give_up: bool) -> None:
+    def __init__(self, wait: Callable[[str], bool], reopen: Callable[[], None], *, give_up: bool) -> None:
         """Call ``wait`` with the reason while the database is away, and with an empty one when it is back.
 
-        It returns whether to go on.
+        It returns whether to go on. ``reopen`` opens the repository again, for it may be another one.
         """
         self._wait = wait
+        self._reopen = reopen
         self._give_up = give_up
         self._is_away = False
 
@@ -57,26 +58,27 @@ class Patience:
 
     def open(self, call: Callable[[], _T]) -> _T:
         """Call a function that opens the repository: what will not be better another time is the user's mistake."""
-        return self._call(call, is_temporary)
+        return self._call(call, is_temporary, lambda: None)
 
     def call(self, call: Callable[[], _T]) -> _T:
         """Call a function; raises `StoppedError` if the watch is to end, and the database away."""
-        return self._call(call, is_database_trouble)
+        return self._call(call, is_database_trouble, self._reopen)
 
-    def _call(self, call: Callable[[], _T], is_trouble: Callable[[Exception], bool]) -> _T:
-        wait = _FIRST_WAIT
+    def _call(self, call: Callable[[], _T], is_trouble: Callable[[Exception], bool], reopen: Callable[[], None]) -> _T:
+        wait = 0.0
         while True:
             try:
+                if wait:
+                    reopen()
                 result = call()
             except Exception as error:
                 if not is_trouble(error) or self._give_up:
                     raise
-                self._say(error)
+                wait = min(2.0 * wait, _LONGEST_WAIT) or _FIRST_WAIT
                 until = monotonic() + wait
                 while monotonic() < until:
                     self._say(error)
                     sleep(_CHECK)
-                wait = min(2.0 * wait, _LONGEST_WAIT)
                 continue
             if self._is_away:
                 self._is_away = False

@@ -17,6 +17,7 @@ from types import FrameType
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.resources import ResourcePath
 
+from ..errors import DatabaseError
 from ..ingest.files import as_resource
 from ..lists import counted, first_line, listed
 from ..repository import datastore_roots
@@ -79,7 +80,7 @@ class Watcher:
         self._stopping = False
         self._last_shown = 0.0
         self._complained: set[str] = set()
-        self._patience = Patience(self._wait_for_database, give_up=settings.give_up_database)
+        self._patience = Patience(self._wait_for_database, self._reopen, give_up=settings.give_up_database)
 
     def stop(self) -> None:
         """Let the watch end after its batch; may be called by a signal's handler or another thread."""
@@ -127,14 +128,30 @@ class Watcher:
         butler = self._butler = self._patience.open(self._open_butler)
         self._set_state("catching up")
         self._work = self._patience.call(lambda: Work(butler, self._settings))
+        self._patience.call(self._compare)
+
+    def _compare(self) -> list[str]:
+        """Forget files that the repository does not have, and find exposures without visits; return these files."""
+        lost: list[str] = []
         for files in self._memory.batches():
-            lost = set(self._patience.call(lambda some=files: self._work.not_stored(some)))
-            self._memory.forget(
-                one.place
-                for one in files
-                if one.place in lost or ((path := local_path(one.place)) is not None and not os.path.lexists(path))
-            )
-        self._backlog.extend(self._patience.call(self._work.undefined))
+            missing = self._work.not_stored(files)
+            gone = [one.place for one in files if (path := local_path(one.place)) and not os.path.lexists(path)]
+            self._memory.forget([*missing, *gone])
+            lost += set(missing) - set(gone)
+        self._backlog.extend(self._work.undefined())
+        return lost
+
+    def _reopen(self) -> None:
+        """Open the repository again, which may be restored from a copy, or made anew."""
+        try:
+            if self._butler is not None:
+                self._butler.close()
+            butler = self._open_butler()
+        except Exception as error:
+            # It was there when the watch began.
+            raise DatabaseError(first_line(error)) from error
+        self._butler, self._work = butler, Work(butler, self._settings)
+        self._fresh.update(dict.fromkeys(self._compare(), monotonic()))
 
     def _make_sources(self) -> list[Source]:
         settings = self._settings
