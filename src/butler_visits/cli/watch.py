@@ -140,7 +140,9 @@ def watch(
             move_bad=Path(move_bad) if move_bad else None,
         )
         shows = _shows(repo, status, metrics, page, bad_files, options["config_file"], config)
-        watcher = Watcher(lambda: _open(repo), repo, sources, settings, shows=shows, say=echo)
+        # A path means something else elsewhere.
+        name = os.path.realpath(repo) if os.path.exists(repo) else repo
+        watcher = Watcher(lambda: _open(repo), name, sources, settings, shows=shows, say=echo)
         tally = watcher.run()
     echo(tally.summary())
     if watcher.n_failed and not watcher.was_stopped:

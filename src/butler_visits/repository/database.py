@@ -166,13 +166,20 @@ def read_values(butler: Butler, table: str, instrument: str, column: str) -> set
         return set(rows.scalars())
 
 
-def read_unmatched(butler: Butler, table: str, id_: str, others: str, reference: str, instrument: str) -> list[int]:
-    """Read the ids of an instrument's rows to which no row of another table refers, in their order."""
+def read_unmatched(
+    butler: Butler, table: str, id_: str, others: str, reference: str, instrument: str, *, unless_false: str | None
+) -> list[int]:
+    """Read the ids of an instrument's rows to which no row of another table refers, in their order.
+
+    ``unless_false``: a column; rows in which it is false are left out.
+    """
     database = database_of(butler)
-    own = table_of(database, table, ["instrument"], ids=[id_])
+    own = table_of(database, table, ["instrument", *filter(None, [unless_false])], ids=[id_])
     other = table_of(database, others, ["instrument"], ids=[reference])
     is_matched = sqlalchemy.exists().where(other.c.instrument == instrument, other.c[reference] == own.c[id_])
     statement = sqlalchemy.select(own.c[id_]).where(own.c.instrument == instrument, ~is_matched).order_by(own.c[id_])
+    if unless_false is not None:
+        statement = statement.where(sqlalchemy.or_(own.c[unless_false].is_(None), own.c[unless_false]))
     with database.query(statement) as rows:
         return list(rows.scalars())
 

@@ -114,8 +114,9 @@ def fetch_visits_of_exposures(butler: Butler, instrument: str, exposures: Iterab
 
 
 def fetch_exposures_without_visit(butler: Butler, instrument: str) -> list[int]:
-    """Read which exposures belong to no visit, in their order."""
-    return read_unmatched(butler, "exposure", "id", "visit_definition", "exposure", instrument)
+    """Read which exposures belong to no visit and may have seen the sky, in their order."""
+    sky = "can_see_sky" if "can_see_sky" in butler.dimensions["exposure"].RecordClass.fields.names else None
+    return read_unmatched(butler, "exposure", "id", "visit_definition", "exposure", instrument, unless_false=sky)
 
 
 def fetch_owners(butler: Butler, instrument: str, exposures: Iterable[int]) -> dict[int, int]:

@@ -11,11 +11,11 @@ import hashlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..cache import cache_folder
 from ..lists import first_line
@@ -100,24 +100,28 @@ class Memory:
 
     def knows(self, place: str, signature: Signature) -> bool:
         """Tell whether a file was taken as it is now."""
-        with self._asked() as connection, suppress(UnicodeEncodeError):
+        if not _is_text(place):
+            return False
+        with self._asked() as connection:
             row = connection.execute("SELECT size, changed FROM taken WHERE place = ?", (place,)).fetchone()
             return row is not None and tuple(row) == signature
         return False
 
     def add(self, files: Iterable[Taken]) -> None:
         """Remember files."""
-        rows = [(*one[:-1], ",".join(map(str, one.detectors))) for one in files]
-        with self._asked() as connection, suppress(UnicodeEncodeError):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT OR REPLACE INTO taken VALUES (?, ?, ?, ?, ?, ?)", rows)
-            connection.execute("COMMIT")
+        rows = [(*one[:-1], ",".join(map(str, one.detectors))) for one in files if _is_text(one.place)]
+        self._write("INSERT OR REPLACE INTO taken VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self, places: Iterable[str]) -> None:
         """Forget files."""
+        self._write("DELETE FROM taken WHERE place = ?", [(place,) for place in places])
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if not rows:
+            return
         with self._asked() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM taken WHERE place = ?", [(place,) for place in places])
+            connection.executemany(statement, rows)
             connection.execute("COMMIT")
 
     def batches(self) -> Iterator[list[Taken]]:
@@ -138,3 +142,12 @@ class Memory:
         with self._lock:
             self._is_closed = True
             self._connection.close()
+
+
+def _is_text(place: str) -> bool:
+    """Tell whether a place can be stored; names of files may hold any bytes."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

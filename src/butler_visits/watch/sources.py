@@ -230,6 +230,8 @@ class Lines(Source):
         while True:
             while self._n_waiting() > self._MOST_AHEAD and not self._ended.is_set():
                 self._ended.wait(0.05)
+            if self._ended.is_set():
+                return
             # All that was read is passed on, so that nothing is lost in a buffer.
             if not (content := os.read(self._file, 1 << 14)):
                 break

@@ -40,7 +40,7 @@ _HEARTBEAT = 5.0
 _REMOTE_POLL = 30.0
 """Seconds between two listings of a prefix."""
 
-_MOST_RETRIED = 50
+_MOST_RETRIED = 100
 """Exposures without visits that are done between two batches of new files, which shall not wait for them."""
 
 
@@ -76,6 +76,7 @@ class Watcher:
         self._exposures: Aside[Exposure] = Aside(settings.first_wait, settings.longest_wait)
         self._catching_up: set[str] = set()
         self._running: set[str] = set()
+        self._sources: list[Source] = []
         self._away: dict[str, str] = {}
         self._stopping = False
         self._last_shown = 0.0
@@ -100,22 +101,21 @@ class Watcher:
 
     def run(self) -> Tally:
         """Watch until there is nothing more to come, or the watch is told to end."""
-        sources: list[Source] = []
         self._show()
         with self._signals(), self._patience.asked():
             try:
                 self._begin()
-                sources = self._make_sources()
-                self._running = {source.name for source in sources}
+                self._sources = self._make_sources()
+                self._running = {source.name for source in self._sources}
                 self._catching_up = set(self._running)
-                for source in sources:
+                for source in self._sources:
                     source.start()
                 self._loop()
             except StoppedError:
                 # What is not done is found at the next start.
                 pass
             finally:
-                for source in sources:
+                for source in self._sources:
                     source.end()
                 self._memory.close()
                 if self._butler is not None:
@@ -229,6 +229,8 @@ class Watcher:
             case Trouble(source, reason):
                 self._hear_trouble(source, reason)
             case None:
+                for source in self._sources:
+                    source.end()
                 self._set_state("stopping")
 
     def _hear_trouble(self, source: str, reason: str) -> None:

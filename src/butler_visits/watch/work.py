@@ -11,7 +11,6 @@ from typing import TypeVar
 from lsst.daf.butler import Butler, DimensionRecord
 
 from ..config import make_config
-from ..errors import ConfigError
 from ..ingest.choice import choose_instrument
 from ..ingest.datasets import stored_raws
 from ..ingest.files import FoundFiles
@@ -172,7 +171,7 @@ def _item_by_item(call: Callable[[Sequence[_T]], None], items: Sequence[_T], fai
     try:
         call(items)
     except Exception as error:
-        if isinstance(error, ConfigError) or is_database_trouble(error):
+        if is_database_trouble(error):
             raise
         if len(items) > 1:
             half = len(items) // 2
