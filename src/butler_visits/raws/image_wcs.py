@@ -81,7 +81,7 @@ def _fitted(raw: RawWcs, layout: Layout) -> fits.Header:
     size = np.abs(steps).max(axis=0)
     powers = np.array([(total - q, q) for total in range(1, _SIP_ORDER + 1) for q in range(total + 1)])
     terms = np.prod((steps / size)[:, None] ** powers, axis=2)
-    found = np.linalg.lstsq(terms, plane)[0].T / np.prod(size**powers, axis=1)
+    found = np.linalg.lstsq(terms, plane, rcond=None)[0].T / np.prod(size**powers, axis=1)
     matrix = found[:, :2]
     header = fits.Header()
     for axis, (kind, value) in enumerate((("RA---TAN-SIP", ra), ("DEC--TAN-SIP", dec)), start=1):
