@@ -320,10 +320,13 @@ class DefineVisitsTask(Task):
             self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar,
             closing(outcomes),
         ):
+            n_chunks = 0
             for outcome in outcomes:
+                n_chunks += 1
                 total.add(outcome)
                 bar.update(outcome.n_given)
-        if items:
+        # What the last transaction has written is there.
+        if n_chunks > 1 or total.n_skipped:
             repository.check_kept(self.butler, "visit", _definition(items[0]).instrument, total.stored)
         self._warn(selection.warnings + total.all_warnings())
         total.check()

@@ -35,8 +35,10 @@ _PAGE = ".html"
 
 def read_file(file: str) -> bytes:
     """Read the file of a camera."""
+    from ..raws.headers import read_file as read
+
     try:
-        return ResourcePath(file, forceDirectory=False).read()
+        return read(ResourcePath(file, forceDirectory=False))
     except FileNotFoundError as error:
         raise click.ClickException(f"There is no file {file}.") from error
     except IsADirectoryError as error:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints, Validation
 
 from ..camera import Camera
 from ..camera.yaml_camera import camera_from_mapping, detector_type
-from ..errors import CameraFileError, DescriptionError
+from ..errors import CameraFileError, DescriptionError, RawFileError
 from ..lists import counted, shown
 from ..yaml_files import load_yaml
 from .sources import Model, Properties
@@ -288,15 +288,18 @@ def read_description(uri: ResourcePathExpression) -> InstrumentDescription:
 
 
 def _read_yaml(path: ResourcePath, what: str) -> Any:
+    # It takes astropy's FITS along.
+    from ..raws.headers import read_file
+
     name = path.ospath if path.isLocal else str(path)
     try:
-        return load_yaml(path.read())
+        return load_yaml(read_file(path))
     except FileNotFoundError:
         raise DescriptionError(f"There is no {what} {name}.") from None
     except ValueError as error:
         raise DescriptionError(f"{name} is no YAML file: {error}.") from error
-    except OSError as error:
-        raise DescriptionError(f"The {what} {name} cannot be read: {error}.") from error
+    except (OSError, RawFileError) as error:
+        raise DescriptionError(f"The {what} {name} cannot be read: {str(error).rstrip('.')}.") from error
 
 
 def _unique(what: str, values: Iterable[Any]) -> None:
