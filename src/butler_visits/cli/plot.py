@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,36 +26,51 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FILE", required=True, help="The picture to write; .png, .pdf or .svg.")
 @visits_where_option
 @click.option("--visit", type=int, metavar="ID", help="Draw the detectors of this visit instead of the sky's coverage.")
+@click.option(
+    "--colour",
+    type=click.Choice(["depth", "band"]),
+    default="depth",
+    show_default=True,
+    help="What colours mean: how many visits cover a piece of sky, or the bands of their outlines.",
+)
+@click.option("--galactic-plane", is_flag=True, help="Draw the galactic plane.")
+@click.option("--ecliptic", is_flag=True, help="Draw the ecliptic.")
 @options_file_option()
-def plot(repo: str, instrument: str, output: str, where: str, visit: int | None) -> None:
-    """Draw how often the visits cover the sky, or one visit's detectors."""
+def plot(repo: str, instrument: str, output: str, where: str, visit: int | None, colour: str, **lines: bool) -> None:
+    """Draw how often or in which bands the visits cover the sky, or one visit's detectors."""
     from ..report import PICTURE_ENDINGS
     from .files import check_file_name, written_whole
 
     check_file_name(output, PICTURE_ENDINGS)
     if visit is not None and where:
         raise click.UsageError("--where selects the visits of a coverage, --visit takes one by its id; give one.")
+    if visit is not None and (colour == "band" or any(lines.values())):
+        raise click.UsageError("--colour, --galactic-plane and --ecliptic are for a coverage, not for one --visit.")
     set_log_level()
     with errors_as_messages(repo):
         require("skyproj")
         butler, name = open_instrument(repo, instrument, writeable=False, server=True)
-        figure, what = _coverage(butler, name, where) if visit is None else _visit(butler, name, visit)
+        figure, what = _coverage(butler, name, where, colour, lines) if visit is None else _visit(butler, name, visit)
     with written_whole(output, "picture") as partial:
         figure.savefig(partial, format=Path(output).suffix[1:].lower())
     echo(f"{what} in {output}.")
 
 
-def _coverage(butler: Butler, instrument: str, where: str) -> tuple[Figure, str]:
+def _coverage(
+    butler: Butler, instrument: str, where: str, colour: str, lines: Mapping[str, bool]
+) -> tuple[Figure, str]:
     from ..export.outlines import read_outlines, read_vertices
     from ..report import plot_coverage
 
     with expression_errors(where):
-        outlines = read_outlines(butler, instrument, where)
+        outlines = list(read_outlines(butler, instrument, where))
     visits = [read_vertices(outline.region) for outline in outlines]
+    bands = [outline.band or "" for outline in outlines] if colour == "band" else None
     if not visits:
         raise no_visits(instrument, where)
     count = counted(len(visits), "visit")
-    return plot_coverage(visits, title=f"{instrument}: {count}"), f"The coverage of {count} is"
+    what = f"The coverage of {count} is" if bands is None else f"The outline of {count} is"
+    return plot_coverage(visits, title=f"{instrument}: {count}", bands=bands, **lines), what
 
 
 def _visit(butler: Butler, instrument: str, visit: int) -> tuple[Figure, str]:

@@ -25,10 +25,15 @@ _LARGEST_FONT = 12.0
 _MARGIN = 0.1
 """Of the field's width, around it: the compass has room in a corner."""
 _FILL, _EDGE = "#dbe7f3", "#2b5c8a"
+_X, _Y = "#b8342a", "#1c7a3d"
+_AXIS = 0.28
+"""How long the axes of a detector's pixels are, of its sides."""
 
 
 def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
     """Draw a camera's focal plane in mm, and the field as it is seen on the sky at rotation 0, east to the left.
+
+    Each detector has a dot where its first pixel is, and lines along its x and its y.
 
     Raises `CameraFileError` if a detector has no pixels, or no finite place in the field.
     """
@@ -40,7 +45,7 @@ def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
     unit = "degrees"
     if np.ptp(on_sky.reshape(-1, 2), axis=0).max() < 0.5:
         on_sky, unit = on_sky * 60, "arcmin"
-    figure = Figure(figsize=(2 * _PANEL + 1, _PANEL + 0.8), layout="constrained", dpi=150)
+    figure = Figure(figsize=(2 * _PANEL + 1, _PANEL + 1.1), layout="constrained", dpi=150)
     focal_plane, sky = figure.subplots(1, 2)
     figure.suptitle(f"{camera.name}: {len(camera.detector_ids)} detectors")
     focal_plane.set(title="Focal plane", xlabel="x (mm)", ylabel="y (mm)")
@@ -49,6 +54,8 @@ def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
     sky.xaxis.set_inverted(True)
     _draw(sky, on_sky, camera.detector_names)
     _draw_compass(sky)
+    first = "pixel (0, 0)" if not camera.bounding_boxes[:, 0].any() else "first pixel"
+    _draw_legend(figure, first)
     return figure
 
 
@@ -65,6 +72,7 @@ def _draw(axes: Axes, corners: npt.NDArray[np.float64], names: tuple[str, ...]) 
     axes.set_aspect("equal")
     axes.set_xlim(*(centre[0] + half * np.array([1, -1] if inverted else [-1, 1])))
     axes.set_ylim(centre[1] - half, centre[1] + half)
+    _draw_pixel_axes(axes, corners)
     points = 72 * 0.85 * _PANEL / (2 * half)
     for outline, name in zip(corners, names, strict=True):
         width, height = np.ptp(outline, axis=0)
@@ -74,6 +82,36 @@ def _draw(axes: Axes, corners: npt.NDArray[np.float64], names: tuple[str, ...]) 
         x, y = outline.mean(axis=0)
         angle = 90 if height > 1.2 * width else 0
         axes.text(x, y, name, fontsize=size, rotation=angle, ha="center", va="center", clip_on=True)
+
+
+def _draw_pixel_axes(axes: Axes, corners: npt.NDArray[np.float64]) -> None:
+    """Draw where the first pixel of each detector is, and in which directions x and y count."""
+    from matplotlib.collections import LineCollection
+
+    x, y = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    sides = np.minimum(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))[:, None]
+    x, y = (sides * side / np.linalg.norm(side, axis=1)[:, None] for side in (x, y))
+    # A little inside, so that neighbours' do not meet.
+    origin = corners[:, 0] + 0.06 * (x + y)
+    for side, colour in ((x, _X), (y, _Y)):
+        lines = np.stack([origin, origin + _AXIS * side], axis=1)
+        axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=_line_width(len(corners)), zorder=2))
+    axes.scatter(*origin.T, s=12 * _line_width(len(corners)) ** 2, color=_EDGE, linewidths=0, zorder=3)
+
+
+def _line_width(detectors: int) -> float:
+    return max(0.6, 2.0 - 0.2 * np.sqrt(detectors))
+
+
+def _draw_legend(figure: Figure, first: str) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], marker="o", linestyle="none", color=_EDGE, label=first),
+        Line2D([], [], color=_X, linewidth=2, label="x of a detector's pixels"),
+        Line2D([], [], color=_Y, linewidth=2, label="y of a detector's pixels"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, prop={"size": 11})
 
 
 def _draw_compass(axes: Axes) -> None:
