@@ -162,6 +162,101 @@ def test_small_visits_are_not_lost() -> None:
     assert len(drawn) < 20 * len(places)
 
 
+@pytest.mark.parametrize("place", [POLE, ZERO, (40.0, 86.0), (150.0, 10.0)])
+def test_right_ascensions_are_not_on_the_axis_of_declinations(place: tuple[float, float]) -> None:
+    middle = direction(*place)
+    east, _ = axes_at(middle)
+    places = [middle + offset * east for offset in (-0.1, 0.0, 0.1)]
+    figure = plot_coverage([vertices(square(one / np.linalg.norm(one), 3.0)) for one in places])
+    axes: Any = figure.axes[0]
+    figure.draw_without_rendering()
+    # These axes draw them on all four sides where a projection may be a full circle.
+    assert not axes.gridlines.full_circle
+    right_ascensions = [label for side in ("top", "bottom") for _, _, label in ticks(axes, "lon", side)]
+    assert len(right_ascensions) > 3
+    assert ticks(axes, "lat", "left")
+
+
+def ticks(axes: Any, kind: str, side: str) -> list[Any]:
+    return [(tick[0], tick[1], tick[-1]) for tick in axes.gridlines.get_tick_iterator(kind, side)]
+
+
+def drawn_lines(axes: Any) -> list[Any]:
+    """Return the lines but for the edge of the map."""
+    return [line for line in axes.lines if line.get_color() != "k"]
+
+
+def test_bands() -> None:
+    """Each outline is drawn, in the colour of its band, and where it is."""
+    from butler_visits.report.colours import band_colours, contrast
+
+    places = [direction(202.0 + offset, 47.0) for offset in (0.0, 0.2, 0.4, 0.6)]
+    polygons = [square(place, 0.4) for place in places]
+    figure = plot_coverage([vertices(one) for one in polygons], bands=["r", "Ha", "r", "white"])
+    axes: Any = figure.axes[0]
+    r, *others = drawn_lines(axes)
+    assert r.get_color() == band_colours()["r"]
+    assert len({line.get_color() for line in drawn_lines(axes)}) == 3
+    assert len({line.get_linestyle() + str(line._dash_pattern) for line in drawn_lines(axes)}) == 3
+    assert all(contrast(line.get_color(), "#ffffff") >= 3 for line in others)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["r (2 visits)", "Ha (1 visit)", "white (1 visit)"]
+    middle = direction(axes.lon_0, axes.lat_0)
+    east, north = axes_at(middle)
+    points = np.concatenate([vertices(polygons[0]), vertices(polygons[2])])
+    expected = np.sqrt(2 / (1 + points @ middle))[:, None] * np.stack([points @ east, points @ north], axis=-1)
+    drawn = np.column_stack(r.get_data())
+    assert np.isnan(drawn).any()
+    for corner in expected:
+        assert np.nanmin(np.linalg.norm(drawn - corner, axis=1)) < 1e-9
+
+
+def test_outlines_at_the_edge_of_the_sky_are_not_drawn_across_it() -> None:
+    places = [direction(*place) for place in (ZERO, (80.0, 80.0), (60.0, 0.0), (250.0, -60.0))]
+    polygons = [vertices(square(place, 10.0)) for place in places]
+    edge = plot_coverage(polygons, bands=["r"] * 4).axes[0].lon_0 + 180  # type: ignore[attr-defined]
+    axes: Any = plot_coverage([*polygons, vertices(square(direction(edge, 5.0), 6.0))], bands=["r"] * 5).axes[0]
+    x, y = drawn_lines(axes)[0].get_data()
+    assert np.nanmax(np.hypot(np.diff(x), np.diff(y))) < 0.3
+
+
+@pytest.mark.parametrize(("name", "on_it", "off"), [
+    ("galactic plane", (266.405, -28.936), (192.86, 27.13)), ("ecliptic", (90.0, 23.439), (270.0, 66.56)),
+])  # fmt: skip
+def test_lines(name: str, on_it: tuple[float, float], off: tuple[float, float]) -> None:
+    """A line goes where it goes, and is in the legend if it is in the picture."""
+    option: Any = {name.replace(" ", "_"): True}
+    figure = plot_coverage([vertices(square(direction(*on_it), 4.0))], **option)
+    axes: Any = figure.axes[0]
+    (line,) = drawn_lines(axes)
+    # The place is in the middle of the picture.
+    assert np.nanmin(np.hypot(*line.get_data())) < np.radians(0.05)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [name]
+    figure = plot_coverage([vertices(square(direction(*off), 4.0))], **option)
+    assert not drawn_lines(figure.axes[0])
+    assert not figure.legends
+
+
+def test_visits_that_are_too_small_are_marked() -> None:
+    places = [direction(10.0, 10.0), direction(10.01, 10.0), direction(200.0, -40.0)]
+    figure = plot_coverage([vertices(square(place, 0.2)) for place in places])
+    axes: Any = figure.axes[0]
+    (rings,) = drawn_lines(axes)
+    assert rings.get_marker() == "o"
+    assert len(rings.get_xdata()) == 2
+    assert "too small to be seen" in figure.legends[0].get_texts()[0].get_text()
+    expected = hammer(np.array(places), axes.lon_0)
+    for x, y in zip(*rings.get_data(), strict=True):
+        assert np.hypot(*(expected - [x, y]).T).min() < 0.03
+
+
+def test_a_strip_is_no_thread() -> None:
+    strip = [vertices(square(direction(ra, 1.0), 1.0)) for ra in range(310, 345, 2)]
+    axes: Any = plot_coverage(strip).axes[0]
+    width, height = (np.ptp(limits()) for limits in (axes.get_xlim, axes.get_ylim))
+    assert width / height < 3.5
+
+
 @given(middles=st.lists(st.tuples(st.floats(0, 360), st.floats(-90, 90), st.floats(12, 60)), min_size=1, max_size=6))
 @settings(max_examples=50, deadline=None)
 def test_depth(middles: list[tuple[float, float, float]]) -> None:
@@ -217,16 +312,32 @@ def test_command(survey: Butler, tmp_path: Path, ending: str) -> None:
 
     file = tmp_path / f"visits{ending.upper() if ending == '.png' else ending}"
     result = plot(survey, file)
-    assert (result.exit_code, result.stdout) == (0, ""), result.output
+    assert (result.exit_code, result.stdout) == (0, f"The coverage of 3 visits is in {file}.\n"), result.output
     assert file.read_bytes().startswith(MAGIC[ending])
     assert list(tmp_path.iterdir()) == [file]
     assert plt.get_fignums() == []
-    assert plot(survey, tmp_path / f"visit{ending}", "--visit", EXPOSURES[1]["id"]).exit_code == 0
+    result = plot(survey, tmp_path / f"visit{ending}", "--visit", EXPOSURES[1]["id"])
+    assert f"Visit {EXPOSURES[1]['id']}, with 9 detectors, is in {tmp_path}" in result.stdout
     if ending == ".svg":
         said = (tmp_path / "visit.svg").read_text()
         assert all(f"R22_S{i}{j}" in said for i in range(3) for j in range(3))
         assert EXPOSURES[1]["obs_id"] in said
         assert f"{INSTRUMENT}: 3 visits" in file.read_text()
+
+
+def test_colour_and_lines(survey: Butler, tmp_path: Path) -> None:
+    """The legend says what is drawn."""
+    lines = ("--galactic-plane", "--ecliptic")
+    result = plot(survey, tmp_path / "visits.svg", "--colour", "band", *lines)
+    assert result.stdout == f"The outline of 3 visits is in {tmp_path / 'visits.svg'}.\n"
+    said = (tmp_path / "visits.svg").read_text()
+    assert all(f"<!-- {text} -->" in said for text in ("r (3 visits)", "galactic plane", "ecliptic"))
+    plot(survey, tmp_path / "visits.svg")
+    said = (tmp_path / "visits.svg").read_text()
+    assert not any(f"<!-- {text} -->" in said for text in ("r (3 visits)", "galactic plane", "ecliptic"))
+    for option in (["--colour", "band"], ["--ecliptic"]):
+        said = message(plot(survey, tmp_path / "visit.svg", "--visit", EXPOSURES[0]["id"], *option))
+        assert "are for a coverage" in said
 
 
 def test_where(survey: Butler, tmp_path: Path) -> None:

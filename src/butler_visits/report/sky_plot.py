@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _SIDE = 9.0
 """Inches along the longer side of a map."""
-_LEFT, _RIGHT, _BOTTOM, _TOP = 1.1, 1.4, 0.9, 1.0
+_LEFT, _RIGHT, _BOTTOM, _TOP = 1.1, 1.8, 0.9, 1.0
 """Inches around a map: for labels on all sides, a title and a colour bar."""
 _DPI = 150
 _PIXELS = round(_SIDE * _DPI)
@@ -42,6 +43,8 @@ _SPOT = 12
 _MOST_RINGS = 500
 _LEGEND_LINE = 0.3
 """Inches."""
+_DASHES = ((), (4.0, 3.0), (1.0, 2.0), (6.0, 2.0, 1.0, 2.0))
+"""Of bands that have no line style, so that outlines at one place are seen through each other."""
 _BACKGROUND = "#ffffff"
 _LINES = {"galactic plane": ("#8b1a9b", "-."), "ecliptic": ("#a35200", "--")}
 _FILL, _EDGE = "#dbe7f3", "#2b5c8a"
@@ -161,15 +164,14 @@ def _draw_bands(sky: Any, visits: Sequence[FloatArray], bands: Sequence[str]) ->
     from matplotlib.lines import Line2D
 
     known, lines = band_colours(), band_lines()
-    free = iter(FREE["light"] * len(bands))
+    free = cycle(zip(FREE["light"], cycle(_DASHES)))
     of_band: dict[str, list[FloatArray]] = defaultdict(list)
     for band, vertices in zip(bands, visits, strict=True):
         of_band[band].append(vertices)
     handles: list[Artist] = []
     for band in sorted(of_band, key=lambda one: (list(known).index(one) if one in known else len(known), one)):
-        colour = known[band] if band in known else next(free)
+        colour, dashes = (known[band], tuple(lines[band])) if band in known else next(free)
         colour = outline_of(colour, _BACKGROUND) or colour
-        dashes = tuple(lines.get(band, ()))
         style: dict[str, Any] = {"color": colour, "linewidth": 1.4, "linestyle": (0, dashes) if dashes else "-"}
         paths = [_unbroken(sky, _dense(vertices)) for vertices in of_band[band]]
         x, y = np.concatenate([np.vstack([path, [[np.nan, np.nan]]]) for path in paths]).T
