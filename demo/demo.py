@@ -26,6 +26,7 @@ from simulated_survey import INSTRUMENT, insert_exposures, make_repository, nigh
 PROJECT = Path(__file__).resolve().parent.parent
 REPOSITORY = PROJECT / "demo-repository"
 CONFIG = REPOSITORY / "define-visits-config.py"
+PAGE = REPOSITORY / "visits.html"
 
 EXAMPLES = PROJECT / "examples"
 
@@ -46,6 +47,7 @@ def main() -> None:
 
     ra, dec = snaps.tracking_ra, snaps.tracking_dec
     print(f"The repositories are {REPOSITORY}\nand {RAW_REPOSITORY}")
+    print(f"Open {PAGE} in a browser.")
     print("Try next:")
     query = ["butler", "query-dimension-records", _shown(REPOSITORY)]
     ours = f"instrument = '{INSTRUMENT}'"
@@ -55,7 +57,8 @@ def main() -> None:
         [*query, "visit_definition", "--where", f"{ours} AND visit = {snaps.id}"],
         [*query, "visit_detector_region", "--where", f"{ours} AND {over_point}"],
         ["butler", "define-visits", "--help"],
-        ["butler-visits", "describe", _shown(raw), "--instrument-description", _shown(DESCRIPTION)],
+        ["butler-visits", "plot", _shown(REPOSITORY), INSTRUMENT, "-o", _shown(PAGE.with_suffix(".png"))],
+        ["butler-visits", "describe", _shown(raw), "--instrument", _shown(DESCRIPTION)],
     ):
         print("  " + _as_typed(command))
 
@@ -89,6 +92,9 @@ def from_exposures() -> DimensionRecord:
 
     print("Define them again: nothing changes")
     _run(define_visits)
+
+    print("Look at them")
+    _run(["butler-visits", "report", _shown(REPOSITORY), INSTRUMENT, "-C", _shown(CONFIG), "-o", _shown(PAGE)])
     return snaps
 
 

@@ -21,13 +21,17 @@ pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[1]
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Let commands be of the same package as this process's, wherever they are run."""
+    path = os.pathsep.join([str(folder / "demo"), str(Path(butler_visits.__file__).parents[1])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def run(code: str, folder: Path) -> list[str]:
     """Run code beside the demo's modules, and return the lines that it prints."""
-    # The commands are to be of the same package as this process's, wherever they are run.
-    path = os.pathsep.join([str(folder / "demo"), str(Path(butler_visits.__file__).parents[1])])
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=300,
@@ -54,6 +58,15 @@ def test_demo(tmp_path: Path) -> None:
     at_night = lines[next(n for n, line in enumerate(lines) if line.startswith("Ten seconds of a night: ")) :]
     assert "Ended: 8 files, 8 exposures, 9 visits." in at_night
     assert {one.name for one in tmp_path.iterdir()} == {"demo", "demo-raws", "demo-repository", "examples"}
+    page = tmp_path / "demo-repository" / "visits.html"
+    assert f"Open {page} in a browser." in lines
+    assert page.stat().st_size > 100_000
+    for command in lines[lines.index("Try next:") + 1 :]:
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment(tmp_path), capture_output=True, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        assert done.stdout, command
 
     again = run("import demo; demo.from_raws()", tmp_path)
     assert again == from_raws[: len(again)]

@@ -64,7 +64,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         r"make bench$": "it takes minutes, and checks nothing",
         r"make docs$": ".ci/run does it",
         r"\.venv/bin/": "make demo prints it",
-        r"pip install \.": "make demo does it",
+        r"pip install '?\.": "make demo does it",
         r"butler-visits watch REPO INCOMING": "watch/test_night_docs.py runs it",
     },
     "docs/night.md": {
