@@ -46,7 +46,7 @@ def find_problem(function: str, data: bytes, *arguments: str) -> str:
     except subprocess.TimeoutExpired:
         return f"reading it takes more than {4 * seconds} seconds"
     except OSError as error:
-        return f"no process can be started that tries it: {first_line(error)}"
+        return f"a process to try it in cannot be started: {first_line(error)}"
     if done.returncode == 0:
         return ""
     if done.returncode == _FAILED:

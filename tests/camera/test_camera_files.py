@@ -335,7 +335,7 @@ def test_damaged_afw_cameras_are_named(golden: Path, tmp_path: Path, damage: str
             tmp_path / "image.fits"
         )
         content = (tmp_path / "image.fits").read_bytes()
-    with pytest.raises(CameraFileError, match=r"somewhere\.fits is no afw camera file or is damaged"):
+    with pytest.raises(CameraFileError, match=r"somewhere\.fits is not an afw camera file, or it is damaged"):
         read_afw_camera(content, "somewhere.fits")
 
 

@@ -79,7 +79,10 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "width of a row": (replaced(b"NAXIS1  =                  148", b"NAXIS1  =                  147"), "HDU 1: "),
     "kind of a table": (replaced(b"'BINTABLE'", b"1000000000"), "HDU 1: XTENSION is"),
-    "name of a column": (replaced(b"'cat.archive&'", b"'" + b"cat.arch" + b"'"), "HDU 1 is no archive's index"),
+    "name of a column": (
+        replaced(b"'cat.archive&'", b"'" + b"cat.arch" + b"'"),
+        "HDU 1 is not the index of an archive",
+    ),
     "format of a column": (
         replaced(b"'1QA(10) '", b"'9QA(10) '"),
         "HDU 4: its 5 columns have",
@@ -91,7 +94,9 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_what_is_damaged_is_said(content: bytes, cache: Path, name: str) -> None:
     change, said = DAMAGES[name]
-    with pytest.raises(CameraFileError, match=rf"^somewhere\.fits is no afw camera file or is damaged \(.*({said})"):
+    with pytest.raises(
+        CameraFileError, match=rf"^somewhere\.fits is not an afw camera file, or it is damaged \(.*({said})"
+    ):
         read_afw_camera(change(content), "somewhere.fits")
     assert not cache.exists()
 

@@ -113,7 +113,7 @@ def test_too_few_samples() -> None:
 
 @pytest.mark.parametrize("pointing", [(np.nan, 0.0), (0.0, 0.0, np.inf)])
 def test_pointings_must_be_numbers(pointing: tuple[float, ...]) -> None:
-    with pytest.raises(CameraFitError, match="Exposure 102 has a pointing that is no number"):
+    with pytest.raises(CameraFitError, match="Exposure 102 has a pointing that is not a number"):
         fit_camera(samples(), name="Fitted", pointings={102: Pointing(*pointing)})
 
 

@@ -175,7 +175,7 @@ def test_command_line(make_survey: MakeSurvey) -> None:
     assert lines[1:4] == ["12 findings.", "", "no-visit (12): exposures on the sky whose visit is not defined"]
     (tenth,) = ids(10)
     assert lines[4] == f"  Visit {tenth} (SC_O_20260401_000010) of exposure {tenth} is not defined."
-    assert lines[14:] == ["  And 2 more; --format json lists all.", "  --repair mends these."]
+    assert lines[14:] == ["  And 2 more; --format json lists all.", "  --repair fixes these."]
     result = check_command(butler, "--where", f"exposure < {tenth}")
     assert result.exit_code == 0, result.output
 
@@ -230,7 +230,7 @@ def test_expression_that_is_not_to_blame(
     monkeypatch.setattr("butler_visits.check.checking.Checker.check_chunk", fail)
     result = check_command(butler, "--where", "exposure > 0")
     assert result.exit_code == 2
-    assert "is no valid expression" not in result.output
+    assert "is not a valid expression" not in result.output
 
 
 @pytest.mark.sqlite_only
@@ -241,12 +241,12 @@ def test_config_and_errors(make_survey: MakeSurvey, tmp_path: Path, monkeypatch:
     result = check_command(butler, "-c", f"groupExposures={GROUP}", "-c", "computeVisitRegions.active.padding=300")
     assert result.exit_code == 1
     # 50 pixels of 0.2 arcsec along both axes.
-    assert "region (3): visits whose region would be computed otherwise now, by up to 14.1 arcsec" in result.stdout
+    assert "region (3): visits whose region would be computed differently now, by up to 14.1 arcsec" in result.stdout
     assert result.stdout.count("do not use it where the regions are meant to differ") == 2
     for arguments, message in [
         ((tmp_path / "nothing", INSTRUMENT), "There is no data repository at"),
         ((root(butler), "NoCam"), "No instrument 'NoCam' is registered"),
-        ((root(butler), INSTRUMENT, "--where", "exposure = = 1"), "is no valid expression"),
+        ((root(butler), INSTRUMENT, "--where", "exposure = = 1"), "is not a valid expression"),
         ((root(butler), INSTRUMENT, "--where", "exposure = 1"), "No exposure of SimCam matches 'exposure = 1'"),
         ((root(butler), INSTRUMENT, "--format", "xml"), "'xml' is not one of"),
         ((root(butler), INSTRUMENT, "-c", "nothing=1"), "nothing=1"),

@@ -165,7 +165,7 @@ def test_output_that_is_lost_in_between(ingest: tuple[str | Path, ...], output: 
     [
         (("define-visits",), "The visits are stored."),
         (("define-visits", "--dry-run"), ""),
-        (("check", "--repair"), "What was mended is stored."),
+        (("check", "--repair"), "What was repaired is stored."),
         (("check",), ""),
     ],
 )
@@ -212,7 +212,7 @@ write_plan, files.write_plan = files.write_plan, nothing_fits
     ("name", "element", "said"),
     [
         ("define-visits", "visit_definition", "at least 4 of 24 visits are stored"),
-        ("check --repair", "visit_definition", "at least 3 visits were mended"),
+        ("check --repair", "visit_definition", "at least 3 visits were repaired"),
         ("update-regions", "visit_detector_region", "at least 4 of 24 visits have the regions of the fit"),
         ("ingest copy", "dataset", "at least 4 of 24 files are in the repository"),
         ("ingest move", "dataset", "at least 4 of 24 files are in the repository"),

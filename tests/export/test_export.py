@@ -599,7 +599,7 @@ def test_left_out_detectors(own_survey: Butler, tmp_path: Path, caplog: pytest.L
     own_survey.registry.insertDimensionData("visit_detector_region", row, replace=True)
     export(own_survey, tmp_path / "visits.reg", "--detectors")
     assert (tmp_path / "visits.reg").read_text().count("polygon(") == 9 * 3 - 1
-    assert f"Left out: the region of visit {ids[0]} is no polygon for detectors 4." in caplog.text
+    assert f"Left out: the region of visit {ids[0]} is not a polygon for detectors 4." in caplog.text
     assert f"Left out, for lack of detectors' regions: visit {ids[1]}." in caplog.text
 
 

@@ -148,7 +148,7 @@ def test_zip_files_and_object_stores(survey: Butler, store: str, tmp_path: Path)
     with ZipFile(tmp_path / "empty.zip", "w") as empty:
         empty.writestr("other.json", "{}")
     for content, said in (
-        ((tmp_path / "empty.zip").read_bytes(), "the zip file has it not"),
+        ((tmp_path / "empty.zip").read_bytes(), "the zip file does not have it"),
         (b"{}", "the file cannot be read (BadZipFile: "),
     ):
         archive.write(content)

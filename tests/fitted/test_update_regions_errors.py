@@ -161,7 +161,7 @@ def test_bad_yaml(survey: Butler, tmp_path: Path) -> None:
     ref = survey.put({}, dataset_type, instrument=INSTRUMENT, visit=VISITS[0], run=RUN)
     assert "boresight_ra: Field required" in update(survey).output
     Path(survey.getURI(ref).ospath).write_text("a: [")
-    assert "it is no YAML (while parsing" in update(survey).output
+    assert "it is not YAML (while parsing" in update(survey).output
 
 
 def test_nothing_to_do(survey: Butler, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_not_found(survey: Butler, tmp_path: Path) -> None:
         (update(survey, "--dataset-type", "calib"), "'calib' is one of calibrations with dimensions instrument, visit"),
         (update(survey, "--dataset-type", "camera_geometry"), "of calibrations with dimensions instrument; expected"),
         (update(survey, collections="nowhere"), "nowhere"),
-        (update(survey, "--where", "vist = 1"), "'vist = 1' is no valid expression"),
+        (update(survey, "--where", "vist = 1"), "'vist = 1' is not a valid expression"),
         (update(survey, collections=" ,"), "give at least one collection"),
         (update(survey, "--output", "plan.doc"), "must end in one of"),
     ]

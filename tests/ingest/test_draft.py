@@ -352,7 +352,7 @@ def test_focal_length(tmp_path: Path, focal_length: Any, millimetres: float) -> 
     [
         ({"FOCALLEN": None}, "No header has the focal length (FOCALLEN, mm)"),
         ({"FOCALLEN": 0.0}, "No header has the focal length (FOCALLEN, mm)"),
-        ({"FOCALLEN": 0.53}, "FOCALLEN is 0.53, which is no focal length in mm."),
+        ({"FOCALLEN": 0.53}, "FOCALLEN is 0.53, which is not a focal length in mm."),
         ({"XPIXSZ": None, "YPIXSZ": None}, "No header has the size of a pixel (XPIXSZ, micrometres)"),
     ],
 )
@@ -640,7 +640,7 @@ def test_command(tmp_path: Path) -> None:
     before = draft.read_bytes()
     result = run("describe", tmp_path / "night", "--write", draft)
     assert result.exit_code == 2
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
     assert draft.read_bytes() == before
 
 

@@ -128,7 +128,10 @@ def test_where_a_repository_is_created(tmp_path: Path, description: Path) -> Non
         (("ingest-table", "{}/repo", "{}/a.csv"), "Missing option '--instrument'"),
         (("ingest", "{}/repo", "{}/raw", "--instrument", "DECm"), "is new, and has no instrument 'DECm'. Name a"),
         (("ingest", "{}/repo", "{}/raw", "{}/empty", "--instrument", "DECam"), "There are no FITS files in folder"),
-        (("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "2 cameras"), "is no name for a new instrument"),
+        (
+            ("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "2 cameras"),
+            "cannot be the name of a new instrument",
+        ),
         (("ingest-table", "{}/repo", "{}/b.csv", "--instrument", "NewCam"), "has no column for datetime_begin"),
         (("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "NewCam", "--map", "x=y"), "'x' is nothing that"),
         (("ingest", "{}/repo", "{}/raw", "--instrument", "DECam", "--dry-run"), "There is no data repository at"),
@@ -196,7 +199,7 @@ def test_table(tmp_path: Path, description: Path) -> None:
     )
     result = run_command(*arguments)
     assert result.exit_code == 1
-    assert f"{tmp_path / 'log.csv'}, row 3, column rot: 'x' is no angle" in result.stderr
+    assert f"{tmp_path / 'log.csv'}, row 3, column rot: 'x' is not an angle" in result.stderr
     result = run_command(*arguments, "--on-error", "skip")
     assert result.exit_code == 1
     assert "3 rows: 2 ingested (2 new exposures), 0 there already, 1 failed." in result.stdout

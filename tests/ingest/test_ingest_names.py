@@ -83,7 +83,7 @@ def test_long_names_of_instruments(butler: Butler) -> None:
     other = read_description(EXAMPLES / "hillcam.yaml").model_copy(update={"name": "H" * 32})
     register_instrument(butler, other)
     assert [Instrument.from_string(one, butler.registry).getName() for one in (name, "H" * 32)] == [name, "H" * 32]
-    with pytest.raises(IngestError, match=r"is no name for a new instrument; .* 32 characters at most"):
+    with pytest.raises(IngestError, match=r"cannot be the name of a new instrument; .* 32 characters at most"):
         ingest_table(butler, table(1), "N" * 33)
 
 

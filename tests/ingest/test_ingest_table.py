@@ -244,17 +244,17 @@ def test_other_names_and_constants(butler: Butler) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"exposure_id": [1, 2.5, 3]}, r"The table, row 2, column exposure_id: 2\.5 is no whole number\."),
-        ({"exposure_id": ["1", "2", "x"]}, r"row 3, column exposure_id: 'x' is no whole number\."),
+        ({"exposure_id": [1, 2.5, 3]}, r"The table, row 2, column exposure_id: 2\.5 is not a whole number\."),
+        ({"exposure_id": ["1", "2", "x"]}, r"row 3, column exposure_id: 'x' is not a whole number\."),
         ({"exposure_id": np.ma.masked_equal([1, 2, 3], 3)}, r"row 3, column exposure_id: there is no value"),
-        ({"datetime_begin": [BEGINS[0], "yesterday", BEGINS[2]]}, r"row 2, column datetime_begin: 'yesterday' is no "),
+        ({"datetime_begin": [BEGINS[0], "yesterday", BEGINS[2]]}, r"row 2, column datetime_begin: 'yesterday' is not "),
         ({"datetime_begin": [1.0, 2.0, 3.0] * u.m}, r"datetime_begin: its unit is m; expected one of time, such as d"),
         ({"physical_filter": ["g", "", "r"]}, r"row 2, column physical_filter: there is no value; each exposure must"),
         ({"physical_filter": ["g", "r", "x" * 33]}, r"row 3: physical_filter is 'xxx.*33 characters; the repository t"),
-        ({"ra": [1.0, 2.0, 3.0], "dec": [0.0, 91.0, 0.0]}, r"row 2, column dec: 91\.0 is no declination"),
-        ({"ra": ["a", "b", "c"], "dec": [0, 0, 0]}, r"row 1, column ra: 'a' is no angle, such as"),
+        ({"ra": [1.0, 2.0, 3.0], "dec": [0.0, 91.0, 0.0]}, r"row 2, column dec: 91\.0 is not a declination"),
+        ({"ra": ["a", "b", "c"], "dec": [0, 0, 0]}, r"row 1, column ra: 'a' is not an angle such as"),
         ({"ra": [1.0, 2.0, 3.0]}, r"has a column for tracking_ra and none for tracking_dec"),
-        ({"exptime": [1.0, np.inf, 1.0]}, r"row 2, column exptime: inf is no number"),
+        ({"exptime": [1.0, np.inf, 1.0]}, r"row 2, column exptime: inf is not a number"),
         ({"exptime": [1.0, 2.0, 3.0] * u.deg}, r"column exptime: its unit is deg; expected one of time, such as s"),
         ({"can_see_sky": ["yes", "no", "maybe"]}, r"row 3, column can_see_sky: 'maybe' is neither true nor false"),
         ({"can_see_sky": [1.0, 0.0, 0.5]}, r"row 3, column can_see_sky: 0\.5 is neither true nor false"),
@@ -264,7 +264,7 @@ def test_other_names_and_constants(butler: Butler) -> None:
         ({"datetime_begin": ["2026-01-01", "1066-10-14", "x"]}, r"row 2, .* '1066-10-14' is out of range"),
         ({"datetime_begin": [MJDS[0], 3e5, 6e4]}, r"row 2, column datetime_begin: 300000\.0 is out of range"),
         ({"mjd": MJDS, "begin": Time([6e4, 6e4, 2e5], format="mjd"), "datetime_begin": None}, r"row 3, column begin: "),
-        ({"datetime_begin": [1e9, 1e300, 1e10]}, r"row 1, column datetime_begin: 1000000000\.0 is no time"),
+        ({"datetime_begin": [1e9, 1e300, 1e10]}, r"row 1, column datetime_begin: 1000000000\.0 is not a time"),
         ({"datetime_begin": np.zeros((3, 2))}, r"column datetime_begin: each row has an array of shape \(2,\)"),
         ({"exptime": [1.0, 2.0, -3.0]}, r"row 3, column exptime: -3\.0 is out of range; expected 0 to "),
         ({"exptime": [1.0, 1e10, 2.0]}, r"row 2, column exptime: 10000000000\.0 is out of range; expected 0 to 864000"),
@@ -287,8 +287,8 @@ def test_bad_rows_can_be_skipped(butler: Butler) -> None:
     result = ingest_table(butler, table, "NewCam", on_error="skip")
     assert summary(result) == (3, 1, 0, 2, 0, 1)
     assert [str(one) for one in result.failures] == [
-        "The table, row 2, column ra: 'x' is no angle, such as 12.5 or 12:30:00.",
-        "The table, row 3, column dec: 99.0 is no declination; expected -90 to 90 degrees.",
+        "The table, row 2, column ra: 'x' is not an angle such as 12.5 or 12:30:00.",
+        "The table, row 3, column dec: 99.0 is not a declination; expected -90 to 90 degrees.",
     ]
 
 
@@ -298,10 +298,10 @@ def test_texts_that_no_database_takes(butler: Butler) -> None:
     result = ingest_table(butler, table, "NewCam", on_error="skip")
     assert summary(result) == (3, 1, 0, 2, 0, 1)
     assert [str(one) for one in result.failures] == [
-        "The table, row 2, column target_name: 'b\\x00c' is no text; expected Unicode without NUL characters.",
-        "The table, row 3, column group: '\\ud800' is no text; expected Unicode without NUL characters.",
+        "The table, row 2, column target_name: 'b\\x00c' is not a text; expected Unicode without NUL characters.",
+        "The table, row 3, column group: '\\ud800' is not a text; expected Unicode without NUL characters.",
     ]
-    with pytest.raises(IngestError, match=r"row 1, column observation_reason: 'x.x00y' is no text"):
+    with pytest.raises(IngestError, match=r"row 1, column observation_reason: 'x.x00y' is not a text"):
         ingest_table(butler, small(), "NewCam", constants={"observation_reason": "x\0y"})
     assert [record.id for record in records(butler, "exposure")] == [1]
 
@@ -317,15 +317,13 @@ def test_a_second_run(butler: Butler) -> None:
 
 
 def test_names_that_are_wrong(butler: Butler) -> None:
-    with pytest.raises(
-        IngestError, match="'exposure' is nothing that exposures are made of; expected one of exposure_id"
-    ):
+    with pytest.raises(IngestError, match="'exposure' is not a property of exposures; expected one of exposure_id"):
         ingest_table(butler, small(), "NewCam", names={"exposure": "exposure_id"})
     with pytest.raises(IngestError, match="has no column 'nope' for target_name; its columns are exposure_id, "):
         ingest_table(butler, small(), "NewCam", names={"target_name": "nope"})
     with pytest.raises(IngestError, match="The time scale must be one of utc, tai, tt, not 'gps'"):
         ingest_table(butler, small(), "NewCam", time_scale="gps")
-    with pytest.raises(IngestError, match="'2 cameras' is no name for a new instrument; expected a letter"):
+    with pytest.raises(IngestError, match="'2 cameras' cannot be the name of a new instrument; expected a letter"):
         ingest_table(butler, small(), "2 cameras")
 
 

@@ -199,7 +199,9 @@ def test_a_name_that_is_no_instrument(raws: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(MetadataTranslator, "translators", dict(MetadataTranslator.translators))
     (tmp_path / "bad_name.py").write_text(BAD_NAME)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(IngestError, match=r"translator T is called 'Duo Cam 2', which is no name for an instrument"):
+    with pytest.raises(
+        IngestError, match=r"translator T is called 'Duo Cam 2', which cannot be the name of an instrument"
+    ):
         ingest_raws(make_repository(tmp_path / "repo"), [raws], translator="bad_name")
 
 

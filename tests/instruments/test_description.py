@@ -109,7 +109,7 @@ def test_mistakes(changes: dict[str, Any], said: str) -> None:
         ("exposure_time", 30, "must be a header key, or a mapping of key, template, value, default, map, rules"),
         ("exposure_time", {}, "must have one of key, template and value, and has none"),
         ("exposure_time", {"key": "A", "value": 1}, "must have one of key, template and value, and has key and value"),
-        ("exposure_time", {"key": "A", "unit": "deg"}, "unit is 'deg', which is no unit of time, such as s, ms or min"),
+        ("exposure_time", {"key": "A", "unit": "deg"}, "unit is 'deg', which is not a unit of time, such as s"),
         ("exposure_time", {"key": "A", "unit": "fortnigt"}, "no unit of time"),
         ("exposure_time", {"key": []}, "properties.exposure_time.key is empty"),
         ("boresight_rotation_angle", {"key": "A", "unit": "m"}, "no unit of angle, such as deg, hourangle or rad"),
@@ -118,7 +118,7 @@ def test_mistakes(changes: dict[str, Any], said: str) -> None:
         ("datetime_begin", {"key": "A", "default": None}, "must have a key or a template"),
         ("observation_id", {"template": "obs"}, "must have header keys in braces"),
         ("observation_id", {"template": "{A.__class__}"}, "must have header keys in braces"),
-        ("observation_id", {"template": "{A"}, "is no template"),
+        ("observation_id", {"template": "{A"}, "is not a template"),
         ("tracking_radec", "RA", "properties.tracking_radec must be a mapping of ra, dec, frame, equinox"),
         ("tracking_radec", {"ra": "RA"}, "properties.tracking_radec.dec is missing"),
         ("tracking_radec", {"ra": "RA", "dec": "DEC", "equinox": "EQ"}, "has an equinox, which the frame icrs has not"),
@@ -139,8 +139,8 @@ def test_mistakes(changes: dict[str, Any], said: str) -> None:
         ("object", {"rules": [{"value": "x"}]}, "object.rules.0.when is missing"),
         ("object", {"rules": [{"when": {}, "value": "x"}]}, "object.rules.0.when is empty"),
         ("object", {"rules": [{"when": {"A": 1}, "vaule": "x"}]}, "'vaule' must be one of when, value"),
-        ("exposure_id", {"template": "{datetime_begin}{FRAME}"}, "has the property datetime_begin, which is no text"),
-        ("observation_id", {"template": "{exposure_time}s"}, "has the property exposure_time, which is no text"),
+        ("exposure_id", {"template": "{datetime_begin}{FRAME}"}, "has the property datetime_begin, which is neither"),
+        ("observation_id", {"template": "{exposure_time}s"}, "has the property exposure_time, which is neither a text"),
     ],
 )  # fmt: skip
 def test_mistakes_in_properties(name: str, source: Any, said: str) -> None:

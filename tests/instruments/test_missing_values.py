@@ -98,10 +98,10 @@ def failure_of(header: dict[str, Any], **settings: Any) -> str:
         ({}, {"EXPTIME": "-30"}, "expected no negative number"),
         ({"exposure_id": "N"}, {"N": 1 + 1j}, "(N): expected a whole number"),
         ({"exposure_id": "N"}, {"N": "1_0"}, "(N): expected a whole number"),
-        ({}, {"TIMESYS": "LOCAL"}, "TIMESYS is LOCAL, and nobody says how far that is from UTC; give a key"),
-        ({}, {"TIMESYS": "UTC+2"}, "the header's TIMESYS is 'UTC+2', which is no time scale; give a scale"),
+        ({}, {"TIMESYS": "LOCAL"}, "TIMESYS is LOCAL, and nothing says how far that is from UTC; give a key"),
+        ({}, {"TIMESYS": "UTC+2"}, "the header's TIMESYS is 'UTC+2', which is not a time scale; give a scale"),
         ({}, {"DATE-OBS": "2026-04-01T23:14:02Z", "TIMESYS": "TAI"}, "the scale is TAI"),
-        ({"datetime_begin": {"key": "T", "format": "jd"}}, {"T": 60436.5}, "(T): 60436.5 is no time of format jd"),
+        ({"datetime_begin": {"key": "T", "format": "jd"}}, {"T": 60436.5}, "(T): 60436.5 is not a time of format jd"),
         ({"datetime_begin": {"key": "T", "format": "mjd"}}, {"T": 2460437.5}, "that would be the year 8595"),
         ({"datetime_begin": {"key": "T", "format": "unix"}}, {"T": 1714979289500}, "the year 56314"),
         ({}, {"DATE-OBS": "06/05/24", "TIME-OBS": "07:08:09"}, "old form"),
@@ -136,7 +136,7 @@ def test_ids_with_the_fraction_of_the_second() -> None:
     for source, cards in (("DATE-OBS", {}), ({"template": "{D}T{T}"}, {"D": "2026-04-01", "T": "23:14:02.5"})):
         info = translate({**HEADER, **cards}, exposure_id=source)
         assert (info.exposure_id, info.observation_id) == (20260401231402500, "20260401231402500")
-    assert "(N): '2026-04-01T25:00' is no time" in failure({**HEADER, "N": "2026-04-01T25:00"}, exposure_id="N")
+    assert "(N): '2026-04-01T25:00' is not a time" in failure({**HEADER, "N": "2026-04-01T25:00"}, exposure_id="N")
 
 
 @pytest.mark.parametrize(

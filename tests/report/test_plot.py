@@ -352,7 +352,7 @@ def test_errors(survey: Butler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "must end in one of .png, .pdf, .svg" in message(plot(survey, tmp_path / "visits.gif"))
     assert "there is no folder" in message(plot(survey, tmp_path / "nowhere" / "visits.png"))
     assert "--where" in message(plot(survey, file, "--where", "nonsense =="))
-    assert "give one" in message(plot(survey, file, "--where", "exposure = 1", "--visit", 1))
+    assert "give one or the other" in message(plot(survey, file, "--where", "exposure = 1", "--visit", 1))
     said = message(plot(survey, file, "--where", "exposure = 1"))
     assert "has no visits with a region of exposures that match 'exposure = 1'." in said
     monkeypatch.setitem(sys.modules, "skyproj", None)

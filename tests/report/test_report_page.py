@@ -254,7 +254,7 @@ def test_plan_of_nothing(make_survey: Callable[..., Butler], tmp_path: Path) -> 
     [
         (["-o", "{}/visits.pdf"], "must end in one of .html"),
         (["-o", "{}/none/visits.html"], "there is no folder"),
-        (["-o", "{}/visits.html", "--where", "exposure.nothing = 1"], "is no valid expression"),
+        (["-o", "{}/visits.html", "--where", "exposure.nothing = 1"], "is not a valid expression"),
     ],
 )
 def test_mistakes(survey: Butler, tmp_path: Path, options: list[str], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Regions that are stored as null, with vertices that are no numbers, or as bytes that the Butler cannot read."""
+"""Regions that are stored as null, with vertices that are not numbers, or as bytes that the Butler cannot read."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_report(survey: Butler, tmp_path: Path) -> None:
     assert [outline is None for outline in shown["visits"]["outline"]] == [False, True, False]
     text = (tmp_path / "plan.html").read_text()
     assert content(text)["without_outline"] == 0
-    assert "with vertices that are no numbers" in text
+    assert "with vertices that are not numbers" in text
 
 
 def test_export_and_plot(survey: Butler, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

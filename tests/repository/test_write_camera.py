@@ -301,9 +301,9 @@ def test_merge_keys_and_dates(butler: Butler, tmp_path: Path) -> None:
     [
         (None, "There is no file"),
         ("", "camera.yaml"),
-        ("CCDs: [", "is no YAML camera"),
+        ("CCDs: [", "is not a YAML camera"),
         ("name: x", "lacks the field CCDs"),
-        ("SIMPLE  =                    T", "is no afw camera file"),
+        ("SIMPLE  =                    T", "is not an afw camera file"),
     ],
 )
 def test_file_that_is_no_camera(butler: Butler, file: Path, text: str | None, said: str) -> None:

@@ -92,7 +92,7 @@ def test_command(tmp_path: Path) -> None:
     make_repository(tmp_path / "repository")
     rectangular = ["make-skymap", tmp_path / "repository", "field", "--rectangle", 10, -5, 1, 0.6]
     assert run_command(*rectangular).output == "Stored skymap field of 1 tract and 24 patches.\n"
-    assert run_command(*rectangular).output == "Skymap field of 1 tract and 24 patches is there already.\n"
+    assert run_command(*rectangular).output == "Skymap field of 1 tract and 24 patches is already stored.\n"
     other = run_command("make-skymap", tmp_path / "repository", "field", "--rings", 6, "--patch-size", 20)
     assert other.exit_code == 1
     assert "There is another skymap field already; choose another name." in other.output

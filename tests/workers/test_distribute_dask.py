@@ -112,7 +112,7 @@ def test_deadly_chunk(
     butler, alone = pair
     task = trouble_task(butler, dies=EXPOSURES[BAD]["target_name"], times=99, deaths=str(touched(tmp_path / "deaths")))
     if on_error == "raise":
-        with pytest.raises(WorkerError, match=r"The workers died that were to define visits .* run it again"):
+        with pytest.raises(WorkerError, match=r"The workers that were to define visits .* run it again"):
             task.run(GIVEN, executor=client.get_executor())
     else:
         result = task.run(GIVEN, on_error="skip", executor=client.get_executor())

@@ -40,8 +40,8 @@ def read_afw_camera(content: bytes, source: str) -> Camera:
     """
     if problem := _problem(content):
         raise CameraFileError(
-            f"{source} is no afw camera file or is damaged ({problem}); replace the dataset, or give the camera as a "
-            "camera_geometry dataset."
+            f"{source} is not an afw camera file, or it is damaged ({problem}); replace the dataset, or give the "
+            "camera as a camera_geometry dataset."
         )
     return parse_afw_camera(content, source)
 
@@ -100,7 +100,7 @@ class _Archive:
         index = [self._column(_INDEX, column) for column in ("id", "cat.archive", "row0", "nrows", "name")]
         columns = [column for column in index if column is not None]
         if len(columns) < len(index):
-            raise ValueError(f"HDU {_INDEX} is no archive's index")
+            raise ValueError(f"HDU {_INDEX} is not the index of an archive")
         self._cameras: set[int] = set()
         for archive_id, table, row0, n_rows, name in zip(*columns, strict=True):
             if row0 < 0 or n_rows < 0 or not 0 < table < len(tables) - _INDEX:

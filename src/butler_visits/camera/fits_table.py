@@ -47,7 +47,7 @@ class FitsTable:
                 break
             match = _FORM.fullmatch(form.strip())
             if match is None:
-                raise ValueError(f"TFORM{number} is {form!r}, which is no format of a column")
+                raise ValueError(f"TFORM{number} is {form!r}, which is not a column format")
             repeat = int(match[1] or 1)
             name = texts.get(f"TTYPE{number}", "").strip()
             if name and name in self.columns:

@@ -38,7 +38,7 @@ def read_yaml_camera(content: bytes | str, source: str) -> Camera:
     try:
         data = load_yaml(content)
     except ValueError as error:
-        raise CameraFileError(f"{source} is no YAML camera or is damaged ({error}).") from error
+        raise CameraFileError(f"{source} is not a YAML camera, or it is damaged ({error}).") from error
     return camera_from_mapping(data, source)
 
 

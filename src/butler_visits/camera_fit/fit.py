@@ -108,7 +108,8 @@ def _expected_pointings(data: Observations, known: Mapping[Hashable, Pointing]) 
     bad = ~(np.isfinite(length) & (length > 0) & np.isfinite(rotation))
     if bad.any():
         raise CameraFitError(
-            f"Exposure {data.exposures[np.argmax(bad)]} has a pointing that is no number, or samples all over the sky."
+            f"Exposure {data.exposures[np.argmax(bad)]} has a pointing that is not a number, or samples all over the "
+            "sky."
         )
     return boresight / length[:, None], rotation
 

@@ -68,7 +68,7 @@ def make_observations(samples: Sequence[DetectorSamples], boxes: Mapping[str, np
         if pixels.ndim != 2 or pixels.shape[1:] != (2,) or directions.shape != (len(pixels), 3):
             raise CameraFitError(f"{where} has pixels of shape {pixels.shape}, directions of {directions.shape}.")
         if not (np.isfinite(pixels).all() and np.isfinite(directions).all()):
-            raise CameraFitError(f"{where} has pixels or directions that are no numbers; check its WCS.")
+            raise CameraFitError(f"{where} has pixels or directions that are not numbers; check its WCS.")
         key = exposure_numbers[sample.exposure], detector_numbers[sample.name]
         groups.setdefault(key, []).append((pixels - boxes[sample.name].mean(axis=0), directions))
     counts = {key: sum(len(pixels) for pixels, _ in parts) for key, parts in groups.items()}

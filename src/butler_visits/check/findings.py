@@ -68,9 +68,9 @@ _TITLES = {
     Kind.NO_DETECTOR_REGION: "visits that lack regions of detectors",
     Kind.NULL_REGION: "visits with regions that are null",
     Kind.UNREADABLE_REGION: "visits with regions that are damaged",
-    Kind.FIELDS: "visits with fields that would be computed otherwise now",
-    Kind.REGION: "visits whose region would be computed otherwise now",
-    Kind.DETECTOR_REGION: "visits with detector regions that would be computed otherwise now",
+    Kind.FIELDS: "visits with fields that would be computed differently now",
+    Kind.REGION: "visits whose region would be computed differently now",
+    Kind.DETECTOR_REGION: "visits with detector regions that would be computed differently now",
     Kind.DETECTOR_OUTSIDE: "visits with detector regions that reach out of the visit's",
     Kind.EXTRA_EXPOSURE: "visits with exposures of other groups",
     Kind.NO_EXPOSURE: "visits with exposures that do not exist",
@@ -95,12 +95,13 @@ _ANOTHER = (
 
 _ADVICE = {
     Kind.NO_VISIT: (
-        "An exposure is in one visit of a visit system at most; mend or remove ('butler-visits remove-visits') the "
+        "An exposure is in one visit of a visit system at most; repair or remove ('butler-visits remove-visits') the "
         "other visits first."
     ),
     Kind.PARTIAL_GROUP: (
         "'define-visits --incremental' completes them, and replaces fields and regions that differ; --repair does not "
-        "replace any. Where exposures are in other visits, mend or remove ('butler-visits remove-visits') those first."
+        "replace any. Where exposures are in other visits, repair or remove ('butler-visits remove-visits') those "
+        "first."
     ),
     Kind.FAILED: "Correct the exposures' records, the camera or the config.",
     Kind.NO_CAMERA: (
@@ -118,7 +119,7 @@ _ADVICE = {
         "remove-visits' removes visits that no exposure would give."
     ),
     Kind.NO_DETECTOR_REGION: (
-        "Mend first what else is found of these visits, and check those of another grouping with its config. Where "
+        "First repair what else is found in these visits, and check those of another grouping with its config. Where "
         "they differ from what would be computed, their regions may be fitted ones; 'define-visits --update-records' "
         "replaces all of them."
     ),
@@ -133,7 +134,7 @@ _ADVICE = {
         [Kind.TWO_VISITS, Kind.EXTRA_EXPOSURE, Kind.NO_EXPOSURE, Kind.OFF_SKY, Kind.UNEXPECTED_VISIT], _REMOVE
     ),
     Kind.SEVERAL_DAYS: "Then 'define-visits --update-records' updates their visits.",
-    Kind.LARGE_ID: "With another visit_max or detector_max ids are packed otherwise than they have been until then.",
+    Kind.LARGE_ID: "With another visit_max or detector_max, ids are packed differently from before.",
 }
 
 
@@ -305,7 +306,7 @@ class CheckReport:
             repairable = sum(finding.repairable for finding in findings)
             if repairable:
                 which = "these" if repairable == len(findings) else f"{repairable} of these"
-                lines.append(f"  --repair mends {which}.")
+                lines.append(f"  --repair fixes {which}.")
             if repairable < len(findings):
                 lines.append(f"  {kind.advice}")
         return "\n".join(lines)

@@ -75,7 +75,7 @@ def repair_visits(
             repair.failures += outcome.failures
             refused.update(one.definition.id for one, _ in failed)
 
-    with noting(lambda: f"at least {counted(repair.n_new + repair.n_updated, 'visit')} were mended"):
+    with noting(lambda: f"at least {counted(repair.n_new + repair.n_updated, 'visit')} were repaired"):
         report = check_and_mend(task, instrument, where, collections, mend)
     if any(finding.repairable for finding in report.findings):
         report = check_visits(task, instrument, where, collections=collections)

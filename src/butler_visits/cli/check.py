@@ -37,7 +37,7 @@ class _NotCheckedError(click.ClickException):
 @collections_option
 @config_file_option
 @config_option
-@click.option("--repair", is_flag=True, help="Mend what define-visits can mend safely.")
+@click.option("--repair", is_flag=True, help="Repair what define-visits can repair safely.")
 @format_option
 @options_file_option()
 def check(
@@ -79,7 +79,7 @@ def check(
         # Python's own exit status for it would mean findings.
         echo(traceback.format_exc(), err=True)
         raise click.exceptions.Exit(2) from error
-    if not echo(text, stored="What was mended is stored." * repair):
+    if not echo(text, stored="What was repaired is stored." * repair):
         raise click.exceptions.Exit(2)
     if not report.sound:
         raise click.exceptions.Exit(1)

@@ -35,8 +35,8 @@ from .output import echo
 @opt.where_option(help="Expression that selects exposures, like a SQL WHERE clause. The default is all.")
 @flag_option("update-records", "Update visits that exist, and replace their detector regions.")
 @flag_option("incremental", "Add exposures to visits that exist. Use it wherever exposures may arrive one by one.")
-@flag_option("skip-conflicting", "Leave visits alone that are stored otherwise, instead of failing.")
-@flag_option("prefilter", "First drop exposures that belong to a visit already.")
+@flag_option("skip-conflicting", "Leave visits that are stored differently as they are, instead of failing.")
+@flag_option("prefilter", "First drop exposures that already belong to a visit.")
 @flag_option("check-detector-regions", "Add the detector regions that existing visits lack.")
 @on_error_option(
     "What to do about exposures that cannot be handled: stop, or report them, define all others and exit with status 1."
@@ -86,7 +86,9 @@ def define_visits(
     if options["prefilter"] and (options["update_records"] or options["incremental"]):
         raise click.UsageError("--prefilter drops the visits that --update-records and --incremental are to update.")
     if processes > 1 and dask:
-        raise click.UsageError("--processes starts workers on this machine, --dask takes a cluster's; give one.")
+        raise click.UsageError(
+            "--processes starts workers on this machine, --dask takes a cluster's; give one or the other."
+        )
     if (dry_run or output) and (processes > 1 or dask):
         raise click.UsageError("--dry-run and --output plan in this process, without --processes or --dask.")
     if output:

@@ -13,7 +13,7 @@ from .output import echo
 
 
 @click.command(
-    short_help="Say what is understood from a raw file, or draft a description of its camera.", cls=VisitsCommand
+    short_help="Show what is understood from a raw file, or draft a description of its camera.", cls=VisitsCommand
 )
 @click.argument("raws", metavar="RAW...", nargs=-1, required=True)
 @click.option(
@@ -71,7 +71,7 @@ def _draft(raws: tuple[str, ...], name: str) -> None:
 
     check_file_name(name, (".yaml", ".yml"), "--write")
     if Path(name).exists():
-        raise click.BadParameter(f"{name} is there already; choose another name, or remove it.", param_hint="--write")
+        raise click.BadParameter(f"{name} already exists; choose another name, or remove it.", param_hint="--write")
     draft = draft_description(raws)
     with written_whole(name, "draft") as partial:
         partial.write_text(draft.text, encoding="utf-8")

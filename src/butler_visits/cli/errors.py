@@ -49,7 +49,7 @@ def expression_errors(where: str) -> Iterator[None]:
     try:
         yield
     except InvalidQueryError as error:
-        said = f"{where!r} is no valid expression: {str(error).rstrip('.')}.{_meant(str(error))}"
+        said = f"{where!r} is not a valid expression: {str(error).rstrip('.')}.{_meant(str(error))}"
         raise click.BadParameter(said, param_hint="--where") from error
 
 
@@ -133,6 +133,4 @@ def _server_failure(repo: str, error: Exception) -> click.ClickException | None:
 def no_visits(instrument: str, where: str) -> click.ClickException:
     """Return the error for nothing to look at."""
     which = f" of exposures that match {where!r}" if where else ""
-    return click.ClickException(
-        f"{instrument} has no visits with a region{which}. The command define-visits makes them."
-    )
+    return click.ClickException(f"{instrument} has no visits with a region{which}. Define them with define-visits.")

@@ -34,7 +34,7 @@ def _publisher(context: click.Context, parameter: click.Parameter, value: str | 
     """Check the identifier of a publisher."""
     if value is not None and not _IVOID.fullmatch(value):
         raise click.BadParameter(
-            f"{value!r} is no IVOA identifier; expected ivo://authority/path, without a question mark or a space."
+            f"{value!r} is not an IVOA identifier; expected ivo://authority/path, without a question mark or a space."
         )
     return value
 
@@ -57,7 +57,11 @@ def _publisher(context: click.Context, parameter: click.Parameter, value: str | 
     help="What to write, if the file's ending does not say it.",
 )
 @visits_where_option
-@click.option("--detectors/--visits", default=False, help="Whether to take each detector of each visit, or visits.")
+@click.option(
+    "--detectors/--visits",
+    default=False,
+    help="Whether to write the outline of each detector of each visit, or of each visit.",
+)
 @click.option(
     "--publisher",
     metavar="IVOID",
@@ -74,7 +78,7 @@ def _publisher(context: click.Context, parameter: click.Parameter, value: str | 
     type=click.Choice(["1", "2"]),
     default="1",
     show_default=True,
-    help="Version of MOC whose readers shall read a .fits file: all, or those of ranges only.",
+    help="Version of MOC for a .fits file: 1, which all programs read, or 2, which only some do.",
 )
 @options_file_option()
 def export(

@@ -41,7 +41,7 @@ from .options import (
     default=16,
     show_default=True,
     metavar="N",
-    help="Files whose headers are read at the same time.",
+    help="Number of files whose headers are read at the same time.",
 )
 @click.option(
     "--index/--no-index",

@@ -36,10 +36,15 @@ from .options import (
     multiple=True,
     callback=split_kv,
     metavar="NAME=COLUMN",
-    help="Column of something, where it has another name in the table.",
+    help="Column of a property, where the table has another name for it.",
 )
 @click.option(
-    "--set", "constants", multiple=True, callback=split_kv, metavar="NAME=VALUE", help="What is so in all exposures."
+    "--set",
+    "constants",
+    multiple=True,
+    callback=split_kv,
+    metavar="NAME=VALUE",
+    help="Value of a property that all exposures share.",
 )
 @click.option(
     "--time-scale",

@@ -29,7 +29,7 @@ def open_if_there(repo: str, define_visits: bool, options: Mapping[str, Any]) ->
     """Open a repository; return `None` if there is nothing, so that mistakes are found before it is created."""
     dry_run = options["dry_run"]
     if dry_run and define_visits:
-        raise click.UsageError("--dry-run writes no exposures that --define-visits could define visits of; give one.")
+        raise click.UsageError("--dry-run writes no exposures for --define-visits to work on; give one or the other.")
     return open_repository(repo, writeable=not dry_run) if dry_run or not is_nothing(repo) else None
 
 

@@ -10,7 +10,7 @@ from .options import VisitsCommand, repo_argument, set_log_level
 from .output import echo
 
 
-@click.command(short_help="Store a skymap of one's own.", cls=VisitsCommand)
+@click.command(short_help="Store a custom skymap.", cls=VisitsCommand)
 @repo_argument
 @click.argument("name")
 @click.option(
@@ -18,7 +18,7 @@ from .output import echo
     type=float,
     nargs=4,
     metavar="RA DEC WIDTH HEIGHT",
-    help="One tract, of this centre and size in degrees.",
+    help="One tract with this centre and size, in degrees.",
 )
 @click.option("--rings", type=int, metavar="N", help="Tracts over the whole sky, in N rings of equal height.")
 @click.option(
@@ -35,7 +35,7 @@ from .output import echo
     default=0.02,
     show_default=True,
     metavar="DEGREES",
-    help="By how much tracts of rings overlap at least.",
+    help="Smallest overlap of the tracts of rings.",
 )
 @options_file_option()
 def make_skymap(
@@ -65,4 +65,4 @@ def make_skymap(
         is_new = try_again(butler, lambda: write_skymap.write_skymap(butler, name, tracts))
     n_patches = sum(tract.nx * tract.ny for tract in tracts)
     has = f"{counted(len(tracts), 'tract')} and {n_patches} patches"
-    echo(f"Stored skymap {name} of {has}." if is_new else f"Skymap {name} of {has} is there already.")
+    echo(f"Stored skymap {name} of {has}." if is_new else f"Skymap {name} of {has} is already stored.")

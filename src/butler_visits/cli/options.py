@@ -82,7 +82,7 @@ config_file_option = opt.config_file_option(
 )
 config_option = opt.config_option(help="Override of a config field, after the config file.", metavar="FIELD=VALUE")
 collections_option = opt.collections_option(
-    help="Collections to search for the camera, in this order; then the instrument's own are."
+    help="Collections to search for the camera, in this order, before the instrument's own."
 )
 visits_where_option = opt.where_option(
     help="Expression that selects exposures, like a SQL WHERE clause; only their visits are taken. The default is all."
@@ -133,17 +133,17 @@ format_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Form of what is printed.",
+    help="Format of what is printed.",
 )
 translator_option = click.option(
     "--translator",
     metavar="MODULE",
     help="Python module with translators of headers (subclasses of astro_metadata_translator's MetadataTranslator), or "
-    "a plugin's name. Those of installed plugins are known without.",
+    "a plugin's name. Those of installed plugins are found without it.",
 )
 update_records_option = flag_option(
     "update-records",
-    "Replace exposures that are stored otherwise, instead of failing; with --define-visits also their visits, and "
+    "Replace exposures that are stored differently, instead of failing; with --define-visits also their visits, and "
     "those of the groups that they were in before.",
 )
 ingest_dry_run_option = click.option(
@@ -158,12 +158,15 @@ def on_error_option(help_text: str) -> Callable[[Any], Any]:
 
 
 ingest_on_error_option = on_error_option(
-    "What to do about what cannot be ingested: stop, or report it, ingest all others and exit with status 1."
+    "What to do about exposures that cannot be ingested: stop, or report them, ingest all others and exit with status "
+    "1."
 )
 
 
 def image_choice(images: bool | None, keep_overscan: bool) -> Any:
     """Say which images are to be stored beside raws, as `ingest_raws` takes it."""
     if keep_overscan and images is False:
-        raise click.UsageError("--keep-overscan is about the images that --no-images leaves out; give one.")
+        raise click.UsageError(
+            "--keep-overscan is about the images that --no-images leaves out; give one or the other."
+        )
     return "untrimmed" if keep_overscan else {True: "trimmed", False: None, None: "auto"}[images]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.Choice(["depth", "band"]),
     default="depth",
     show_default=True,
-    help="What colours mean: how many visits cover a piece of sky, or the bands of their outlines.",
+    help="What the colours show: how many visits cover each piece of sky, or the band of each outline.",
 )
 @click.option("--galactic-plane", is_flag=True, help="Draw the galactic plane.")
 @click.option("--ecliptic", is_flag=True, help="Draw the ecliptic.")
@@ -43,7 +43,9 @@ def plot(repo: str, instrument: str, output: str, where: str, visit: int | None,
 
     check_file_name(output, PICTURE_ENDINGS)
     if visit is not None and where:
-        raise click.UsageError("--where selects the visits of a coverage, --visit takes one by its id; give one.")
+        raise click.UsageError(
+            "--where selects the visits of a coverage, --visit takes one by its id; give one or the other."
+        )
     if visit is not None and (colour == "band" or any(lines.values())):
         raise click.UsageError("--colour, --galactic-plane and --ecliptic are for a coverage, not for one --visit.")
     set_log_level()
@@ -93,7 +95,7 @@ def _visit(butler: Butler, instrument: str, visit: int) -> tuple[Figure, str]:
     }
     if not detectors:
         raise click.ClickException(
-            f"Visit {visit} of {instrument} has no detectors' regions; define-visits --update-records makes them."
+            f"Visit {visit} of {instrument} has no detector regions; define-visits --update-records adds them."
         )
     outline = read_vertices(record.region) if is_polygon(record.region) else None
     filter_ = f", {record.physical_filter}" if record.physical_filter else ""

@@ -13,7 +13,9 @@ from .output import echo
 @click.command(short_help="Remove visits from a repository.", cls=VisitsCommand)
 @repo_argument
 @instrument_argument
-@click.option("--visit", "visits", type=int, multiple=True, metavar="ID", help="Id of a visit; may be given often.")
+@click.option(
+    "--visit", "visits", type=int, multiple=True, metavar="ID", help="Id of a visit; may be given several times."
+)
 @opt.where_option(help="Expression that selects visits, like a SQL WHERE clause.")
 @dry_run_option
 @opt.options_file_option()
@@ -27,7 +29,7 @@ def remove_visits(repo: str, instrument: str, visits: tuple[int, ...], where: st
     from ..lists import counted, one_line
 
     if bool(visits) == bool(where):
-        raise click.UsageError("Say which visits: --visit ID, as often as there are visits, or --where, and not both.")
+        raise click.UsageError("Say which visits: --visit ID, once for each visit, or --where, but not both.")
     set_log_level()
     with errors_as_messages(repo):
         butler, name = open_instrument(repo, instrument, writeable=not dry_run)

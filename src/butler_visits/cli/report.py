@@ -22,7 +22,7 @@ from .options import (
 from .output import echo
 
 
-@click.command(short_help="Make a page to look at visits with.", cls=VisitsCommand)
+@click.command(short_help="Make a page for looking at visits.", cls=VisitsCommand)
 @repo_argument
 @instrument_argument
 @click.option("-o", "--output", metavar="FILE", required=True, help="The page to write; .html.")

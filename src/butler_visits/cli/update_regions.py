@@ -22,7 +22,7 @@ from .output import echo
     default="visit_geometry",
     show_default=True,
     metavar="NAME",
-    help="The datasets that have the fitted geometry of a visit each.",
+    help="Type of the datasets that hold the fitted geometry, one for each visit.",
 )
 @where_option(
     help="Expression that selects the fit's datasets by instrument and visit, like a SQL WHERE clause. The default is "

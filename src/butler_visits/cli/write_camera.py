@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 file_argument = MWArgumentDecorator("file", help="FILE is the path or URI of a YAML camera or an afw FITS camera.")
 
 
-@click.command(short_help="Store a camera for visits to be defined with.", cls=VisitsCommand)
+@click.command(short_help="Store a camera for defining visits.", cls=VisitsCommand)
 @repo_argument
 @instrument_argument
 @file_argument(required=True)
-@click.option("--begin", metavar="TIME", help="First time for which the camera is valid; the default is always.")
-@click.option("--end", metavar="TIME", help="First time for which it is not valid any more; the default is never.")
+@click.option("--begin", metavar="TIME", help="Time from which the camera is valid; by default it always was.")
+@click.option("--end", metavar="TIME", help="Time from which it is no longer valid; by default there is none.")
 @options_file_option()
 def write_camera(repo: str, instrument: str, file: str, begin: str | None, end: str | None) -> None:
     """Store a camera in a data repository, and certify it for the times for which it is valid.
@@ -55,7 +55,7 @@ def write_camera(repo: str, instrument: str, file: str, begin: str | None, end: 
             stored="The camera is stored.",
         )
     else:
-        echo(f"Camera {camera.name} is there already {valid}; nothing has changed.")
+        echo(f"Camera {camera.name} is already stored, {valid}; nothing has changed.")
 
 
 def _time(text: str | None, option: str) -> Time | None:
@@ -67,7 +67,7 @@ def _time(text: str | None, option: str) -> Time | None:
         return Time(text.strip().replace("T", " "), format="iso", scale="tai")
     except ValueError as error:
         raise click.BadParameter(
-            f"{text!r} is no ISO time; give one such as 2026-04-01T12:00:00, in TAI.", param_hint=option
+            f"{text!r} is not an ISO time; give one such as 2026-04-01T12:00:00, in TAI.", param_hint=option
         ) from error
 
 

@@ -201,7 +201,7 @@ def leave_moved(
         for exposure in sorted(plan.exposures_of_others):
             visits = now.get(exposure, ())
             if not visits:
-                reasons.append(f"exposure {exposure} is in it, which is not on the sky or gives no visit now")
+                reasons.append(f"exposure {exposure} is in it, which is not on the sky or no longer gives a visit")
             elif plan.definition.id not in {visit.id for visit in visits}:
                 others = " and ".join(f"{visit.id} ({visit.name})" for visit in visits)
                 reasons.append(f"exposure {exposure} is in it, which is now of visit {others}")

@@ -168,6 +168,6 @@ def conflict_message(conflicts: Sequence[Conflict]) -> str:
     lines = [conflict.line for conflict in conflicts[:_LISTED_CONFLICTS]]
     if len(conflicts) > _LISTED_CONFLICTS:
         others = len(conflicts) - _LISTED_CONFLICTS
-        lines.append("So is 1 more visit." if others == 1 else f"So are {others} more visits.")
+        lines.append(f"And {counted(others, 'more visit')}.")
     *others_advice, last = dict.fromkeys(conflict.advice for conflict in conflicts)
     return "\n".join([*lines, *others_advice, f"{last.rstrip('.')}; --dry-run shows all conflicts and writes nothing."])

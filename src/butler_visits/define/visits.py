@@ -371,7 +371,7 @@ def _kind(region: Region | None) -> str:
     if region is None:
         return "null"
     damaged = isinstance(region, ConvexPolygon) and decode_polygon(region.encode()) is None
-    return f"a {type(region).__name__}{' with vertices that are no numbers' * damaged}"
+    return f"a {type(region).__name__}{' with vertices that are not numbers' * damaged}"
 
 
 def _with_fractions(timespan: Timespan) -> str:

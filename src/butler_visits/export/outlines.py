@@ -97,7 +97,7 @@ def _of_detectors(
                     left_out.append(detector)
             if left_out:
                 _LOG.warning(
-                    "Left out: the region of visit %d is no polygon for detectors %s.", record.id, listed(left_out)
+                    "Left out: the region of visit %d is not a polygon for detectors %s.", record.id, listed(left_out)
                 )
         _warn_of_visits([visit.record.id for visit in batch if visit.record.id not in regions], "detectors' regions")
 

@@ -228,7 +228,7 @@ def _read(file: ResourcePath, datasets: Sequence[ResourcePath]) -> list[VisitGeo
 
 def _unpack(archive: ZipFile, name: str) -> VisitGeometry | str:
     if name not in archive.NameToInfo:
-        return "the zip file has it not"
+        return "the zip file does not have it"
     return _parse(archive.read(name), PurePosixPath(name).suffix)
 
 
@@ -240,7 +240,7 @@ def _parse(content: bytes, extension: str) -> VisitGeometry | str:
     except pydantic.ValidationError as error:
         return _first_of(error)
     except ValueError as error:
-        return f"it is no YAML ({error})"
+        return f"it is not YAML ({error})"
 
 
 def _first_of(error: pydantic.ValidationError) -> str:

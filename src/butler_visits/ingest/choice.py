@@ -146,7 +146,7 @@ def check_new_instrument(
         )
     if not is_instrument_name(instrument):
         raise IngestError(
-            f"{instrument!r} is no name for a new instrument; expected a letter, then letters, digits, - and _, "
+            f"{instrument!r} cannot be the name of a new instrument; expected a letter, then letters, digits, - and _, "
             f"{LONGEST_NAME} characters at most."
         )
 

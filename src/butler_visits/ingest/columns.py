@@ -101,7 +101,7 @@ def text(column: Column, rows: range) -> list[str | IngestError | None]:
         result.encode()
         return result
 
-    return _convert(column, rows, convert, "no text; expected Unicode without NUL characters")
+    return _convert(column, rows, convert, "not a text; expected Unicode without NUL characters")
 
 
 def integer(
@@ -114,14 +114,14 @@ def integer(
             raise ValueError
         return int(value)
 
-    results = _convert(column, rows, convert, "no whole number")
+    results = _convert(column, rows, convert, "not a whole number")
     return _within(column, rows, results, least, most)
 
 
 def seconds(column: Column, rows: range) -> list[float | IngestError | None]:
     """Return durations in seconds."""
     factor = column.factor(u.s, "time")
-    results = _convert(column, rows, lambda value: _finite(float(value) * factor), "no number")
+    results = _convert(column, rows, lambda value: _finite(float(value) * factor), "not a number")
     return _within(column, rows, results, 0, LONGEST_EXPOSURE)
 
 
@@ -137,7 +137,7 @@ def angle(column: Column, rows: range, *, hours: bool = False) -> list[float | I
                 return _finite(float(Angle(value, unit=u.hourangle if hours else u.deg).deg))
         return _finite(float(value) * factor)
 
-    results = _convert(column, rows, convert, "no angle, such as 12.5 or 12:30:00")
+    results = _convert(column, rows, convert, "not an angle such as 12.5 or 12:30:00")
     # A number beyond stands for something else, and must not be wrapped; a rotator may turn more than once.
     largest = 360 if hours else 720
     return _within(column, rows, results, -largest, largest)
@@ -192,7 +192,7 @@ def nanoseconds(column: Column, rows: range, scale: str) -> list[int | IngestErr
                 found.append(_odd_time(values[index], scale))
     for index, time in zip(places, found, strict=True):
         if time is None:
-            expected = "no time; expected one such as 2026-04-01T23:15:00, or a (modified) Julian date"
+            expected = "not a time; expected one such as 2026-04-01T23:15:00, or a (modified) Julian date"
             times[index] = column.fail(rows[index], values[index], expected)
         elif time not in TIMES:
             times[index] = column.fail(rows[index], values[index], "out of range; expected a time from 1970 to 2099")

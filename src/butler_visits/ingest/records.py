@@ -270,5 +270,5 @@ def _integer(value: Any) -> int | None:
     if value is None:
         return None
     if int(value) != value or abs(value) > LARGEST_INTEGER:
-        raise ValueError(f"{value!r} is no whole number of 63 bits")
+        raise ValueError(f"{value!r} is not a whole number of 63 bits")
     return int(value)

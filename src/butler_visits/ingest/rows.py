@@ -83,7 +83,7 @@ class RowReader:
         fields = complete(said, self.day_offset or 0)
         dec = fields["tracking_dec"]
         if dec is not None and not -90 <= dec <= 90:
-            return self.found["tracking_dec"].fail(row, dec, "no declination; expected -90 to 90 degrees")
+            return self.found["tracking_dec"].fail(row, dec, "not a declination; expected -90 to 90 degrees")
         band = said.get("band") or self.band(said["physical_filter"])
         return ExposureValues(f"{self.table}, row {row + 1}", fields, band, self.day_offset, said)
 

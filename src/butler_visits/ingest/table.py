@@ -268,7 +268,7 @@ def _find_columns(
     """Find the columns of what exposures are made of."""
     for name in [*names, *constants]:
         if name not in COLUMNS:
-            raise IngestError(f"{name!r} is nothing that exposures are made of; expected one of {', '.join(COLUMNS)}.")
+            raise IngestError(f"{name!r} is not a property of exposures; expected one of {', '.join(COLUMNS)}.")
     columns = listed(table.colnames) or "none"
     by_lower = {str(column).lower(): column for column in reversed(table.colnames)}
     found: dict[str, Column] = {}

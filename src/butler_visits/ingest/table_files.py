@@ -35,7 +35,9 @@ def read_table(uri: ResourcePathExpression) -> Table:
     name = path.basename().lower().removesuffix(".gz")
     kind = next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
     if kind is None:
-        raise IngestError(f"The table {uri} must end in one of {', '.join(_FORMATS)}, which says of what kind it is.")
+        raise IngestError(
+            f"The table {uri} must end in one of {', '.join(_FORMATS)}, which says what kind of table it is."
+        )
     try:
         with path.as_local() as local:
             if kind == "parquet":

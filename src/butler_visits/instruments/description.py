@@ -297,7 +297,7 @@ def _read_yaml(path: ResourcePath, what: str) -> Any:
     except FileNotFoundError:
         raise DescriptionError(f"There is no {what} {name}.") from None
     except ValueError as error:
-        raise DescriptionError(f"{name} is no YAML file: {error}.") from error
+        raise DescriptionError(f"{name} is not a YAML file: {error}.") from error
     except (OSError, RawFileError) as error:
         raise DescriptionError(f"The {what} {name} cannot be read: {str(error).rstrip('.')}.") from error
 

@@ -214,7 +214,7 @@ class HeaderValues(MetadataTranslator):
             # astropy's own messages go on for lines.
             reason = str(error).split("\n")[0]
             raise self._error(
-                prop, source, f"{value!r} is no time of format {form} and scale {scale} ({reason})"
+                prop, source, f"{value!r} is not a time of format {form} and scale {scale} ({reason})"
             ) from None
 
     def _with_time_of_day(self, source: TimeSource, date: Any) -> Any:

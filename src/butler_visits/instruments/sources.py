@@ -125,12 +125,14 @@ class Source(Model, Generic[_V]):
         try:
             keys = template_keys(template)
         except ValueError as error:
-            raise ValueError(f"is no template ({error}); expected header keys in braces") from None
+            raise ValueError(f"is not a template ({error}); expected header keys in braces") from None
         if not keys or any(not key or set(key) & set(".[") for key in keys):
             raise ValueError("must have header keys in braces, such as {DATE-OBS}T{UT}")
         for key in keys:
             if key in Properties.model_fields and key not in _IN_TEMPLATES:
-                raise ValueError(f"has the property {key}, which is no text and no whole number; take its header key")
+                raise ValueError(
+                    f"has the property {key}, which is neither a text nor a whole number; take its header key"
+                )
         return template
 
     @model_validator(mode="after")
@@ -339,4 +341,4 @@ def _unit(text: str, like: u.UnitBase, expected: str) -> str:
             return text
     except (ValueError, TypeError):
         pass
-    raise ValueError(f"is {text!r}, which is no unit of {expected}")
+    raise ValueError(f"is {text!r}, which is not a unit of {expected}")

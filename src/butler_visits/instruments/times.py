@@ -54,7 +54,7 @@ def read_scale(value: Any) -> str:
     # Remarks follow, as in "UTC approximate" and "UTC(NTP)", but "UTC+2" is no remark.
     match = _SCALE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None or match[1].upper() not in _SCALES or re.search(r"[+-]\s*\d|local", match[2], re.IGNORECASE):
-        raise ValueError(f"TIMESYS is {value!r}, which is no time scale")
+        raise ValueError(f"TIMESYS is {value!r}, which is not a time scale")
     return _SCALES[match[1].upper()]
 
 
@@ -76,7 +76,7 @@ def read_time(value: Any, form: str, scale: str) -> Time:
         scale = "utc" if offset is not None else scale
     if scale == "local":
         raise ValueError(
-            "TIMESYS is LOCAL, and nobody says how far that is from UTC; give a key that has UTC, or a scale if "
+            "TIMESYS is LOCAL, and nothing says how far that is from UTC; give a key that has UTC, or a scale if "
             "TIMESYS is wrong"
         )
     scale_here = "tai" if scale == "gps" else scale
@@ -98,7 +98,7 @@ def read_time(value: Any, form: str, scale: str) -> Time:
             with iers.conf.set_temp("auto_download", False):
                 time = time.utc
         except (iers.IERSRangeError, ValueError):
-            raise ValueError("for this date nobody knows yet how far UT1 is from UTC") from None
+            raise ValueError("how far UT1 is from UTC is not known yet for this date") from None
     return time
 
 
@@ -112,7 +112,7 @@ def _split(text: str) -> tuple[datetime.date, Decimal, float | None]:
         text = text[: zone.start()]
         hours, minutes = int(zone["h"] or 0), int(zone["m"] or 0)
         if hours > _LARGEST_OFFSET or minutes > 59:
-            raise ValueError(f"{zone[0].strip()} is no distance from UTC")
+            raise ValueError(f"{zone[0].strip()} is not an offset from UTC")
         offset = (-1 if zone["sign"] == "-" else 1) * (hours * 3600.0 + minutes * 60.0)
     match = re.fullmatch(r"([^T\s]*\d)(?:\s*T\s*|\s+)(.+)", text, re.IGNORECASE)
     if match is None:
@@ -125,7 +125,7 @@ def _date(text: str) -> datetime.date:
     if match := _ISO_DATE.fullmatch(text):
         return datetime.date(*(int(part) for part in match.groups() if part and part.isdecimal()))
     if (match := _OLD_DATE.fullmatch(text)) is None:
-        raise ValueError(f"{text!r} is no date such as 2026-04-01")
+        raise ValueError(f"{text!r} is not a date such as 2026-04-01")
     first, second, year = int(match[1]), int(match[3]), int(match[4])
     if len(match[4]) == 4:
         if first <= 12 and second <= 12 and first != second:
@@ -149,7 +149,7 @@ def _clock(text: str, *, is_compact: bool) -> Decimal:
         return seconds
     match = _CLOCK.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no time of day such as 23:15:00, nor seconds since midnight")
+        raise ValueError(f"{text!r} is not a time of day such as 23:15:00, nor seconds since midnight")
     return _seconds(int(match[1]), int(match[2]), Decimal((match[3] or "0").replace(",", ".")), text)
 
 
@@ -158,7 +158,7 @@ def _seconds(hour: int, minute: int, second: Decimal, text: str) -> Decimal:
     # 24:00:00 is the end of a day, and a second 60 was rounded up, or is a leap second.
     is_leap = (hour, minute) == (23, 59) and second < 61
     if minute > 59 or not (second <= 60 or is_leap) or not (total <= _DAY or is_leap):
-        raise ValueError(f"{text!r} is no time of day")
+        raise ValueError(f"{text!r} is not a time of day")
     return total
 
 

@@ -188,7 +188,7 @@ class DescribedTranslator(HeaderValues):
         try:
             return SkyCoord(ra, dec, frame=source.frame, equinox=_equinox(equinox))
         except ValueError:
-            problem = f"{equinox!r} is no equinox such as J2000"
+            problem = f"{equinox!r} is not an equinox such as J2000"
             raise self._error("tracking_radec.equinox", source.equinox, problem) from None
 
     def _header_frame(self) -> BaseCoordinateFrame:

@@ -62,7 +62,7 @@ def celestial_frame(longitude: str, header: Mapping[str, Any]) -> BaseCoordinate
     if longitude == "RA":
         return equatorial_frame(header)
     if longitude != "ELON":
-        raise ValueError(f"CTYPE is {longitude}, which is no place among the stars; expected RA, GLON, ELON or SLON")
+        raise ValueError(f"CTYPE is {longitude}, which is not a celestial coordinate; expected RA, GLON, ELON or SLON")
     frame = equatorial_frame(header)
     if isinstance(frame, FK5):
         return BarycentricMeanEcliptic(equinox=frame.equinox)

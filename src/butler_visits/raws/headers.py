@@ -217,7 +217,7 @@ def _open_plain(path: ResourcePath, read_ahead: int, watch: _Watch) -> Iterator[
         status = os.stat(path.ospath)
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             # A pipe or a device, which may wait for ever.
-            raise RawFileError(f"{path.ospath} is no regular file; expected a FITS file.")
+            raise RawFileError(f"{path.ospath} is not a regular file; expected a FITS file.")
         size = status.st_size
         opened: Any = io.FileIO(path.ospath)
     elif path.scheme in ("http", "https"):

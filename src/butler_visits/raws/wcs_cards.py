@@ -332,7 +332,7 @@ def _is_scamp(pv: Mapping[str, float], lon: int) -> bool:
 def _tpv(pv: Mapping[str, float]) -> dict[str, float]:
     """Complete the terms of TPV: those of the first order are 1 where they are missing, which wcslib does not know."""
     if wrong := [key for key in pv if int(key[4:]) > 39]:
-        raise ValueError(f"{wrong[0]} is no term of TPV")
+        raise ValueError(f"{wrong[0]} is not a term of TPV")
     return {"PV1_1": 1.0, "PV2_1": 1.0, **pv}
 
 

@@ -135,8 +135,8 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
         if not is_temporary(error):
             raise
         raise DatabaseError(
-            f"{_database(butler)} failed {len(_WAITS) + 1} times, at last with: {first_line(error)}. Each visit is "
-            "stored whole or not at all, so it can be done again when the database is back."
+            f"{_database(butler)} failed {len(_WAITS) + 1} times, the last time with: {first_line(error)}. Each visit "
+            "is stored whole or not at all, so it can be run again when the database is back."
         ) from error
 
 

@@ -184,7 +184,7 @@ def _result(
         distributed = sys.modules.get("distributed")
         if distributed is None or not isinstance(error, distributed.KilledWorker):
             raise _worker_error(error, executor) from error
-        died = f"The workers died that were to define visits {chunk[0].id} to {chunk[-1].id} ({error})."
+        died = f"The workers that were to define visits {chunk[0].id} to {chunk[-1].id} died ({error})."
         if not options.skip_errors:
             raise WorkerError(f"{died} {_AGAIN} {_MEMORY}") from error
         failures = [Failure(tuple(exposure.id for exposure in visit.exposures), f"{died} {_MEMORY}") for visit in chunk]

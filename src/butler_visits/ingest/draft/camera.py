@@ -214,7 +214,7 @@ def _focal_length(frames: Sequence[Frame], check: list[str]) -> float | None:
         # A lens has 8 mm, and the longest telescope 200 m.
         if 8 <= length <= 200_000:
             return length
-        text = f"{key} is {numbers[0]:g}, which is no focal length in mm."
+        text = f"{key} is {numbers[0]:g}, which is not a focal length in mm."
         if text not in check:
             check.append(text)
     return None

@@ -258,7 +258,7 @@ def _exposure_time(frames: Sequence[Frame]) -> Section:
             check.append(f"{other}: {both}; {keys[0]} is taken, in {units[keys[0]]}.")
     longest = max((frame.number(keys[0]) or 0 for frame in frames), default=0)
     if longest > 7200 and units[keys[0]] == "s":
-        check.append(f"{keys[0]} is up to {longest:g}; if these are no seconds, correct unit.")
+        check.append(f"{keys[0]} is up to {longest:g}; if these are not seconds, correct the unit.")
     return Section({"exposure_time": {"key": key_or_keys(keys), "unit": units[keys[0]]}}, check=check)
 
 
