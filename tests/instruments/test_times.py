@@ -62,15 +62,15 @@ def test_texts(text: str, expected: str) -> None:
         ("2024-05-06T123456", "hhmmss"),
         ("20240506T70809", "hhmmss"),
         ("2024-05-06T86400", "hhmmss"),
-        ("2024-05-06T07:60:00", "no time of day"),
-        ("2024-05-06T07:08:60.5", "no time of day"),
-        ("2024-05-06T24:00:01", "no time of day"),
-        ("2024-05-06T25:00:00", "no time of day"),
-        ("2024-05-06T07:08:09 PM", "no time of day"),
-        ("2024-05-06T-1:00:00", "no time of day"),
-        ("2024-05-06T08:00:00+15:00", "distance from UTC"),
-        ("2024-05-06T08:00:00+01:75", "distance from UTC"),
-        ("2024-05-06T07:08:09T07:08:09", "no time of day"),
+        ("2024-05-06T07:60:00", "not a time of day"),
+        ("2024-05-06T07:08:60.5", "not a time of day"),
+        ("2024-05-06T24:00:01", "not a time of day"),
+        ("2024-05-06T25:00:00", "not a time of day"),
+        ("2024-05-06T07:08:09 PM", "not a time of day"),
+        ("2024-05-06T-1:00:00", "not a time of day"),
+        ("2024-05-06T08:00:00+15:00", "offset from UTC"),
+        ("2024-05-06T08:00:00+01:75", "offset from UTC"),
+        ("2024-05-06T07:08:09T07:08:09", "not a time of day"),
     ],
 )
 def test_what_is_no_time_or_doubtful(text: str, problem: str) -> None:
@@ -139,7 +139,7 @@ def test_timesys(value: str | None, scale: str) -> None:
 
 @pytest.mark.parametrize("value", ["UTC+2", "GMT -4", "UTC/local", "UTCX", "PST", "Universal", 5, True])
 def test_timesys_that_is_not_known(value: object) -> None:
-    with pytest.raises(ValueError, match=r"TIMESYS is .* no time scale"):
+    with pytest.raises(ValueError, match=r"TIMESYS is .* not a time scale"):
         read_scale(value)
 
 
