@@ -115,7 +115,7 @@ class WorkerError(VisitsError, RuntimeError):
 _NEEDS = {
     "matplotlib": ("Pictures need", "report"),
     "mocpy": ("MOCs need", "report"),
-    "plotly": ("The page needs", "report"),
+    "hpgeom": ("The page needs", "report"),
     "prometheus_client": ("Metrics need", "watch"),
     "skyproj": ("Pictures need", "report"),
 }

@@ -260,7 +260,7 @@ class DefineVisitsTask(Task):
         for chunk in self._chunks(selection.visits, self.config.chunkSize, asked):
             planned += self._attempt(lambda visits: self._plan(visits, asked, names), chunk, asked, selection.failures)
         self._warn(Outcome(apart=[one.definition.id for one in planned if one.regions.apart]).all_warnings())
-        return VisitPlan(planned, asked, selection.failures, selection.n_filtered, selection.off_sky_types)
+        return VisitPlan(planned, asked, selection.failures, selection.filtered, selection.off_sky)
 
     @_timed
     def apply(self, plan: VisitPlan) -> RunResult:
@@ -285,7 +285,7 @@ class DefineVisitsTask(Task):
             If the Butler is read-only.
         """
         repository.require_writeable(self.butler)
-        left_out = Selection(n_filtered=plan.n_filtered, off_sky_types=plan.off_sky_types, failures=list(plan.failures))
+        left_out = Selection(filtered=plan.filtered, off_sky=plan.off_sky, failures=list(plan.failures))
         return self._write(plan.visits, self._one_by_one(self._apply_later, plan.visits, plan.options), left_out)
 
     def _options(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,11 @@ def opened(browser: Any, file: Path, *, width: int = 1300, height: int = 900, da
     requested: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: requested.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
+    # A driver without a graphics card says how slow it is.
+    page.on(
+        "console",
+        lambda one: complaints.append(one.text) if one.type != "log" and "GPU stall" not in one.text else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-ready=yes]")
@@ -38,7 +43,7 @@ def opened(browser: Any, file: Path, *, width: int = 1300, height: int = 900, da
     settle(page)
     context.close()
     assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [file.as_uri()]
-    assert complaints == []
+    assert not complaints, complaints
 
 
 def settle(page: Any) -> None:
@@ -49,9 +54,8 @@ def settle(page: Any) -> None:
 def turn(page: Any, ra: float, dec: float, scale: float = 1.0) -> None:
     """Turn the map so that a place is in the middle."""
     page.evaluate(
-        "([lon, lat, scale]) => Plotly.relayout('map', {'geo.projection.rotation.lon': lon, "
-        "'geo.projection.rotation.lat': lat, 'geo.projection.scale': scale})",
-        [-ra, dec, scale],
+        "view => { visitsPage.setView(view); visitsPage.moved(); visitsPage.drawNow(); }",
+        {"ra": ra, "dec": dec, "scale": scale},
     )
     settle(page)
 
@@ -62,13 +66,18 @@ def box(page: Any) -> dict[str, float]:
     return found
 
 
-def traces(page: Any) -> dict[str, Any]:
-    """Return the map's outlines by the names in its legend: how many there are of each."""
-    counts = page.evaluate(
-        "() => document.getElementById('map').data.filter(t => t.mode === 'lines' && t.name !== 'grid')"
-        ".map(t => [t.name, t.lon.filter(x => x === null).length + 1])"
-    )
-    return dict(counts)
+def layers(page: Any) -> dict[str, int]:
+    """Return how many outlines the map has drawn of each class of its legend; ``chosen`` is the one that is marked."""
+    settle(page)
+    counts = page.evaluate("() => visitsPage.scene().layers.map(({ name, count }) => [name, count])")
+    assert len(dict(counts)) == len(counts)
+    return {name: count for name, count in counts if count}
+
+
+def legend(page: Any) -> list[str]:
+    """Return what the legend says."""
+    settle(page)
+    return texts(page, "#legend li")
 
 
 def texts(page: Any, selector: str) -> list[str]:
@@ -117,21 +126,29 @@ def on_screen(vectors: Floats, ra: float, dec: float, box: Mapping[str, float], 
 
 
 def drawn(page: Any) -> list[Floats]:
-    """Return the points of all outlines that the map has drawn, each of shape (K, 2), pixels of the window.
+    """Return the points, shapes (K, 2), pixels of the window, of all outlines or cells of the map's layers.
 
-    That is all lines of the map's traces, none of which is the grid's.
+    What is behind the globe is left out.
     """
+    at = box(page)
     paths = page.evaluate(
-        "() => [...document.querySelectorAll('#map .scattergeo path.js-line')]"
-        ".filter(path => path.parentNode.__data__[0].trace.name !== 'grid').map(path => {"
-        "const m = path.getScreenCTM(); return [path.getAttribute('d') || '', m.e, m.f]; })"
+        """() => {
+          const scene = visitsPage.scene(), project = visitsPage.projection(), paths = [];
+          for (const { kind, points } of scene.layers) {
+            let last = null;
+            for (let k = 0; k < points.length; k += 3) {
+              const place = project([0, 1, 2].map(axis => points[k + axis] + scene.origin[axis]));
+              const isNext = kind === "fills" ? k % 18 : k % 6 || (last && place.every((x, axis) => x === last[axis]));
+              if (!isNext) paths.push([]);
+              paths[paths.length - 1].push(place);
+              last = place;
+            }
+          }
+          return paths;
+        }"""
     )
-    found = []
-    for path, x, y in paths:
-        for part in filter(None, path.split("M")):
-            numbers = np.array([float(number) for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", part)])
-            found.append(numbers.reshape(-1, 2) + np.array([x, y]))
-    return found
+    found = [np.array([point[:2] for point in path if point[2] >= 0]).reshape(-1, 2) for path in paths]
+    return [path + np.array([at["x"], at["y"]]) for path in found if len(path)]
 
 
 def field(id_: int, ra: float, dec: float, **changes: Any) -> PageVisit:
@@ -172,5 +189,30 @@ def polygon(vertices: Floats) -> ConvexPolygon:
 
 def content(html: str) -> dict[str, Any]:
     """Return what a page knows."""
-    text = html.split('<script type="application/json" id="data">')[1].split("</script>")[0]
-    return json.loads(text)
+    text = html.split('<script type="text/plain" id="data">')[1].split("</script>")[0]
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return found
+
+
+def decoded(text: str, dtype: str) -> Any:
+    return np.frombuffer(base64.b64decode(text), dtype=dtype)
+
+
+def laid_out(layout: Mapping[str, Any], place: Sequence[float], dtype: str) -> Floats:
+    """Return where the vertices of a layout lie, unit vectors; a place is ra, dec and an angle, degrees."""
+    ra, dec, angle = place
+    points = decoded(layout["points"], dtype).reshape(-1, 2) * np.deg2rad(layout["step"])
+    c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    sky = directions(ra, dec) + points @ np.array([[c, s], [-s, c]]) @ np.array(axes(ra, dec))
+    return sky / np.linalg.norm(sky, axis=-1)[:, None]
+
+
+def outlines_of(data: Mapping[str, Any]) -> list[Floats | None]:
+    """Return the outlines that a page has of its visits, and after them those that are stored and differ."""
+    found = data["visits"]["outlines"]
+    numbers = decoded(found["places"]["layout"], "<i4")
+    places = decoded(found["places"]["turned"], "<i4").reshape(-1, 3) / 1e6
+    return [
+        None if number < 0 else laid_out(found["layouts"][number], place, "<i4")
+        for number, place in zip(numbers, places, strict=True)
+    ]

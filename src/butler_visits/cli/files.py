@@ -64,7 +64,7 @@ def check_plan_name(name: str) -> None:
     check_file_name(name, [*_TABLES, _PAGE])
     if Path(name).suffix.lower() == _PAGE:
         with errors_as_messages(name):
-            require("plotly")
+            require("hpgeom")
 
 
 @contextmanager

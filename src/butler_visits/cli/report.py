@@ -52,7 +52,7 @@ def report(
     check_file_name(output, [".html"])
     set_log_level()
     with errors_as_messages(repo):
-        require("plotly")
+        require("hpgeom")
         butler, name = open_instrument(repo, instrument, writeable=False, server=True)
         task_config = make_config(butler, name, config_file, config)
         with expression_errors(where):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,11 +35,11 @@ class Selection:
     """The visits to define, and what was left out on the way to them."""
 
     visits: list[VisitDefinitionData] = dataclasses.field(default_factory=list)
-    n_filtered: int = 0
-    """Exposures that were dropped because they have a visit already."""
+    filtered: list[int] = dataclasses.field(default_factory=list)
+    """Ids of exposures that were dropped because they have a visit already."""
 
-    off_sky_types: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Numbers of exposures that are not on the sky, by observation type."""
+    off_sky: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """Ids of exposures that are not on the sky, by observation type."""
 
     failures: list[Failure] = dataclasses.field(default_factory=list)
     """Exposures of which no visit can be made."""
@@ -76,9 +76,9 @@ class Selector:
             raise DataIdValueError(unknown[0].reason + others)
         selection.failures += unknown
         if options.prefilter and exposures:
-            n_given = len(exposures)
+            given = [exposure.id for exposure in exposures]
             exposures = _without_visit(self.butler, exposures, complete_only=options.check_detector_regions)
-            selection.n_filtered = n_given - len(exposures)
+            selection.filtered = sorted(set(given).difference(exposure.id for exposure in exposures))
         exposures = self._on_sky(exposures, options, selection)
         if options.skip_errors and exposures:
             exposures, failed = isolate(self._groupable, exposures)
@@ -167,8 +167,8 @@ class Selector:
         """Drop exposures that are not on the sky, if that is no error."""
         on_sky, off_sky = self._split_off_sky(exposures, options.collections)
         if self.ignore_off_sky:
-            types = (exposure.observation_type or "of unknown type" for exposure in off_sky)
-            selection.off_sky_types = dict(Counter(types))
+            for exposure in off_sky:
+                selection.off_sky.setdefault(exposure.observation_type or "of unknown type", []).append(exposure.id)
             return on_sky
         for exposure in off_sky:
             problem = (

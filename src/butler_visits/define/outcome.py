@@ -142,14 +142,14 @@ class Outcome:
         failures = selection.failures + sorted(self.failures, key=lambda failure: failure.exposures)
         return RunResult(
             failures,
-            selection.off_sky_types,
+            {name: len(exposures) for name, exposures in selection.off_sky.items()},
             n_visits=self.n_visits,
             n_skipped=self.n_skipped,
             n_new=self.n_new,
             n_fully_updated=self.n_fully_updated,
             n_partially_updated=self.n_partially_updated,
-            n_filtered=selection.n_filtered,
-            n_off_sky=sum(selection.off_sky_types.values()),
+            n_filtered=len(selection.filtered),
+            n_off_sky=sum(map(len, selection.off_sky.values())),
             n_failed=len(failures),
         )
 

@@ -32,11 +32,11 @@ class VisitPlan:
     failures: list[Failure]
     """Exposures of which no visit can be made."""
 
-    n_filtered: int
-    """Exposures that were dropped because they have a visit already."""
+    filtered: list[int]
+    """Ids of exposures that were dropped because they have a visit already."""
 
-    off_sky_types: dict[str, int]
-    """Numbers of exposures that are not on the sky, by observation type."""
+    off_sky: dict[str, list[int]]
+    """Ids of exposures that are not on the sky, by observation type."""
 
     def __iter__(self) -> Iterator[PlannedVisit]:
         return iter(self.visits)
@@ -53,6 +53,16 @@ class VisitPlan:
                 lines.append(one_line(line))
         lines.extend(f"  {'failed':<9} {failure}" for failure in self.failures)
         return "\n".join(lines)
+
+    @property
+    def n_filtered(self) -> int:
+        """How many exposures were dropped because they have a visit already."""
+        return len(self.filtered)
+
+    @property
+    def off_sky_types(self) -> dict[str, int]:
+        """Numbers of exposures that are not on the sky, by observation type."""
+        return {name: len(exposures) for name, exposures in self.off_sky.items()}
 
     @property
     def summary(self) -> str:

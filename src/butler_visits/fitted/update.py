@@ -127,7 +127,7 @@ def update_visit_regions(
         for chunk in batches(datasets, chunk_size):
             planned += _update(butler, chunk, detectors, dry_run=dry_run, update_obscore=update_obscore)
             bar.update(len(chunk))
-    return VisitPlan(planned, Options(), [], 0, {})
+    return VisitPlan(planned, Options(), [], [], {})
 
 
 def _update(

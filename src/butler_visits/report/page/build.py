@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import gzip
 import html
 import json
 import math
@@ -18,17 +19,28 @@ import numpy.typing as npt
 from lsst.daf.butler import Timespan
 
 from ...errors import require
-from ...geometry import FloatArray, lon_lat
+from ...geometry import FloatArray
 from ...lists import batches
+from ..colours import (
+    ACTIONS,
+    BACKGROUNDS,
+    FREE,
+    MARKS,
+    band_colours,
+    band_lines,
+    band_symbols,
+    depth_classes,
+    outline_of,
+)
 from .coverage import cover
 from .detectors import Layouts
 from .model import Page, PageVisit, begin_of, end_of
 
 MAX_OUTLINES = 3000
-"""Visits up to which each has its outline on the map: with these a page still answers within a second."""
+"""Visits up to which the map always draws the outline of each, and the page has their detectors."""
 
 _MAX_BYTES = 20_000_000
-"""Of a page with detectors, which have what all else leaves of it."""
+"""Of a page with detectors, which have what all else leaves of it, before it is compressed."""
 
 _PLACE_BYTES = 60
 """At most, of where one visit's detectors lie."""
@@ -37,10 +49,13 @@ _MAX_CELLS = 32_000
 """Of a coverage map, so that it can be turned."""
 
 _MAX_MEMBERS = 3_000_000
-"""Of all visits' cells: two bytes each, and as base64 8 MB of a page."""
+"""Of all visits' cells: two bytes each."""
 
 _DETECTOR_BATCH = 100
 """Visits whose detectors' regions are held at once."""
+
+_OUTLINE_BATCH = 5000
+"""Visits whose outlines are compared at once."""
 
 _MAX_LISTED = 200
 """Exposures without a visit that are listed for one reason."""
@@ -48,7 +63,30 @@ _MAX_LISTED = 200
 _MAX_REASONS = 200
 """Reasons that are listed why exposures have no visit."""
 
-_SCRIPTS = ("data.js", "grid.js", "map.js", "details.js", "page.js")
+_SCRIPTS = (
+    "data.js",
+    "sphere.js",
+    "outlines.js",
+    "depth.js",
+    "colours.js",
+    "view.js",
+    "state.js",
+    "scene.js",
+    "webgl.js",
+    "canvas.js",
+    "graticule.js",
+    "elements.js",
+    "symbols.js",
+    "detectors.js",
+    "details.js",
+    "map.js",
+    "legend.js",
+    "gestures.js",
+    "tables.js",
+    "address.js",
+    "picture.js",
+    "page.js",
+)
 _SAFE_INTEGER = 2**53
 """Whole numbers above this are not exact in JavaScript."""
 
@@ -59,7 +97,7 @@ def render_page(page: Page) -> str:
     Parameters
     ----------
     page : `Page`
-        What it shows: up to some thousand visits with their outlines, more as a map of how often the sky is covered.
+        What it shows; of more than some thousand visits also how often the sky is covered.
 
     Returns
     -------
@@ -69,30 +107,32 @@ def render_page(page: Page) -> str:
     Raises
     ------
     VisitsError
-        If plotly is not installed.
+        If hpgeom or matplotlib are not installed.
     """
-    require("plotly")
-    from plotly.offline import get_plotlyjs
-
+    require("hpgeom")
+    require("matplotlib")
     files = resources.files(__package__)
     scripts = "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
     whole = partial(
         Template(files.joinpath("page.html").read_text(encoding="utf-8")).substitute,
         title=html.escape(page.title),
         style=files.joinpath("page.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
         script=scripts,
     )
     data = _data(page)
-    if data["visits"] is not None:
-        other = len(whole(data=_json(data)).encode()) + _PLACE_BYTES * len(page.visits)
-        data["visits"] |= _detectors(page, _MAX_BYTES - other)
-    return whole(data=_json(data))
+    data["visits"] |= _detectors(
+        page, 0 if data["coverage"] else _MAX_BYTES - len(_json(data)) - _PLACE_BYTES * len(page.visits)
+    )
+    return whole(data=_packed(data))
+
+
+def _packed(data: dict[str, Any]) -> str:
+    """Compress what a page knows."""
+    return base64.b64encode(gzip.compress(_json(data).encode(), mtime=0)).decode()
 
 
 def _json(data: dict[str, Any]) -> str:
-    # A script ends at the first </script>, wherever it stands.
-    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(data, allow_nan=False, separators=(",", ":"))
 
 
 def _data(page: Page) -> dict[str, Any]:
@@ -103,6 +143,7 @@ def _data(page: Page) -> dict[str, Any]:
     return {
         "title": page.title,
         "lines": list(page.lines),
+        "next": list(page.next_steps),
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "count": len(visits),
         "without_outline": sum(visit.outline is None for visit in visits),
@@ -116,8 +157,27 @@ def _data(page: Page) -> dict[str, Any]:
         ],
         "more_reasons": max(len(page.undefined) - _MAX_REASONS, 0),
         "undefined_count": sum(entry.count for entry in page.undefined),
-        "visits": _outlined(page) if outlined else None,
+        "most_outlines": MAX_OUTLINES,
+        "visits": _visits(page),
         "coverage": None if outlined else _coverage(visits),
+        "colours": {theme: _colours(theme) for theme in BACKGROUNDS},
+        "lines_of_bands": band_lines(),
+        "symbols_of_bands": band_symbols(),
+    }
+
+
+def _colours(theme: str) -> dict[str, Any]:
+    """Return the colours of a theme, each with the outline that its lines need."""
+
+    def drawn(colour: str) -> dict[str, str | None]:
+        return {"colour": colour, "outline": outline_of(colour, BACKGROUNDS[theme])}
+
+    return {
+        "bands": {band: drawn(colour) for band, colour in band_colours(theme).items()},
+        "free": [drawn(colour) for colour in FREE[theme]],
+        "actions": {action: drawn(colour) for action, colour in ACTIONS[theme].items()},
+        "depth": [{"first": one.first, "label": one.label, **drawn(one.colour)} for one in depth_classes()],
+        **{name: drawn(colour) for name, colour in MARKS[theme].items()},
     }
 
 
@@ -131,26 +191,41 @@ def _base64(values: npt.NDArray[Any], dtype: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()
 
 
-def _outlined(page: Page) -> dict[str, Any]:
+def _visits(page: Page) -> dict[str, Any]:
     """Return visits one by one, without their detectors."""
     names = dict.fromkeys(["id", "name", *(name for visit in page.visits for name in visit.fields)])
     changes = any(visit.stored or visit.stored_outline is not None for visit in page.visits)
+    outlines = [visit.outline for visit in page.visits]
     return {
         "fields": {name: [_shown(visit.fields.get(name)) for visit in page.visits] for name in names},
         "exposures": [list(map(str, visit.exposures)) for visit in page.visits],
         "begin": [_text(begin_of(visit.fields.get("timespan"))) for visit in page.visits],
-        "outline": [_angles(visit.outline) for visit in page.visits],
         "reason": [visit.reason for visit in page.visits],
         "stored": [_changes(visit) for visit in page.visits] if changes else None,
-        "stored_outline": [_angles(visit.stored_outline) for visit in page.visits] if changes else None,
+        "outlines": _outlines(outlines + [visit.stored_outline for visit in page.visits] if changes else outlines),
     }
+
+
+def _outlines(outlines: Sequence[FloatArray | None]) -> dict[str, Any]:
+    """Return outlines, those that are alike up to a rotation once, and where each lies."""
+    layouts = Layouts({}, math.inf, "<i4")
+    there = [number for number, outline in enumerate(outlines) if outline is not None]
+    for batch in batches(there, _OUTLINE_BATCH):
+        layouts.add_polygons({number: {0: outlines[number]} for number in batch})
+    numbers = np.full(len(outlines), -1)
+    turned = np.zeros((len(outlines), 3))
+    for outline, (number, *place) in layouts.places.items():
+        numbers[outline], turned[outline] = number, place
+    # Angles to a millionth of a degree.
+    places = {"layout": _base64(numbers, "<i4"), "turned": _base64(np.rint(turned * 1e6), "<i4")}
+    return {"kinds": layouts.kinds, "layouts": layouts.layouts, "places": places}
 
 
 def _detectors(page: Page, max_bytes: int) -> dict[str, Any]:
     """Return the visits' detectors, as many as there is space for."""
     layouts = Layouts(page.detector_names, max_bytes)
     ids = [int(visit.fields["id"]) for visit in page.visits]
-    for batch in batches(ids, _DETECTOR_BATCH):
+    for batch in batches(ids, _DETECTOR_BATCH) if max_bytes else ():
         layouts.add(page.detector_regions(batch))
     return {
         "kinds": layouts.kinds,
@@ -169,20 +244,11 @@ def _coverage(visits: Sequence[PageVisit]) -> dict[str, Any]:
         "corners": _base64(coverage.corners, "<f4"),
         "starts": _base64(coverage.starts, "<u4"),
         "members": _base64(coverage.members, "<u2"),
-        "ids": _base64(np.array([visit.fields["id"] for visit in visits]), "<i8"),
     }
 
 
 def _changes(visit: PageVisit) -> dict[str, Any]:
     return {name: _shown(value) for name, value in visit.stored.items()}
-
-
-def _angles(vertices: FloatArray | None) -> list[float] | None:
-    """Return ra, dec, ra, dec, ... in degrees, to a tenth of an arcsecond."""
-    if vertices is None:
-        return None
-    angles: list[float] = lon_lat(vertices).round(5).ravel().tolist()
-    return angles
 
 
 def _shown(value: Any) -> Any:

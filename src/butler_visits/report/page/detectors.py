@@ -1,6 +1,6 @@
-"""The detectors of many visits in little space.
+"""The outlines and the detectors of many visits in little space.
 
-Visits of a camera have the same detectors, only turned to another place on the sky. So a layout of detectors is kept
+Visits of a camera have the same detectors, only turned to another place on the sky. So a layout of polygons is kept
 once, as points on the tangent plane around its centre, and of each visit the centre and angle at which it lies.
 """
 
@@ -24,9 +24,6 @@ _TOLERANCE = 0.1 * ARCSEC
 _SHARED = 5
 """Layouts of one kind that further visits are compared with: a repository has few cameras, or none that fits."""
 
-_STEPS = 32767
-"""Steps from the centre of a layout to its edge: the largest 16-bit integer."""
-
 
 class _Kind(NamedTuple):
     """What two layouts must have in common to be compared."""
@@ -37,16 +34,20 @@ class _Kind(NamedTuple):
 
 
 class Layouts:
-    """Collects the detectors of visits."""
+    """Collects the detectors of visits, or other polygons.
 
-    def __init__(self, names: Mapping[int, str], max_bytes: int) -> None:
+    Points are kept as integers of a type; 16 bits are some tenths of an arcsecond in a field of some degrees.
+    """
+
+    def __init__(self, names: Mapping[int, str], max_bytes: float, dtype: str = "<i2") -> None:
         self._names = names
         self._left = max_bytes
+        self._dtype = np.dtype(dtype)
         self.kinds: list[dict[str, Any]] = []
         """Of each kind of layout the ``names`` of its detectors, and the number of vertices of each (``counts``)."""
 
         self.layouts: list[dict[str, Any]] = []
-        """Of each layout the number of its ``kind``, and all vertices (``points``): base64 of little-endian 16-bit
+        """Of each layout the number of its ``kind``, and all vertices (``points``): base64 of little-endian
         integers xi, eta, in units of ``step`` degrees on the tangent plane.
         """
 
@@ -63,14 +64,23 @@ class Layouts:
 
     def add(self, regions: Mapping[int, Mapping[int, Region | None]]) -> None:
         """Add the detectors of visits."""
-        of_kind: dict[_Kind, dict[int, FloatArray]] = defaultdict(dict)
-        for visit, detectors in regions.items():
-            decoded = {
-                detector: decode_polygon(region.encode())
-                for detector, region in detectors.items()
-                if region is not None
+        decoded = {
+            visit: {
+                number: decode_polygon(region.encode()) for number, region in detectors.items() if region is not None
             }
-            polygons = {detector: polygon for detector, polygon in decoded.items() if polygon is not None}
+            for visit, detectors in regions.items()
+        }
+        self.add_polygons(
+            {
+                visit: {number: polygon for number, polygon in polygons.items() if polygon is not None}
+                for visit, polygons in decoded.items()
+            }
+        )
+
+    def add_polygons(self, visits: Mapping[int, Mapping[int, FloatArray]]) -> None:
+        """Add polygons, vertices of shape (V, 3), of visits."""
+        of_kind: dict[_Kind, dict[int, FloatArray]] = defaultdict(dict)
+        for visit, polygons in visits.items():
             if polygons:
                 kind = _Kind(tuple(polygons), tuple(map(len, polygons.values())))
                 of_kind[kind][visit] = np.concatenate(list(polygons.values()))
@@ -101,8 +111,8 @@ class Layouts:
         """Keep a layout, if there is space for it."""
         centre, plane = _frame(vertices)
         offsets = np.rad2deg((vertices @ plane.T) / (vertices @ centre)[:, None])
-        step = float(np.abs(offsets).max() / _STEPS)
-        points = base64.b64encode(np.rint(offsets / step).astype("<i2").tobytes()).decode()
+        step = float(np.abs(offsets).max() / np.iinfo(self._dtype).max)
+        points = base64.b64encode(np.rint(offsets / step).astype(self._dtype).tobytes()).decode()
         number = self._kinds.get(kind, len(self.kinds))
         layout = {"kind": number, "step": step, "points": points}
         size = len(json.dumps(layout))
@@ -150,7 +160,7 @@ def _fit(
         # Centres do not depend on the vertex that a polygon begins with, which may be another in each visit.
         a, b = (np.add.reduceat(points, starts, axis=-2) for points in (reference, vertices))
     else:
-        a, b = reference, vertices
+        a, b = reference, _rolled_like(reference, vertices) if len(counts) == 1 else vertices
     u, _, vt = np.linalg.svd(np.einsum("npi,pj->nij", b, a))
     proper = np.broadcast_to(np.eye(3), u.shape).copy()
     proper[:, 2, 2] = np.linalg.det(u) * np.linalg.det(vt)
@@ -161,3 +171,18 @@ def _fit(
     cosines = turned @ vertices[:, padded].swapaxes(-1, -2)
     farthest = np.minimum(cosines.max(axis=-1), cosines.max(axis=-2)).min(axis=(1, 2))
     return rotations, farthest >= np.cos(_TOLERANCE)
+
+
+def _rolled_like(reference: FloatArray, polygons: FloatArray) -> FloatArray:
+    """Let polygons (N, V, 3) begin with the vertex that another one (V, 3) of the same shape begins with."""
+
+    def chords(vertices: FloatArray) -> FloatArray:
+        """Measure from each vertex to the next two: that tells a convex polygon from others."""
+        ends = (np.roll(vertices, -step, axis=-2) for step in (1, 2))
+        return np.stack([np.linalg.norm(end - vertices, axis=-1) for end in ends], axis=-1)
+
+    expected, found = chords(reference), chords(polygons)
+    rolls = range(len(reference))
+    differences = np.stack([np.abs(np.roll(found, -roll, axis=1) - expected).sum(axis=(1, 2)) for roll in rolls])
+    at = (np.arange(len(reference)) + differences.argmin(axis=0)[:, None]) % len(reference)
+    return np.take_along_axis(polygons, at[..., None], axis=1)

@@ -60,7 +60,7 @@ class Undefined:
 
     reason: str
     exposures: tuple[int, ...]
-    """Their ids; none where only their number is known."""
+    """Their ids."""
 
     count: int
     """How many they are."""
@@ -79,6 +79,9 @@ class Page:
     detector_names: Mapping[int, str]
     detector_regions: Callable[[Sequence[int]], Mapping[int, Mapping[int, Region | None]]]
     """Returns the regions of visits' detectors, for a batch of the visits' ids."""
+
+    next_steps: Sequence[str] = ()
+    """Where there are no visits, what to do next: sentences, and commands after ``$``."""
 
 
 def begin_of(timespan: Timespan | None) -> np.datetime64 | None:

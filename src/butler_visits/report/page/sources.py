@@ -73,7 +73,26 @@ def visits_page(
         undefined=undefined,
         detector_names=repository.fetch_detector_names(butler, instrument),
         detector_regions=partial(repository.fetch_detector_regions, butler, instrument),
+        next_steps=_next_steps(butler, instrument, exposures, where),
     )
+
+
+def _next_steps(butler: Butler, instrument: str, exposures: Sequence[DimensionRecord], where: str) -> list[str]:
+    """Say what leads to visits where there are none."""
+    if not exposures and where:
+        return [f"No exposure of {instrument} matches {where!r}."]
+    if not exposures:
+        return [
+            f"There are no exposures of {instrument} yet. Ingest raws, define their visits, and make this page again:",
+            f"$ butler-visits ingest REPO {instrument} RAW…",
+            f"$ butler define-visits REPO {instrument}",
+        ]
+    return [
+        f"{counted(len(exposures), 'exposure', ',')} of {instrument} can become visits, but for those below. "
+        "See what would be defined, define it, and make this page again:",
+        f"$ butler define-visits REPO {instrument} --dry-run",
+        f"$ butler define-visits REPO {instrument}",
+    ]
 
 
 def plan_page(butler: Butler, plan: VisitPlan) -> Page:
@@ -98,12 +117,12 @@ def plan_page(butler: Butler, plan: VisitPlan) -> Page:
     def detector_regions(visits: Sequence[int]) -> dict[int, dict[int, Region]]:
         return {visit: by_id[visit].regions.detectors() for visit in visits}
 
-    filtered = [Undefined("They have a visit already", (), plan.n_filtered)] if plan.n_filtered else []
+    filtered = [Undefined("They have a visit already", tuple(plan.filtered), plan.n_filtered)] if plan.filtered else []
     return Page(
         title=f"Plan for the visits of {instrument}" if instrument else "Plan without visits",
         lines=[f"{plan.summary}."],
         visits=[_planned(visit, bands) for visit in plan],
-        undefined=[*failures_of(plan), *off_sky(plan.off_sky_types), *filtered],
+        undefined=[*failures_of(plan), *off_sky(plan.off_sky), *filtered],
         detector_names=repository.fetch_detector_names(butler, instrument) if instrument else {},
         detector_regions=detector_regions,
     )

@@ -104,9 +104,9 @@ def failures_of(plan: VisitPlan) -> list[Undefined]:
     return _sorted([Undefined(reason, tuple(sorted(ids)), len(ids)) for reason, ids in named.items()])
 
 
-def off_sky(types: Mapping[str, int]) -> list[Undefined]:
-    """Say how many exposures are not on the sky."""
-    return _sorted([Undefined(_OFF_SKY.format(name), (), count) for name, count in types.items()])
+def off_sky(types: Mapping[str, Sequence[int]]) -> list[Undefined]:
+    """Say which exposures are not on the sky."""
+    return _sorted([Undefined(_OFF_SKY.format(name), tuple(sorted(ids)), len(ids)) for name, ids in types.items()])
 
 
 def _sorted(undefined: list[Undefined]) -> list[Undefined]:

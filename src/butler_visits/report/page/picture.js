@@ -1,0 +1,41 @@
+// The map as a file, with what its colours mean below it.
+
+function savePicture() {
+  drawNow();
+  const ratio = picture.width / size.width, entries = legendEntries(), line = 20, perRow = Math.max(1, Math.floor(size.width / 220));
+  const height = size.height + line * (Math.ceil(entries.length / perRow) + 1), canvas = element("canvas", null, { width: picture.width, height: height * ratio });
+  const context = canvas.getContext("2d");
+  context.fillStyle = style("--panel");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  for (const one of [picture, overlay.canvas]) context.drawImage(one, 0, 0);
+  context.scale(ratio, ratio);
+  context.font = "12px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  entries.forEach((entry, k) => {
+    const x = 8 + 220 * (k % perRow), y = size.height + line * (Math.floor(k / perRow) + .8);
+    if (entry.isFilled) { context.fillStyle = entry.colour; context.fillRect(x + 4, y - 6, 22, 12); }
+    else for (const { colour, width, dash } of strokesOf({ width: 1.6, ...entry })) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.setLineDash(dash);
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(x + 30, y);
+      context.stroke();
+    }
+    if (!entry.isFilled && entry.symbol) drawSymbols(context, entry, [[x + 15, y]]);
+    context.fillStyle = style("--text");
+    context.fillText(entry.text, x + 36, y);
+  });
+  canvas.toBlob(blob => save("visits.png", blob));
+}
+
+byId("save-picture").addEventListener("click", savePicture);
+
+// On paper all is light.
+for (const [name, isPrinting] of [["beforeprint", true], ["afterprint", false]]) addEventListener(name, () => {
+  printing = isPrinting;
+  isStale = true;
+  drawNow();
+  showDetails();
+});

@@ -1,0 +1,144 @@
+// Draws layers with WebGL.
+
+const LINE_VERTICES = `#version 300 es
+uniform mat3 turn; uniform vec3 offset; uniform vec2 size; uniform float radius, width;
+in vec3 from, to;
+out vec2 place; flat out float whole;
+void main() {
+  vec3 a = turn * from + offset, b = turn * to + offset;
+  gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  if (a.z < 0.0 && b.z < 0.0) return;
+  // What is behind the globe ends at its edge.
+  if (a.z < 0.0) a = mix(a, b, a.z / (a.z - b.z));
+  else if (b.z < 0.0) b = mix(b, a, b.z / (b.z - a.z));
+  vec2 p = a.xy * radius, q = b.xy * radius;
+  whole = length(q - p);
+  vec2 along = whole > 0.0 ? (q - p) / whole : vec2(1.0, 0.0);
+  // Half a pixel more on each side, over which a line fades.
+  float half_width = width / 2.0 + 0.5, side = gl_VertexID % 2 == 0 ? -half_width : half_width;
+  place = vec2(gl_VertexID < 2 ? -half_width : whole + half_width, side);
+  vec2 at = p + along * place.x + vec2(-along.y, along.x) * side;
+  gl_Position = vec4(-2.0 * at.x / size.x, 2.0 * at.y / size.y, 0.0, 1.0);
+}`;
+
+const LINE_FRAGMENTS = `#version 300 es
+precision highp float;
+uniform vec3 colour; uniform float width; uniform float dash[6]; uniform int dashes;
+in vec2 place; flat in float whole;
+out vec4 drawn;
+void main() {
+  float beyond = max(-place.x, place.x - whole);
+  float seen = min(width / 2.0 + 0.5 - abs(place.y), width / 2.0 + 0.5 - beyond);
+  if (dashes > 0) {
+    float period = 0.0, start = 0.0;
+    for (int k = 0; k < dashes; k++) period += dash[k];
+    float at = mod(place.x, period);
+    bool gap = false;
+    for (int k = 0; k < dashes; k++) {
+      if (at >= start && at < start + dash[k]) gap = k % 2 == 1;
+      start += dash[k];
+    }
+    if (gap) discard;
+  }
+  drawn = vec4(colour, 1.0) * clamp(seen, 0.0, 1.0);
+}`;
+
+const FILL_VERTICES = `#version 300 es
+uniform mat3 turn; uniform vec3 offset; uniform vec2 size; uniform float radius;
+in vec3 from;
+out float towards;
+void main() {
+  vec3 a = turn * from + offset;
+  towards = a.z;
+  gl_Position = vec4(-2.0 * radius * a.x / size.x, 2.0 * radius * a.y / size.y, 0.0, 1.0);
+}`;
+
+const FILL_FRAGMENTS = `#version 300 es
+precision highp float;
+uniform vec3 colour;
+in float towards;
+out vec4 drawn;
+void main() {
+  if (towards < 0.0) discard;
+  drawn = vec4(colour, 1.0);
+}`;
+
+const rgb = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16) / 255);
+
+// Return something that draws scenes on a canvas; `null` where there is no WebGL.
+function webglPainter(canvas) {
+  const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
+  if (!gl) return null;
+  const programs = { lines: program(gl, LINE_VERTICES, LINE_FRAGMENTS), fills: program(gl, FILL_VERTICES, FILL_FRAGMENTS) };
+  gl.enable(gl.BLEND);
+  gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+  let of = null, buffers = [];
+
+  function upload(scene) {
+    for (const { array, buffer } of buffers) { gl.deleteVertexArray(array); gl.deleteBuffer(buffer); }
+    buffers = scene.layers.map(layer => {
+      const array = gl.createVertexArray(), buffer = gl.createBuffer(), isLine = layer.kind === "lines";
+      gl.bindVertexArray(array);
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+      gl.bufferData(gl.ARRAY_BUFFER, layer.points, gl.STATIC_DRAW);
+      for (const [number, name] of (isLine ? ["from", "to"] : ["from"]).entries()) {
+        const at = gl.getAttribLocation(programs[layer.kind], name);
+        gl.enableVertexAttribArray(at);
+        gl.vertexAttribPointer(at, 3, gl.FLOAT, false, isLine ? 24 : 12, 12 * number);
+        if (isLine) gl.vertexAttribDivisor(at, 1);
+      }
+      return { array, buffer };
+    });
+    of = scene;
+  }
+
+  function draw(scene, ratio) {
+    if (scene !== of) upload(scene);
+    const axes = frame(view.ra, view.dec);
+    gl.viewport(0, 0, canvas.width, canvas.height);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    scene.layers.forEach((layer, number) => {
+      const used = programs[layer.kind], uniform = name => gl.getUniformLocation(used, name);
+      gl.useProgram(used);
+      gl.bindVertexArray(buffers[number].array);
+      gl.uniformMatrix3fv(uniform("turn"), false, [0, 1, 2].flatMap(k => axes.map(axis => axis[k])));
+      gl.uniform3fv(uniform("offset"), axes.map(axis => dot(axis, scene.origin)));
+      gl.uniform2f(uniform("size"), canvas.width, canvas.height);
+      gl.uniform1f(uniform("radius"), globe() * ratio);
+      if (layer.kind === "fills") {
+        gl.uniform3fv(uniform("colour"), rgb(layer.colour));
+        gl.drawArrays(gl.TRIANGLES, 0, layer.points.length / 3);
+        return;
+      }
+      for (const { colour, width, dash } of strokesOf(layer)) {
+        gl.uniform3fv(uniform("colour"), rgb(colour));
+        gl.uniform1f(uniform("width"), width * ratio);
+        gl.uniform1fv(uniform("dash"), Float32Array.from({ length: 6 }, (_, k) => (dash[k] || 0) * ratio));
+        gl.uniform1i(uniform("dashes"), dash.length);
+        gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, layer.points.length / 6);
+      }
+    });
+  }
+  return { kind: "WebGL", draw };
+}
+
+function program(gl, vertices, fragments) {
+  const made = gl.createProgram();
+  for (const [kind, source] of [[gl.VERTEX_SHADER, vertices], [gl.FRAGMENT_SHADER, fragments]]) {
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(made, shader);
+  }
+  gl.linkProgram(made);
+  if (!gl.getProgramParameter(made, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(made));
+  return made;
+}
+
+// The strokes of a layer of lines: a wider one below that outlines it, if its colour needs that.
+function strokesOf({ colour, outline, width, dash }) {
+  const dashes = dash.map(length => length * Math.max(width, 1.2));
+  const own = { colour, width, dash: dashes };
+  return outline ? [{ colour: outline, width: width + 1.2, dash: dashes }, own] : [own];
+}
