@@ -1,5 +1,8 @@
 // Draws layers on a plain canvas, where there is no WebGL.
 
+// Pieces of a path: many short ones are drawn much sooner than a long one.
+const AT_ONCE = 60;
+
 function canvasPainter(canvas) {
   const context = canvas.getContext("2d");
 
@@ -16,10 +19,11 @@ function canvasPainter(canvas) {
     return found;
   }
 
-  function linePath(points) {
-    const path = new Path2D();
-    let endX = NaN, endY = NaN;
+  function linePaths(points) {
+    const paths = [];
+    let path, endX = NaN, endY = NaN;
     for (let at = 0; at < points.length; at += 6) {
+      if (at % (6 * AT_ONCE) === 0) { paths.push(path = new Path2D()); endX = NaN; }
       let [x, y, z, toX, toY, toZ] = points.subarray(at, at + 6);
       if (z < 0 && toZ < 0) continue;
       // What is behind the globe ends at its edge.
@@ -29,19 +33,21 @@ function canvasPainter(canvas) {
       path.lineTo(toX, toY);
       endX = toX; endY = toY;
     }
-    return path;
+    return paths;
   }
 
-  function fillPath(points) {
-    const path = new Path2D();
+  function fillPaths(points) {
+    const paths = [];
+    let path;
     for (let at = 0; at < points.length; at += 18) {
+      if (at % (18 * AT_ONCE) === 0) paths.push(path = new Path2D());
       const [a, b, c, , , f] = [0, 3, 6, 9, 12, 15].map(k => points.subarray(at + k, at + k + 3));
       if (Math.min(a[2], b[2], c[2], f[2]) < 0) continue;
       path.moveTo(a[0], a[1]);
       for (const [x, y] of [b, c, f]) path.lineTo(x, y);
       path.closePath();
     }
-    return path;
+    return paths;
   }
 
   function draw(scene, ratio) {
@@ -50,14 +56,15 @@ function canvasPainter(canvas) {
     context.lineJoin = "round";
     for (const layer of scene.layers) {
       const points = project(layer.points, scene.origin), isLine = layer.kind === "lines";
-      const path = isLine ? linePath(points) : fillPath(points);
-      if (!isLine) { context.fillStyle = layer.colour; context.fill(path); }
+      const paths = isLine ? linePaths(points) : fillPaths(points);
+      context.fillStyle = layer.colour;
+      if (!isLine) for (const path of paths) context.fill(path);
       // Half a pixel around cells hides the seams between them.
       for (const { colour, width, dash } of isLine ? strokesOf(layer) : [{ colour: layer.colour, width: .5, dash: [] }]) {
         context.strokeStyle = colour;
         context.lineWidth = width;
         context.setLineDash(dash);
-        context.stroke(path);
+        for (const path of paths) context.stroke(path);
       }
     }
   }

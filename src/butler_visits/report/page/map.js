@@ -56,14 +56,14 @@ picture.addEventListener("webglcontextlost", () => {
 
 // Say what is not in view, as it may be behind the globe.
 function whatIsSeen() {
-  const project = projection();
+  const [east, north, towards] = frame(view.ra, view.dec), width = size.width / 2 / globe(), height = size.height / 2 / globe();
   let seen = 0, behind = 0, placed = 0;
   for (const k of state.shown) {
-    if (!centres[k]) continue;
+    const centre = centres[k];
+    if (!centre) continue;
     placed++;
-    const [x, y, towards] = project(centres[k]);
-    if (towards < 0) behind++;
-    else if (x >= 0 && x <= size.width && y >= 0 && y <= size.height) seen++;
+    if (dot(centre, towards) < 0) behind++;
+    else if (Math.abs(dot(centre, east)) <= width && Math.abs(dot(centre, north)) <= height) seen++;
   }
   const parts = [];
   if (seen < placed) parts.push(`${countText(seen)} of ${plural(placed, "visit")} in view`);

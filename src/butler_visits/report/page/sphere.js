@@ -24,22 +24,25 @@ function frame(ra, dec) {
 
 const apart = (a, b) => 2 * Math.asin(Math.min(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]) / 2, 1)) / DEGREE;
 
-// A small circle around directions, each of which reaches some degrees far: its centre, and its radius. By moving towards
-// the farthest again and again (Badoiu and Clarkson 2003).
-function circleAround(directions, reaches) {
-  let centre = unit([0, 1, 2].map(axis => directions.reduce((sum, one) => sum + one[axis], 0)));
-  const farthest = () => {
-    let at = -1, radius = 0;
-    directions.forEach((one, k) => { const far = apart(one, centre) + reaches[k]; if (far > radius) { radius = far; at = k; } });
-    return { at, radius };
+// A small circle around directions, given as x, y, z, x, y, z: its centre, and its radius. By moving towards the farthest
+// again and again (Badoiu and Clarkson 2003).
+function circleAround(flat) {
+  const farthest = centre => {
+    let least = 2, at = 0;
+    for (let k = 0; k < flat.length; k += 3) {
+      const cosine = flat[k] * centre[0] + flat[k + 1] * centre[1] + flat[k + 2] * centre[2];
+      if (cosine < least) { least = cosine; at = k; }
+    }
+    const vector = [flat[at], flat[at + 1], flat[at + 2]];
+    return { centre, vector, radius: apart(vector, centre) };
   };
-  let best = { centre, radius: farthest().radius };
+  const sum = [0, 0, 0];
+  for (let k = 0; k < flat.length; k++) sum[k % 3] += flat[k];
+  let now = farthest(unit(sum)), best = now;
   // Around most of the sky there is none that is small.
   for (let step = 1; step <= 30 && best.radius < 90; step++) {
-    const { at } = farthest();
-    centre = unit(centre.map((x, axis) => x + (directions[at][axis] - x) / (step + 1)));
-    const { radius } = farthest();
-    if (radius < best.radius) best = { centre, radius };
+    now = farthest(unit(now.centre.map((x, axis) => x + (now.vector[axis] - x) / (step + 1))));
+    if (now.radius < best.radius) best = now;
   }
   return best;
 }

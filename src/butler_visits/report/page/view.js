@@ -47,9 +47,10 @@ function zoomAt(factor, x, y) {
 function viewOf(shown) {
   const placed = shown.filter(k => centres[k]);
   if (!placed.length) return { ra: 0, dec: 0, scale: .95 };
-  const { centre, radius } = circleAround(placed.map(k => centres[k]), placed.map(k => layoutOf(k).reach));
-  const [ra, dec] = angles(centre);
-  // A tenth around them; not nearer than a hundredth of a degree.
-  const wanted = Math.max(1.1 * radius, .01);
+  const flat = new Float64Array(3 * placed.length);
+  placed.forEach((k, at) => flat.set(centres[k], 3 * at));
+  const { centre, radius } = circleAround(flat), [ra, dec] = angles(centre);
+  // A tenth around their outlines; not nearer than a hundredth of a degree.
+  const wanted = Math.max(1.1 * (radius + placed.reduce((most, k) => Math.max(most, layoutOf(k).reach), 0)), .01);
   return { ra, dec, scale: wanted < 66 ? .95 / Math.sin(wanted * DEGREE) : .95 };
 }
