@@ -212,7 +212,7 @@ def test_full_disk_while_raws_are_copied(tmp_path: Path) -> None:
 def test_full_disk_under_an_output(survey: Butler, tmp_path: Path, name: str) -> None:
     """What was there stays, and no half of a file."""
     pytest.importorskip("mocpy", reason="mocpy (the extra report) is not installed")
-    pytest.importorskip("plotly", reason="plotly (the extra report) is not installed")
+    pytest.importorskip("hpgeom", reason="hpgeom (the extra report) is not installed")
     output = tmp_path / "outputs" / name
     output.parent.mkdir()
     output.write_text("before")

@@ -48,7 +48,7 @@ def test_pictures(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_page(tmp_path: Path) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed")
-    pytest.importorskip("plotly", reason="plotly (the extra report) is not installed")
+    pytest.importorskip("hpgeom", reason="hpgeom (the extra report) is not installed")
     compare(make_images().make_page_image(tmp_path), PAGE)  # type: ignore[attr-defined]
 
 

@@ -16,7 +16,7 @@ from butler_visits.watch.tally import Tally
 from simulated_survey import INSTRUMENT
 from visit_tables import DAY, add_exposures, data_ids, exposure, make_task, root
 
-pytest.importorskip("plotly", reason="plotly is not installed here")
+pytest.importorskip("hpgeom", reason="hpgeom is not installed here")
 
 pytestmark = pytest.mark.sqlite_only
 

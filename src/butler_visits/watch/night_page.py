@@ -36,7 +36,7 @@ class NightPage:
         interval: float = 60,
         limit: float = 600,
     ) -> None:
-        require("plotly")
+        require("hpgeom")
         self._repo, self._options = repo, ["-o", file]
         if config_file is not None:
             self._options += ["-C", config_file]
