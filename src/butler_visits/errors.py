@@ -10,7 +10,7 @@ from typing import Self
 
 _LONG_VALUE = re.compile(r"'([^'\n]{60})[^'\n]{1000,}([^'\n]{20})'")
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_SIGNATURE = re.compile(r"""\?[^\s'"]*\bSignature=[^\s'"]*""")
+_SIGNATURE = re.compile(r"\?[\w%&=+/~*.:-]*Signature=[\w%&=+/~*.:-]*\w")
 """What a Butler server's URLs end with, which lets everybody read the file for an hour."""
 _LONG_LINE = re.compile(r"^(.{3000}).{2000,}(.{500})$", re.MULTILINE)
 

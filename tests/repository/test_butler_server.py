@@ -49,7 +49,9 @@ def served(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         insert_exposures(butler, night(60))
         ids = [one["id"] for one in night(60)]
         make_task(butler, COUNTER).run(data_ids(ids[:40]), incremental=True)
-    broken(lambda: make_repository(folder / "broken", one_raft)).close()
+    with broken(lambda: make_repository(folder / "broken", one_raft)) as butler:
+        # No database lets exposures of visits vanish, and a server shows less of such visits.
+        add_exposures(butler, [snaps(8)[0], exposure(15)])
     with make_repository(folder / "days", one_raft) as butler:
         _several_days(butler)
     with make_repository(folder / "corrected", one_raft) as butler:
@@ -86,41 +88,48 @@ def _several_days(butler: Butler) -> None:
 
 
 READING = [
-    ("check",),
-    ("check", "--format", "json"),
-    ("check", "--where", "exposure.seq_num < 20"),
-    ("show-camera",),
-    ("show-camera", "--output", "FILE.yaml"),
-    ("define-visits", "--dry-run"),
-    ("define-visits", "--dry-run", "--incremental", "--format", "json"),
-    ("define-visits", "--dry-run", "--update-records", "--on-error", "skip"),
-    ("define-visits", "--dry-run", "--prefilter"),
-    ("define-visits", "--dry-run", "--check-detector-regions", "--skip-conflicting", "--output", "FILE.ecsv"),
-    ("export", "--output", "-", "--format", "csv"),
-    ("export", "--output", "-", "--format", "geojson", "--detectors"),
-    ("export", "--output", "-", "--format", "reg", "--where", "exposure.seq_num > 3"),
-    ("report", "--output", "FILE.html"),
+    "check --format json",
+    "define-visits --dry-run --incremental --format json",
+    "export --output - --format csv --detectors",
+    "report --output FILE.html",
 ]
-RAWS = [
-    ("define-visits", "--dry-run", "-c", f"computeVisitRegions.active.wcsSource={source}", "--output", "FILE.ecsv")
-    for source in ("raw", "prefer-raw")
+MORE = [
+    "check --where exposure.seq_num<20",
+    "define-visits --dry-run",
+    "define-visits --dry-run --prefilter",
+    "define-visits --dry-run --update-records --on-error skip",
+    "define-visits --dry-run --check-detector-regions --skip-conflicting --output FILE.ecsv",
+    "export --output - --format geojson --where exposure.seq_num>3",
+    "plot --output FILE.svg",
 ]
-"""What is said of raws that cannot be had, too."""
+OF_CAMERAS = [
+    "show-camera --output FILE.yaml",
+    # What is said of raws that cannot be had, too.
+    "define-visits --dry-run -c computeVisitRegions.active.wcsSource=raw --output FILE.ecsv",
+    "define-visits --dry-run -c computeVisitRegions.active.wcsSource=prefer-raw --output FILE.ecsv",
+]
 
 
-@pytest.mark.parametrize("name", ["night", "broken", *INSTRUMENTS])
-@pytest.mark.parametrize("words", [*READING, *RAWS], ids=" ".join)
-def test_what_reads_says_the_same(served: Served, name: str, words: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *(("night", words) for words in [*READING, *MORE, *OF_CAMERAS]),
+        *(("broken", words) for words in READING),
+        *((name, words) for name in INSTRUMENTS for words in [*READING, *OF_CAMERAS]),
+    ],
+)
+def test_what_reads_says_the_same(served: Served, name: str, words: str, tmp_path: Path) -> None:
     if name in INSTRUMENTS and not GOLDEN.is_dir():
         pytest.skip(f"no golden data at {GOLDEN}")
     written = []
     for place in (f"{served.url}{name}", str(served.folder / name)):
-        file = tmp_path / str(len(written)) / next((word for word in words if word.startswith("FILE")), "FILE")
+        file = tmp_path / str(len(written)) / next((word for word in words.split() if word.startswith("FILE")), "FILE")
         file.parent.mkdir()
-        command, *arguments = (str(file) if word.startswith("FILE") else word for word in words)
+        command, *arguments = (str(file) if word.startswith("FILE") else word for word in words.split())
         result = visits_command(command, place, INSTRUMENTS.get(name, INSTRUMENT), *arguments)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-        content = file.read_text() if file.exists() else ""
+        # Pictures have their dates in them.
+        content = file.read_text() if file.exists() and file.suffix != ".svg" else ""
         written.append((result.exit_code, *map(_comparable, (result.stdout, result.stderr, content))))
     assert written[0] == written[1]
 
@@ -133,32 +142,32 @@ def _comparable(text: str) -> str:
 @pytest.mark.parametrize(
     "words",
     [
-        ("define-visits", "REPO", INSTRUMENT),
-        ("define-visits", "REPO", INSTRUMENT, "--output", "plan.ecsv"),
-        ("define-visits", "REPO", INSTRUMENT, "--processes", "2"),
-        ("check", "REPO", INSTRUMENT, "--repair"),
-        ("update-regions", "REPO", INSTRUMENT, "--collections", "fitted"),
-        ("update-regions", "REPO", INSTRUMENT, "--collections", "fitted", "--dry-run"),
-        ("write-camera", "REPO", INSTRUMENT, "FILE"),
-        ("remove-visits", "REPO", INSTRUMENT, "--visit", "1"),
-        ("remove-visits", "REPO", INSTRUMENT, "--visit", "1", "--dry-run"),
-        ("add-images", "REPO", INSTRUMENT),
-        ("make-skymap", "REPO", "sky", "--rings", "12", "--patch-size", "4"),
-        ("watch", "REPO", "FOLDER", "--instrument", INSTRUMENT),
-        ("ingest", "REPO", "FILE"),
-        ("ingest", "REPO", "FILE", "--dry-run"),
-        ("ingest-table", "REPO", "FILE"),
+        "define-visits REPO SimCam",
+        "define-visits REPO SimCam --output plan.ecsv",
+        "define-visits REPO SimCam --processes 2",
+        "check REPO SimCam --repair",
+        "update-regions REPO SimCam fitted",
+        "update-regions REPO SimCam fitted --dry-run",
+        "write-camera REPO SimCam CAMERA",
+        "remove-visits REPO SimCam --visit 1",
+        "remove-visits REPO SimCam --visit 1 --dry-run",
+        "add-images REPO SimCam",
+        "make-skymap REPO sky --rings 12 --patch-size 4",
+        "watch REPO FOLDER --instrument SimCam",
+        "ingest REPO FILE",
+        "ingest REPO FILE --dry-run",
+        "ingest-table REPO FILE --instrument SimCam",
     ],
-    ids=" ".join,
 )
-def test_what_writes_is_refused(served: Served, words: tuple[str, ...], tmp_path: Path) -> None:
-    file = tmp_path / "file.csv"
-    file.write_text("id\n1\n")
-    places = {"REPO": f"{served.url}night", "FILE": str(file), "FOLDER": str(tmp_path)}
-    result = visits_command(*(places.get(word, word) for word in words))
+def test_what_writes_is_refused(served: Served, words: str, tmp_path: Path) -> None:
+    table, camera_file = tmp_path / "table.csv", tmp_path / "camera.yaml"
+    table.write_text("id\n1\n")
+    camera_file.write_text(json.dumps(camera(rafts=1)))
+    places = {"REPO": f"{served.url}night", "FILE": table, "CAMERA": camera_file, "FOLDER": tmp_path}
+    result = visits_command(*(places.get(word, word) for word in words.split()))
     assert "nothing can be written" in message(result) and served.url in message(result)
     # What could not be checked is no finding.
-    assert result.exit_code == (2 if words[0] == "check" else 1)
+    assert result.exit_code == (2 if words.startswith("check") else 1)
 
 
 def test_library(served: Served) -> None:
