@@ -58,6 +58,7 @@ what stands below a command is what it prints.
 """
 
 ELSEWHERE: Final[dict[str, dict[str, str]]] = {
+    "docs/butler-server.md": {r"": "test_butler_server.py runs it"},
     "docs/after.md": {r"": "test_what_comes_after.py runs it from its beginning to its end"},
     "README.md": {
         r"make (demo|test|test-slow)$": "this is `make test`, and test_demo.py runs the demo",

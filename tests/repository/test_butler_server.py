@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,8 @@ from broken_visits import CENTRE, COUNTER, GROUP, broken, correct, ids, snaps, v
 from butler_server import TOKEN, butler_server, move_files
 from butler_visits import Action, check_visits, define_visits, ingest_table, repair_visits, visits_page, write_camera
 from butler_visits.repository import read_visits, remove_visits
-from command_line import message, visits_command
+from command_line import comparable, message, visits_command
+from pages import PROJECT, steps
 from simulated_survey import INSTRUMENT, camera, insert_exposures, night
 from stored_visits import GOLDEN
 from templates import make_repository, one_raft
@@ -26,6 +29,7 @@ from visit_tables import DAY, add_exposures, data_ids, exposure, make_task, only
 pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
 
 INSTRUMENTS = {"lsstCamSim": "LSSTCamSim", "imsim": "LSSTCam-imSim", "comCamSim": "LSSTComCamSim"}
+PAGE = PROJECT / "docs" / "butler-server.md"
 NEXT_DAY = {"day_obs": DAY + 1}
 
 
@@ -60,7 +64,9 @@ def served(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     with make_repository(folder / "damaged", one_raft) as butler:
         make_task(butler).run(data_ids(add_exposures(butler, [exposure(1)])))
         spoil(butler, "visit_detector_region", b"p\0\0", detector=CENTRE)
-    names = ["night", "broken", "days", "corrected", "damaged"]
+    with make_repository(folder / "survey", one_raft) as butler:
+        make_task(butler).run(data_ids(add_exposures(butler, map(exposure, range(24)))))
+    names = ["night", "broken", "days", "corrected", "damaged", "survey"]
     if GOLDEN.is_dir():
         for name in INSTRUMENTS:
             shutil.copytree(GOLDEN / "repos" / name, folder / name)
@@ -266,3 +272,21 @@ def test_damaged_region(served: Served) -> None:
     """What the server cannot read it does not send; nobody else's fault is made of it."""
     result = visits_command("check", f"{served.url}damaged", INSTRUMENT)
     assert result.exit_code == 2 and "The Butler server" in message(result)
+
+
+def test_page(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of the page print what it shows."""
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.read_text().replace("https://data.example.org/api/butler/repo/", served.url))
+    monkeypatch.chdir(tmp_path)
+    found = list(steps(page))
+    assert len(found) == 5
+    for step in found:
+        program, *words = shlex.split(step.command)
+        if program == "export":
+            monkeypatch.setenv(*words[0].split("="))
+            continue
+        result = visits_command(*words)
+        same = doctest.OutputChecker().check_output(comparable(step.text), comparable(result.output), doctest.ELLIPSIS)
+        assert same, f"{step.command}\n{result.output}"
+        assert result.exit_code == ("Error: " in step.text)
