@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from ..errors import DefinitionError
 from ..geometry import ARCSEC, decode_polygon, outline_distance
 from ..geometry.comparison import are_same
 from ..lists import listed
-from ..repository.database import one_connection, read_visit_rows
+from ..repository.database import StoredRow, one_connection, read_visit_rows
 from ..repository.stored import fetch_exposures_of_visits, fetch_visit_systems, hides_days, region_bytes
 from .clashes import REMOVE, clash_of_systems, missing_systems, refuse_clashes
 from .records import stored_systems, visit_fields
@@ -93,7 +92,7 @@ class _Unchanged(PlannedVisit):
         definition: VisitDefinitionData,
         regions: VisitRegions,
         computed: dict[str, Any],
-        row: tuple[dict[str, Any], str],
+        row: StoredRow,
         record_class: type[DimensionRecord],
     ) -> None:
         super().__init__(definition, None, regions)  # type: ignore[arg-type]
@@ -109,7 +108,7 @@ class _Unchanged(PlannedVisit):
             self.record = record_class(region=self.regions.region, **computed)
         else:
             fields, encoded = row
-            self.stored = record_class(region=Region.decode(b64decode(encoded)), **fields)
+            self.stored = record_class(region=Region.decode(region_bytes(encoded or "")), **fields)
         return self.__dict__[name]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -120,7 +119,7 @@ def _find_unchanged(
     visits: Sequence[VisitDefinitionData],
     regions: Sequence[VisitRegions],
     computed: Mapping[int, Mapping[str, Any]],
-    rows: Mapping[int, tuple[Mapping[str, Any], str]],
+    rows: Mapping[int, StoredRow],
     have: Mapping[int, _Stored],
     options: Options,
     tolerance: float,

@@ -184,7 +184,11 @@ def read_unmatched(
         return list(rows.scalars())
 
 
-def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, tuple[dict[str, Any], str]]:
+StoredRow = tuple[dict[str, Any], str | Region | None]
+"""The fields of a ``visit`` record, and its region as a text or, from a server, as it is."""
+
+
+def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> Mapping[int, StoredRow]:
     """Read the fields of ``visit`` records by id, and their regions as the text that the database has.
 
     The Butler's own query, and records and regions made anew, take ten times as long.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -49,22 +49,19 @@ def read_columns(
         with readable(f"{table} record of {instrument}"), butler.query() as query:
             rows = query.general(element.minimal_group, *(name for name in keys if "." in name))
             for row in rows.where(where, instrument=instrument, bind=bind):
-                yield tuple(_as_stored(row[name]) for name in keys)
+                yield tuple([row[name] for name in keys])
 
 
-def read_visit_rows(butler: Butler, instrument: str, visits: Iterable[int]) -> dict[int, tuple[dict[str, Any], str]]:
-    """Read the fields of ``visit`` records by id, and their regions as the text that a database has."""
+def read_visit_rows(
+    butler: Butler, instrument: str, visits: Iterable[int]
+) -> dict[int, tuple[dict[str, Any], Region | None]]:
+    """Read the fields of ``visit`` records by id, and their regions."""
     found = {}
     for visit, record in fetch_visits(butler, instrument, visits).items():
         fields = record.toDict()
-        region = _as_stored(fields.pop("region"))
+        region = fields.pop("region")
         found[visit] = fields, region
     return found
-
-
-def _as_stored(value: Any) -> Any:
-    """Return a value as a database has it: regions as a text."""
-    return b64encode(value.encode()).decode() if isinstance(value, Region) else value
 
 
 def read_collection_types(butler: Butler, collections: Sequence[str]) -> dict[str, CollectionType]:
@@ -94,12 +91,13 @@ def find_certified(
 ) -> Iterator[Certified]:
     """Find an instrument's datasets of some types in collections, which are not chained, in no order."""
     for name in dataset_types:
-        try:
-            for one in butler.registry.queryDatasetAssociations(name, list(collections)):
-                if one.ref.dataId["instrument"] == instrument:
-                    yield Certified(one.ref.id, name, one.collection, one.timespan or Timespan(None, None))
-        except MissingDatasetTypeError:
-            continue
+        with suppress(MissingDatasetTypeError), butler.query() as query:
+            rows = query.join_dataset_search(name, list(collections)).general(
+                ["instrument"], dataset_fields={name: {"dataset_id", "collection", "timespan"}}, find_first=False
+            )
+            for row in rows.where(instrument=instrument):
+                timespan = row[f"{name}.timespan"] or Timespan(None, None)
+                yield Certified(row[f"{name}.dataset_id"], name, row[f"{name}.collection"], timespan)
 
 
 def find_uris(butler: Butler, refs: Sequence[DatasetRef]) -> dict[DatasetRef, DatasetRefURIs]:

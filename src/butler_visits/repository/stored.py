@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lsst.daf.butler import Butler, DimensionRecord, Timespan
+from lsst.sphgeom import Region
 
 from ..lists import listed
 from .database import is_served, read_columns, read_unmatched, read_values
@@ -153,8 +154,10 @@ def fetch_encoded_regions(butler: Butler, instrument: str, visits: Iterable[int]
     return dict(regions)
 
 
-def region_bytes(region: str) -> bytes:
-    """Make the bytes of a region from the text that the Butler stores; none if it is damaged."""
+def region_bytes(region: str | Region) -> bytes:
+    """Make the bytes of a region from the text that the Butler stores, none if it is damaged; or from what it reads."""
+    if isinstance(region, Region):
+        return region.encode()
     try:
         return b64decode(region, validate=True)
     except ValueError:
