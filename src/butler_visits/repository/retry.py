@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import DatabaseError
 from ..lists import first_line, listed
-from .database import database_name, in_transaction
+from .database import database_name, in_transaction, is_served
 from .reading import datastore_roots
 from .served import server_failure
 from .writing import StaleError
@@ -120,7 +120,7 @@ def try_again(butler: Butler | None, call: Callable[[], _T]) -> _T:
         try:
             return call()
         except Exception as error:  # Not SQLAlchemy's alone: the Butler talks to the driver itself to begin.
-            if butler is not None and (failure := server_failure(error)) is not None:
+            if butler is not None and is_served(butler) and (failure := server_failure(error)) is not None:
                 # The Butler has tried again itself where the server asked for it.
                 raise DatabaseError(f"The Butler server ({butler}) {failure}") from error
             # A transaction of the caller's is lost with all that was done in it, which cannot be done again here.
