@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -143,6 +144,8 @@ def watch(
         # A path means something else elsewhere.
         name = os.path.realpath(repo) if os.path.exists(repo) else repo
         watcher = Watcher(lambda: _open(repo), name, sources, settings, shows=shows, say=echo)
+        # The garbage collector need not look again and again at what stays for good.
+        gc.freeze()
         tally = watcher.run()
     echo(tally.summary())
     if watcher.n_failed and not watcher.was_stopped:
