@@ -51,7 +51,8 @@ class NightPage:
 
     def __call__(self, tally: Tally) -> None:
         """Make the page if it is time for it; when the watch has ended wait for the last one."""
-        ended = tally.state == "ended"
+        # Who ends the watch at once does not wait for a page.
+        ended = tally.state == "ended" and not isinstance(sys.exception(), KeyboardInterrupt)
         self._look(wait=ended)
         due = ended or time.monotonic() - self._begun >= self._interval
         if self._child is None and due and tally.batches != self._shown and tally.instrument is not None:
