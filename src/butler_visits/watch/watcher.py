@@ -198,7 +198,7 @@ class Watcher:
     def _gather(self) -> None:
         """Take the news, and wait for them as long as there is nothing else to do."""
         now = monotonic()
-        if self._stopping or self._backlog or len(self._fresh) >= MOST_FILES:
+        if self._stopping or self._backlog or not self._running or len(self._fresh) >= MOST_FILES:
             wait = 0.0
         elif self._fresh:
             wait = next(iter(self._fresh.values())) + self._settings.batch - now
