@@ -160,6 +160,16 @@ def whole_later(to: Handler, content: bytes, begin: int, end: int) -> None:
     (whole if begin else fine)(to, content, begin, end)
 
 
+def unknown_size(to: Handler, content: bytes, begin: int, end: int) -> None:
+    to.send(content[begin:end], 206, Content_Range=f"bytes {begin}-{end - 1}/*")
+
+
+def other_mark(to: Handler, content: bytes, begin: int, end: int) -> None:
+    """Be several servers, which have the file since different times."""
+    date = f"Sun, 29 Nov 2026 10:00:{min(begin, 59):02d} GMT"
+    to.send(content[begin:end], 206, Content_Range=said(begin, end, len(content)), Last_Modified=date, ETag='"a"')
+
+
 def busy(to: Handler, content: bytes, begin: int, end: int) -> None:
     if to.server.asked[to.path.lstrip("/")] % 2:
         to.send(b"", 503)
@@ -197,6 +207,8 @@ TROUBLES: dict[str, tuple[Trouble, str]] = {
     "fine": (fine, ""),
     "whole": (whole, ""),
     "whole_later": (whole_later, ""),
+    "unknown_size": (unknown_size, ""),
+    "other_mark": (other_mark, ""),
     "busy": (busy, ""),
     "elsewhere": (elsewhere, ""),
 }

@@ -12,7 +12,7 @@ from lsst.resources import ResourcePath
 
 from ..errors import RawFileError
 
-_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+)\s*")
+_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*")
 _PIECE = 1 << 16
 _LARGE = 1 << 24
 
@@ -39,7 +39,7 @@ class HttpFile:
         self._patience = patience
         self._progress = progress
         self._position = 0
-        self._changed: str | None = None
+        self._marks: set[str] = set()
         self._whole: BinaryIO | None = None
         self.size = -1
         self._begin = self._ask(0, first)
@@ -83,10 +83,11 @@ class HttpFile:
                 return b""
             if answer.status_code not in (200, 206):
                 raise self._error(f"the server answers {answer.status_code} {answer.reason}")
-            changed = answer.headers.get("Last-Modified")
-            if self._changed is not None and changed not in (None, self._changed):
+            # Servers that share a name may differ in one of them.
+            marks = {answer.headers.get("ETag"), answer.headers.get("Last-Modified")} - {None}
+            if self._marks and marks and not marks & self._marks:
                 raise self._error("it has changed while it was read; try again")
-            self._changed = changed
+            self._marks = marks
             if answer.status_code == 206:
                 return self._part(answer, begin, count)
             self._whole = self._all(answer)
@@ -98,7 +99,8 @@ class HttpFile:
         found = _RANGE.fullmatch(said)
         if found is None:
             raise self._error(f"the server sends a part without saying which (Content-Range {said!r})")
-        start, stop, size = int(found[1]), int(found[2]) + 1, int(found[3])
+        start, stop = int(found[1]), int(found[2]) + 1
+        size = int(found[3]) if found[3] != "*" else self.size if self.size >= 0 else self._path.size()
         if self.size not in (-1, size):
             raise self._error(f"the server says that it has {size} bytes, and said {self.size} before; try again")
         self.size = size
