@@ -168,6 +168,22 @@ def test_database_of_before_between_chunks(make_survey: Callable[..., Butler]) -
     assert (result.n_new, result.n_skipped) == (2, 3)
 
 
+def test_database_that_was_replaced_before(make_survey: Callable[..., Butler], tmp_path: Path) -> None:
+    """Whoever has the old one open says so once, and goes on with the new one."""
+    butler = make_survey()
+    given = data_ids(add_exposures(butler, map(exposure, (1, 2))))
+    task = make_task(butler)
+    assert task.run(given[:1]).n_new == 1
+    database = root(butler) / "gen3.sqlite3"
+    shutil.copy(database, tmp_path / "copy")
+    (tmp_path / "copy").rename(database)
+    with pytest.raises(DatabaseError, match="it is not the one that was opened"):
+        task.run(given)
+    result = task.run(given)
+    assert (result.n_new, result.n_skipped) == (1, 1)
+    assert len(stored(Butler.from_config(root(butler)), "visit")) == 2
+
+
 def test_database_that_was_removed_before(survey: Butler) -> None:
     """The Butler still has it open. What is in there is stored for nobody."""
     given = data_ids(record.id for record in stored(survey, "exposure"))

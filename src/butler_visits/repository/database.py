@@ -77,6 +77,11 @@ def sqlite_file(butler: Butler) -> str | None:
     return database.filename if isinstance(database, SqliteDatabase) else None
 
 
+def close_connections(butler: Butler) -> None:
+    """Close the connections that nothing uses just now, so that others are opened."""
+    database_of(butler)._engine.dispose()
+
+
 def in_transaction(butler: Butler) -> bool:
     """Tell whether a Butler is in a transaction."""
     return not is_served(butler) and database_of(butler).isInTransaction()

@@ -10,10 +10,11 @@ from typing import Final
 from urllib.parse import quote
 
 from lsst.daf.butler import Butler
+from sqlalchemy.exc import OperationalError
 
 from ..errors import DatabaseError
 from ..lists import first_line, id_batches, listed
-from .database import database_name, in_transaction, sqlite_file
+from .database import close_connections, database_name, in_transaction, sqlite_file
 from .reading import datastore_roots
 
 _PATIENCE = 300.0
@@ -40,7 +41,13 @@ def unharmed(butler: Butler) -> Iterator[None]:
         yield
         return
     before = _state(file)
-    yield
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+            # That is what SQLite says of a file that was replaced before.
+            raise _error(butler, "it is not the one that was opened") from error
+        raise
     if (after := _state(file)) is None or after != before:
         raise _error(butler, "it is gone" if after is None else "it is not the one that a transaction began with")
 
@@ -96,6 +103,8 @@ def _inode(file: str) -> _Inode | None:
 
 
 def _error(butler: Butler, problem: str) -> DatabaseError:
+    """Make the error, and let the Butler open the file anew."""
+    close_connections(butler)
     return DatabaseError(
         f"Repository {listed(datastore_roots(butler))}: something has removed, replaced or overwritten its database "
         f"({database_name(butler)}) meanwhile: {problem}. Restore it, and run this again."
