@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from click.testing import Result
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.utils import LogCliRunner
@@ -284,8 +285,9 @@ def test_other_side_of_the_pier(tmp_path: Path) -> None:
     assert angle_of(tmp_path, PIERSIDE="East") == pytest.approx(220, abs=2e-3)
 
 
-def test_wcs_that_was_not_solved(tmp_path: Path) -> None:
-    write_frame(tmp_path / "a.fits", APT, **solved(1.5, 40), PLTSOLVD=False)
+@pytest.mark.parametrize("is_text", [False, True])
+def test_wcs_that_was_not_solved(tmp_path: Path, is_text: bool) -> None:
+    write_frame(tmp_path / "a.fits", APT, **solved(1.5, 40), PLTSOLVD="F" if is_text else False)
     _, description = drafted(tmp_path)
     assert description.properties.boresight_rotation_angle is None
     assert pixel_scale(description) == pytest.approx(206264.806 * 0.00376 / 530, rel=1e-6)
@@ -449,12 +451,14 @@ def test_where_the_time_is(tmp_path: Path, changes: dict[str, Any]) -> None:
     ("changes", "seconds"),
     [
         ({"EXPTIME": None}, 180.0),
+        ({"EXPTIME": None, "EXPOSURE": None}, None),
+        ({"EXPTIME": "180.0", "EXPOSURE": None}, 180.0),
         ({"EXPTIME": None, "EXPOSURE": None, "EXPOINUS": 2500000}, 2.5),
         ({"EXPTIME": (1500.0, "exposure time [ms]"), "EXPOSURE": None}, 1.5),
         ({"EXPTIME": (1500.0, "exposure time in milliseconds"), "EXPOSURE": (1.5, "s")}, 1.5),
     ],
 )
-def test_exposure_time(tmp_path: Path, changes: dict[str, Any], seconds: float) -> None:
+def test_exposure_time(tmp_path: Path, changes: dict[str, Any], seconds: float | None) -> None:
     assert exposure(tmp_path, APT, **changes)["exposure_time"] == seconds
 
 
@@ -615,6 +619,24 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     draft, _ = drafted(tmp_path)
     assert draft.n_files == 1
     assert any("a.fits" in line for line in draft.check)
+
+
+def test_compressed_and_other_images(tmp_path: Path) -> None:
+    """A compressed image is in an HDU of its own, and colours are planes of one."""
+    light = write_frame(tmp_path / "a.fits", APT, POSANGLE=20.0)
+    with fits.open(light) as hdus:
+        header, pixels = hdus[0].header, hdus[0].data
+        fits.CompImageHDU(pixels, header).writeto(tmp_path / "b.fits.fz")
+        fits.PrimaryHDU(np.zeros((3, 40, 60), dtype=np.uint16), header).writeto(tmp_path / "c.fits")
+    light.unlink()
+    _, description = drafted(tmp_path / "b.fits.fz")
+    (record,) = exposures(description, tmp_path / "b.fits.fz")
+    assert record["sky_angle"] == 20.0
+    assert description.camera is not None
+    assert description.camera["CCDs"]["CCD"]["bbox"] == [[0, 0], [59, 39]]
+    draft, both = drafted(tmp_path)
+    assert draft.n_files == 2
+    assert both == description
 
 
 # The command

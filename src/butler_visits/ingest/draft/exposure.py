@@ -180,6 +180,8 @@ def times(frames: Sequence[Frame]) -> tuple[list[Section], bool]:
         text = frames[0].comment(keys[0])
         if says(text, "local"):
             check.append(f"The comment of {keys[0]} is {text!r}, and it is taken for UTC; give a key that has UTC.")
+        if says(text, "created", "end"):
+            check.append(f"{keys[0]} is taken for the begin, though its comment, {text!r}, may mean the end.")
         if days and (late := _disagree(frames, days)) is not None:
             hours = f"{abs(late) * 24:.2f} hours {'behind' if late > 0 else 'ahead of'} {keys[0]}"
             check.append(f"{days} is {hours}, which may be local time: {days} is taken, as UTC.")
@@ -245,8 +247,8 @@ def _exposure_time(frames: Sequence[Frame]) -> Section:
         if keys_with_values(frames, ["EXPOINUS"]):
             return Section({"exposure_time": {"key": "EXPOINUS", "unit": "us"}}, ["EXPOINUS is in microseconds."])
         return Section(
-            {"exposure_time": {"value": 0, "default": None}},
-            check=["No header has an exposure time; correct exposure_time."],
+            {"exposure_time": {"key": "EXPTIME", "default": None}},
+            check=["No header has an exposure time, so exposures have none."],
         )
     units = {key: _unit(frames, key) for key in keys}
     keys = [key for key in keys if units[key] == units[keys[0]]]

@@ -80,13 +80,17 @@ class Frame:
     @cached_property
     def wcs(self) -> RawWcs | None:
         """Its WCS, if it was solved."""
-        if not self.sees_sky or not has_celestial_wcs(self.file.headers[self.index]) or self.get("PLTSOLVD") is False:
+        if not self.sees_sky or not has_celestial_wcs(self.file.headers[self.index]) or _says_no(self.get("PLTSOLVD")):
             return None
         try:
             return RawWcs(self.image)
         except RawFileError as error:
             self.wcs_problem = str(error)
             return None
+
+
+def _says_no(value: object) -> bool:
+    return value is False or str(value).casefold() in ("f", "false", "n", "no", "0")
 
 
 def read_frames(uris: Sequence[str]) -> tuple[list[Frame], list[str]]:
@@ -112,7 +116,10 @@ def read_frames(uris: Sequence[str]) -> tuple[list[Frame], list[str]]:
                     f"{file.uri} has {len(own)} images; a draft can be made for cameras with one detector only. For a "
                     "mosaic see the second part of docs/tutorial.md."
                 )
-            frames.append(Frame(file, own[0], detector_image(file, own[0], own)))
+            try:
+                frames.append(Frame(file, own[0], detector_image(file, own[0], own)))
+            except RawFileError as error:
+                left_out.append(str(error))
     if not frames:
         raise IngestError(left_out[0] if len(left_out) == 1 else "\n".join(["No file can be read.", *left_out[:10]]))
     for key in DETECTOR_KEYS:
