@@ -22,7 +22,7 @@ from simulated_survey import INSTRUMENT, insert_exposures, make_repository, nigh
 
 IMAGES: Final = DOCS / "images"
 BACKYARD: Final = "ZWO-ASI2600MM-Pro"
-PAGE_SIZE: Final = (1280, 800)
+PAGE_SIZE: Final = (1280, 840)
 DPI: Final = 70
 
 
