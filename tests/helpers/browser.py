@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from lsst.daf.butler import Timespan
 from lsst.sphgeom import ConvexPolygon, Region, UnitVector3d
 
@@ -23,10 +25,37 @@ NIGHT: Final = 20260401
 BEGIN: Final = 1_775_000_000 * 10**9
 
 
+def started() -> Iterator[Any]:
+    """Start playwright, or skip; it cannot be started twice."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as running:
+        yield running
+
+
+def launched(running: Any, *args: str) -> Iterator[Any]:
+    """Run Chromium, or skip."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    browser = running.chromium.launch(executable_path=program, args=["--no-sandbox", *args])
+    yield browser
+    browser.close()
+
+
 @contextmanager
-def opened(browser: Any, file: Path, *, width: int = 1300, height: int = 900, dark: bool = False) -> Iterator[Any]:
+def opened(
+    browser: Any,
+    file: Path,
+    *,
+    width: int = 1300,
+    height: int = 900,
+    dark: bool = False,
+    address: str = "",
+    **settings: Any,
+) -> Iterator[Any]:
     """Open a page, and check at the end that it asked for nothing and complained of nothing."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+    scheme = "dark" if dark else "light"
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **settings)
     page = context.new_page()
     requested: list[str] = []
     complaints: list[str] = []
@@ -37,7 +66,7 @@ def opened(browser: Any, file: Path, *, width: int = 1300, height: int = 900, da
         lambda one: complaints.append(one.text) if one.type != "log" and "GPU stall" not in one.text else None,
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(file.as_uri())
+    page.goto(file.as_uri() + address)
     page.wait_for_selector("html[data-ready=yes]")
     yield page
     settle(page)

@@ -105,6 +105,6 @@ def test_depth() -> None:
     assert [one.first for one in classes[1:]] == [one.last + 1 for one in classes[:-1] if one.last is not None]
     assert classes[0].first == 1
     assert classes[-1].last is None
-    assert [one.label for one in classes[4:7]] == ["5 to 6", "7 to 9", "10 to 19"]
+    assert [one.label for one in classes[4:7]] == ["5 to 6", "7 to 9", "10 to 14"]
     assert depth_classes(8) == classes[:6]
     assert depth_classes(0) == classes[:1]

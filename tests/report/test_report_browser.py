@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from browser import (
     directions,
     drawn,
     field,
+    launched,
     layers,
     legend,
     on_screen,
@@ -30,6 +30,7 @@ from browser import (
     polygon,
     settle,
     square,
+    started,
     texts,
     turn,
 )
@@ -54,22 +55,15 @@ REGIONS = {
 }
 
 
-def launched(*args: str) -> Iterator[Any]:
-    """Run Chromium, or skip."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=program, args=["--no-sandbox", *args])
-        yield browser
-        browser.close()
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Any]:
+    yield from started()
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium(playwright: Any) -> Iterator[Any]:
     """Return a running Chromium, or skip."""
-    yield from launched()
+    yield from launched(playwright)
 
 
 @pytest.fixture(scope="module")

@@ -246,6 +246,8 @@ def test_page_of_a_plan(survey: Butler, tmp_path: Path) -> None:
     reasons = [entry["reason"] for entry in data["undefined"]]
     assert "tracking_dec 95.0" in reasons[0]
     assert reasons[1:] == ["Not on the sky: dark"]
+    ids = [[str(DAY * 100000 + number)] for number in (3, 9)]
+    assert [entry["exposures"] for entry in data["undefined"]] == ids, "which they are"
     assert all(place is not None for place in data["visits"]["places"])
 
 
@@ -256,6 +258,14 @@ def test_plan_is_applied_after_its_page(make_survey: Callable[..., Butler], tmp_
     assert result.exit_code == 0, result.output
     assert labels(content((tmp_path / "plan.html").read_text()), "action") == ["new"]
     assert len(stored(butler, "visit")) == 1
+
+
+def test_plan_says_what_it_left_out(survey: Butler, tmp_path: Path) -> None:
+    file = tmp_path / "plan.html"
+    result = define_visits(root(survey), INSTRUMENT, "--dry-run", "--output", file, "--on-error", "skip", "--prefilter")
+    assert result.exit_code == 1, result.output
+    found = {entry["reason"]: entry["exposures"] for entry in content(file.read_text())["undefined"]}
+    assert found["They have a visit already"] == [str(DAY * 100000 + number) for number in (1, 2)]
 
 
 def test_plan_of_nothing(make_survey: Callable[..., Butler], tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ MARKS = {"light": {"chosen": "#60003c", "stored": "#6c8478"}, "dark": {"chosen":
 LEAST_CONTRAST = 3.0
 """Of a line with what it is drawn on (WCAG 2.1, 1.4.11)."""
 
-_DEPTHS = (1, 2, 3, 4, 5, 7, 10, 20, 50, 100, 200, 500)
+_DEPTHS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500)
 """Where classes of depth begin: the same for all, so that pictures can be compared with each other."""
 
 

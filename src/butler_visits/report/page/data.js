@@ -29,7 +29,8 @@ const fieldOf = (name, visit) => (visits.fields[name] || [])[visit] ?? null;
 
 const BAND_ORDER = "ugrizy";
 const bandRank = band => (BAND_ORDER.indexOf(band) + 99) % 99;
-const countText = number => number.toLocaleString("en");
+const NUMBERS = new Intl.NumberFormat("en");
+const countText = number => NUMBERS.format(number);
 const plural = (number, what) => `${countText(number)} ${what}${number === 1 ? "" : "s"}`;
 
 // The text that is searched for, of each visit.

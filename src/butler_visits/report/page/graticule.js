@@ -1,6 +1,6 @@
 // Meridians and parallels, and their names: none lies on another, and none is cut off at the map's edge.
 
-const GRID_STEPS = [1e-4, 2e-4, 5e-4, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10];
+const GRID_STEPS = [1e-4, 2e-4, 5e-4, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 15];
 const HOUR_STEPS = [1 / 240, 1 / 120, 1 / 48, 1 / 24, 1 / 12, .25, .5, 1.25, 2.5, 5, 7.5, 15];
 const WHOLE_SKY = 30, GRID_PIXELS = 90;
 
@@ -25,7 +25,7 @@ function raText(ra, step, hours) {
 function graticule(hours) {
   const degrees = GRID_PIXELS / globe() / DEGREE, reach = viewRadius();
   const decStep = stepOf(GRID_STEPS, degrees);
-  const polar = Math.abs(view.dec) + reach > 89;
+  const polar = Math.abs(view.dec) + reach > 90;
   const raStep = polar ? WHOLE_SKY : stepOf(hours ? HOUR_STEPS : GRID_STEPS, degrees / Math.cos(view.dec * DEGREE));
   const whole = reach > 60 || decStep === WHOLE_SKY;
   const low = whole ? -90 : Math.max(view.dec - reach - decStep, -90), high = whole ? 90 : Math.min(view.dec + reach + decStep, 90);

@@ -34,9 +34,12 @@ function trianglesOf(polygons, origin) {
 // What is drawn of some visits, for the view as it is.
 function makeScene(shown, colour, off, selected) {
   const origin = direction(view.ra, view.dec), whole = viewRadius() > 30;
-  const radius = whole ? 180 : 2 * viewRadius();
-  const isNear = k => centres[k] && (whole || dot(centres[k], origin) > Math.cos(Math.min(radius + layoutOf(k).reach, 180) * DEGREE));
-  const near = shown.filter(isNear), scene = { origin, radius, scale: view.scale, near: near.length, layers: [], classes: [], cells: null };
+  let radius = whole ? 180 : 2 * viewRadius(), near = visitsNear(shown, origin, radius);
+  if (!whole && near.length > MOST_OUTLINES) {
+    radius = 1.2 * viewRadius();
+    near = visitsNear(near, origin, radius);
+  }
+  const scene = { origin, radius, scale: view.scale, near: near.length, layers: [], classes: [], cells: null };
   const line = (name, polygons, one, settings) =>
     scene.layers.push({ kind: "lines", name, count: polygons.length, points: segmentsOf(polygons, origin), width: 1.2, ...one, ...settings });
   scene.counts = Boolean(coverage) && near.length > MOST_OUTLINES;
@@ -56,7 +59,7 @@ function makeScene(shown, colour, off, selected) {
     const all = coverage && colour === "depth" ? near : shown.filter(k => centres[k]);
     scene.classes = classesBy(colour, all, colour === "depth" ? depthsNear(shown, all, origin, coverage ? radius : 180) : null);
   }
-  const drawn = scene.counts ? [{ ...PLAIN, key: "outlines", name: "outlines", colour: style("--text"), members: scene.drawn }] : scene.classes;
+  const drawn = scene.counts ? [{ ...PLAIN, key: "outlines", name: "outlines", colour: style("--text"), width: .8, members: scene.drawn }] : scene.classes;
   const wanted = new Set(scene.drawn);
   scene.groups = drawn.filter(one => !off.has(one.key)).map(one => ({ ...one, members: one.members.filter(k => wanted.has(k)) }));
   for (const one of scene.groups) line(one.name, one.members.map(cornersOf), one);
@@ -64,6 +67,12 @@ function makeScene(shown, colour, off, selected) {
   if (stored.length) line("stored outline", stored.map(cornersOf), { ...theme().stored, dash: [5, 3] });
   if (centres[selected?.visit]) line("chosen", [cornersOf(selected.visit)], theme().chosen, { width: 3, dash: [] });
   return scene;
+}
+
+// Visits of which something is within some degrees of a place.
+function visitsNear(shown, place, radius) {
+  const cosines = outlines.layouts.map(({ reach }) => Math.cos(Math.min(radius + reach, 180) * DEGREE));
+  return shown.filter(k => centres[k] && dot(centres[k], place) >= cosines[outlines.numbers[k]]);
 }
 
 // The depth of visits that are near a place, for which others somewhat farther away matter.
