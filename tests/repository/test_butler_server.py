@@ -127,7 +127,7 @@ OF_CAMERAS = [
 def test_what_reads_says_the_same(served: Served, name: str, words: str, tmp_path: Path) -> None:
     if name in INSTRUMENTS and not GOLDEN.is_dir():
         pytest.skip(f"no golden data at {GOLDEN}")
-    written = []
+    written: list[tuple[object, ...]] = []
     for place in (f"{served.url}{name}", str(served.folder / name)):
         file = tmp_path / str(len(written)) / next((word for word in words.split() if word.startswith("FILE")), "FILE")
         file.parent.mkdir()

@@ -109,7 +109,7 @@ def opening_error(repo: str, error: Exception) -> click.ClickException:
     # Of the package requests, which need not be installed.
     if any(kind.__name__ == "ConnectionError" for kind in type(error).__mro__):
         return click.ClickException(f"Nobody answers at {repo}; see that it is right, and try again.")
-    hint = _HINTS.get(getattr(error, "name", None), _TOKEN if "access credentials" in str(error) else "")
+    hint = _HINTS.get(getattr(error, "name", ""), _TOKEN if "access credentials" in str(error) else "")
     return click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.{hint}")
 
 
