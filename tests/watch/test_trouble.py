@@ -362,3 +362,16 @@ def test_a_repository_that_is_away_and_one_that_is_made_anew(
         watching.until_idle()
     assert everything(repository) == undisturbed(tmp_path / "other", files)
     assert watching.tally.bad == {}
+
+
+def test_an_instrument_that_is_registered_late(tmp_path: Path, incoming: Path) -> None:
+    repository = tmp_path / "repository"
+    butler = make_repository(repository)
+    with Watching(repository, incoming) as watching:
+        watching.until_idle()
+        file = arrive(raws(tmp_path / "raw")[0], incoming)
+        watching.until(lambda: str(file) in watching.tally.bad)
+        register_instrument(butler, InstrumentDescription.from_mapping(describe(), "the instrument"))
+        watching.until_visits(1)
+    butler.close()
+    assert watching.tally.bad == {}

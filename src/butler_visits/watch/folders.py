@@ -214,7 +214,7 @@ class Folder(Polled):
         if closed and not is_link:
             self._unsettled.drop(place)
             if not self._unsettled.knows(place, signature):
-                self._tell(Found(place, monotonic()))
+                self._tell(Found(place, signature, monotonic()))
         elif is_link or status.st_nlink > 1:
             # Nobody closes a link, and what it leads to may be growing elsewhere.
             self._unsettled.see(place, signature)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
+from contextlib import suppress
+from threading import Thread
 
 from lsst.resources import ResourcePath
 
@@ -14,6 +17,10 @@ Signature = tuple[int, int]
 
 REMOTE: Signature = (0, 0)
 """Of objects the name says enough: to ask for the size of each would be a request each."""
+
+
+_PATIENCE = 10.0
+"""Seconds in which a disk must say what files are like."""
 
 
 def is_raw_name(name: str) -> bool:
@@ -31,9 +38,27 @@ def local_path(place: str) -> str | None:
 
 
 def signature_of(place: str) -> Signature | None:
-    """Say what a file is like now; `None` if it is not there, or what is there cannot be reached."""
+    """Say what a file is like now; `None` if it is not there.
+
+    Raises `OSError` where the disk that it is on does not answer.
+    """
     path = local_path(place)
     return REMOTE if path is None else signature_of_path(path)
+
+
+def signatures_of(places: Iterable[str]) -> dict[str, Signature | None]:
+    """Say what files are like now; those are left out whose disk does not answer, for which nobody shall wait long."""
+    found: dict[str, Signature | None] = {}
+
+    def look() -> None:
+        for place in places:
+            with suppress(OSError):
+                found[place] = signature_of(place)
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return dict(found)
 
 
 def signature_of_path(path: str) -> Signature | None:

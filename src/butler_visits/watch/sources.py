@@ -29,6 +29,9 @@ class Found(NamedTuple):
     """A file that is complete as far as a source can tell."""
 
     place: str
+    signature: Signature | None
+    """What it was like; `None` if it is not there."""
+
     arrived: float
     """By the clock that never jumps."""
 
@@ -162,6 +165,8 @@ class Unsettled:
 class Polled(Source):
     """A source that is looked at as a whole now and then; in between, files may settle."""
 
+    _is_remote = False
+
     def __init__(
         self, name: str, tell: Callable[[News], None], unsettled: Unsettled, *, poll: float, once: bool
     ) -> None:
@@ -201,7 +206,7 @@ class Polled(Source):
         for place in self._unsettled.due():
             signature = self._signature(place)
             if self._unsettled.settled(place, signature, once=self._once):
-                self._tell(Found(place, monotonic()))
+                self._tell(Found(place, REMOTE if self._is_remote else signature, monotonic()))
             elif self._once and signature is not None:
                 _LOG.warning("%s is still being written; the next run takes it.", place)
 
@@ -251,11 +256,13 @@ class Lines(Source):
                     signature = signature_of_path(path)
             # What was sent once is often sent again.
             if signature is None or not self._knows(place, signature):
-                self._tell(Found(place, monotonic(), said=True))
+                self._tell(Found(place, signature, monotonic(), said=True))
 
 
 class Prefix(Polled):
     """A prefix of URIs, which is listed now and then."""
+
+    _is_remote = True
 
     _WHOLE = frozenset({"s3", "gs"})
     """Schemes of stores whose objects are there as a whole or not at all."""

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -25,7 +25,7 @@ from .aside import Aside
 from .bad import AsideFiles, complain
 from .folders import Folder
 from .memory import Memory, Taken
-from .places import REMOTE, Signature, local_path, signature_of
+from .places import REMOTE, local_path, signatures_of
 from .settings import MOST_FILES, Settings
 from .sources import Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
 from .tally import Show, Tally
@@ -41,7 +41,10 @@ _REMOTE_POLL = 30.0
 """Seconds between two listings of a prefix."""
 
 _MOST_RETRIED = 100
-"""Exposures without visits that are done between two batches of new files, which shall not wait for them."""
+"""Exposures without visits that are done between two batches of new files, which shall not wait for them.
+
+Those for which it has failed take longer, so there are fewer.
+"""
 
 
 class Watcher:
@@ -68,8 +71,7 @@ class Watcher:
         self._standard_input = standard_input
         self._memory = Memory(repository, settings.output_run, *self._names)
         self._news: SimpleQueue[News] = SimpleQueue()
-        # By place when each file arrived.
-        self._fresh: dict[str, float] = {}
+        self._fresh: dict[str, Found] = {}
         self._said: set[str] = set()
         self._backlog: deque[Exposure] = deque()
         self._files = AsideFiles(settings, self.tally.bad)
@@ -79,7 +81,7 @@ class Watcher:
         self._sources: list[Source] = []
         self._away: dict[str, str] = {}
         self._stopping = False
-        self._last_shown = 0.0
+        self._last_shown = self._renewed = 0.0
         self._complained: set[str] = set()
         self._patience = Patience(self._wait_for_database, self._reopen, give_up=settings.give_up_database)
 
@@ -151,7 +153,8 @@ class Watcher:
             # It was there when the watch began.
             raise DatabaseError(first_line(error)) from error
         self._butler, self._work = butler, Work(butler, self._settings)
-        self._fresh.update(dict.fromkeys(self._compare(), monotonic()))
+        now = monotonic()
+        self._fresh |= {place: Found(place, is_like, now) for place, is_like in signatures_of(self._compare()).items()}
 
     def _make_sources(self) -> list[Source]:
         settings = self._settings
@@ -180,19 +183,19 @@ class Watcher:
             self._gather()
             if self._fresh and self._is_time():
                 places = list(self._fresh)[:MOST_FILES]
-                self._take({place: self._fresh.pop(place) for place in places})
+                self._take([self._fresh.pop(place) for place in places])
             if self._stopping and not self._fresh.keys() & self._said:
                 return
             if self._backlog:
                 some = [self._backlog.popleft() for _ in range(min(_MOST_RETRIED, len(self._backlog)))]
                 self._define_again(some)
+            elif not self._running and not self._fresh:
+                return
             elif due := self._files.take_due(MOST_FILES):
                 self._try_again(due)
-            elif exposures := self._exposures.take_due(_MOST_RETRIED):
+            elif exposures := self._exposures.take_due(_MOST_RETRIED // 5):
                 self._define_again(exposures)
             elif not self._fresh:
-                if not self._running:
-                    return
                 self._rest()
 
     def _gather(self) -> None:
@@ -201,7 +204,7 @@ class Watcher:
         if self._stopping or self._backlog or not self._running or len(self._fresh) >= MOST_FILES:
             wait = 0.0
         elif self._fresh:
-            wait = next(iter(self._fresh.values())) + self._settings.batch - now
+            wait = next(iter(self._fresh.values())).arrived + self._settings.batch - now
         else:
             wait = _HEARTBEAT
         for due in (self._files.next_due, self._exposures.next_due):
@@ -217,9 +220,11 @@ class Watcher:
 
     def _hear(self, news: News) -> None:
         match news:
-            case Found(place, arrived, said):
-                self._fresh.setdefault(place, arrived)
-                if said:
+            case Found(place):
+                # What it was like last, and when it came first.
+                first = self._fresh.get(place, news)
+                self._fresh[place] = news._replace(arrived=first.arrived)
+                if news.said:
                     self._said.add(place)
             case Looked(source):
                 self._catching_up.discard(source)
@@ -247,7 +252,7 @@ class Watcher:
     def _is_time(self) -> bool:
         """Tell whether a batch has been collected."""
         first = next(iter(self._fresh.values()))
-        is_over = monotonic() - first >= self._settings.batch
+        is_over = monotonic() - first.arrived >= self._settings.batch
         return is_over or len(self._fresh) >= MOST_FILES or self._stopping or not self._running
 
     def _rest(self) -> None:
@@ -262,10 +267,10 @@ class Watcher:
         if monotonic() - self._last_shown >= _HEARTBEAT:
             self._show()
 
-    def _take(self, files: Mapping[str, float]) -> None:
+    def _take(self, files: Sequence[Found]) -> None:
         """Ingest files, and define the visits of their exposures."""
-        signatures = {place: self._signature(place) for place in files}
-        ingested = self._patience.call(lambda: self._work.ingest(list(files)))
+        signatures = {file.place: file.signature for file in files}
+        ingested = self._patience.call(lambda: self._work.ingest(list(signatures)))
         n_visits = 0
         for instrument, exposures in ingested.exposures.items():
             n_visits += self._define(instrument, exposures)
@@ -277,16 +282,13 @@ class Watcher:
         for place in ingested.files:
             self._files.drop(place)
             self._said.discard(place)
-        self._files.put_failures(ingested.failures, signatures, self._said)
-        self._finish_batch(files, ingested.n_files, ingested.n_exposures, n_visits)
+        if ingested.failures:
+            # They may have gone, or have grown, in the meantime.
+            now = signatures_of(failure.source for failure in ingested.failures)
+            self._files.put_failures(ingested.failures, now, self._said)
+        self._finish_batch(max(file.arrived for file in files), ingested.n_files, ingested.n_exposures, n_visits)
 
-    def _signature(self, place: str) -> Signature | None:
-        try:
-            return signature_of(place)
-        except OSError:
-            return None
-
-    def _finish_batch(self, files: Mapping[str, float], n_files: int, n_exposures: int, n_visits: int) -> None:
+    def _finish_batch(self, last_arrival: float, n_files: int, n_exposures: int, n_visits: int) -> None:
         """Count a batch, and say it, if it has brought anything."""
         tally = self.tally
         if not (n_files or n_exposures or n_visits):
@@ -296,7 +298,7 @@ class Watcher:
         tally.exposures += n_exposures
         tally.batches += 1
         tally.last_batch = datetime.now(UTC)
-        tally.lag = max(0.0, monotonic() - max(files.values()))
+        tally.lag = max(0.0, monotonic() - last_arrival)
         said = [counted(n_files, "file"), counted(n_exposures, "exposure"), counted(n_visits, "visit")]
         waiting = len(self._files.entries) + len(self._exposures.entries)
         said += [f"{tally.lag:.1f} s behind"] + [f"{waiting} waiting"] * bool(waiting)
@@ -337,10 +339,17 @@ class Watcher:
 
     def _try_again(self, places: Sequence[str]) -> None:
         """Ingest files that were set aside."""
-        # Their instrument may be known by now.
-        self._patience.call(self._work.renew)
         now = monotonic()
-        self._take(dict.fromkeys(places, now))
+        if now - self._renewed >= self._settings.longest_wait / 10:
+            # Their instrument may be known by now.
+            self._renewed = now
+            self._patience.call(self._work.renew)
+        signatures = signatures_of(places)
+        for place in places:
+            if place not in signatures:
+                self._files.put(place, "its disk does not answer")
+        if signatures:
+            self._take([Found(place, signature, now) for place, signature in signatures.items()])
 
     def _wait_for_database(self, reason: str) -> bool:
         """Say that the database is waited for, or without a reason that it is back; returns whether to go on."""
