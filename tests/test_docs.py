@@ -69,7 +69,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         r"butler-visits watch REPO INCOMING": "watch/test_night_docs.py runs it",
     },
     "docs/night.md": {
-        r".*\bbutler-visits watch |butler-visits watch-status ": "watch/test_night_docs.py runs them",
+        r".*\bbutler-visits (--log-level WARNING )?watch |butler-visits watch-status ": "watch/test_night_docs.py runs them",
     },
     "docs/performance.md": {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",

@@ -174,7 +174,7 @@ def test_killed_watch(tmp_path: Path, request: pytest.FixtureRequest, database: 
         until = time.monotonic() + (10 if point else rng.uniform(0, 5))
         while time.monotonic() < until and child.exitcode is None:
             next(steps, None)
-            time.sleep(rng.uniform(0, 0.1))
+            time.sleep(rng.uniform(0, 0.25))
         kill(child, attempt)
         attempt.wait_for_server()
         found = {key: len(rows) for key, rows in state(attempt.root).items() if key in ("raw", "exposure", "visit")}
