@@ -66,10 +66,10 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         r"make docs$": ".ci/run does it",
         r"\.venv/bin/": "make demo prints it",
         r"pip install '?\.": "make demo does it",
-        r"butler-visits watch REPO INCOMING": "watch/test_night_docs.py runs it",
+        r"butler-visits watch REPO INCOMING": "test_night_docs.py runs it",
     },
     "docs/night.md": {
-        r".*\bbutler-visits (--log-level WARNING )?watch |butler-visits watch-status ": "watch/test_night_docs.py runs them",
+        r".*\bbutler-visits (--log-level WARNING )?watch |butler-visits watch-status ": "test_night_docs.py runs them",
     },
     "docs/performance.md": {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",
