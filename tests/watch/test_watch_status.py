@@ -19,8 +19,8 @@ def ago(**how_long: float) -> datetime:
 
 def tally() -> Tally:
     bad = BadFile(os.fsdecode(b"/data/\xff.fits"), "It is shorter than\nits header says.", ago(minutes=5), 3)
-    known = {"last_exposure": "SC_O_1", "last_batch": ago(seconds=150), "lag": 0.44, "bad": {bad.path: bad}}
-    return Tally(ago(hours=5), "watching", files=12, exposures=4, visits=1, batches=3, waiting=2, **known)
+    since = ago(hours=5)
+    return Tally(since, "watching", 12, 4, 1, 3, "SC_O_1", ago(seconds=150), 0.44, 2, {bad.path: bad})
 
 
 def said(file: Path) -> str:
