@@ -83,7 +83,7 @@ def change(found: list[DetectorSamples], at: int, **values: Any) -> list[Detecto
         ({"detector_id": 3, "name": "X"}, "Detectors N1 and X have the same id, 3"),
         ({"box": np.array([[0, 0], [1023, 2047]])}, "Detector N2 has two boxes, .* binned or windowed"),
         ({"box": np.array([[5, 0], [4, 2047]])}, "Detector N2 has no pixels in exposure 102"),
-        ({"directions": np.full((25, 3), np.nan)}, "Detector N2 in exposure 102 has .* no numbers"),
+        ({"directions": np.full((25, 3), np.nan)}, "Detector N2 in exposure 102 has .* not numbers"),
         ({"directions": np.zeros((24, 3))}, "Detector N2 in exposure 102 has pixels of shape"),
         (
             {"pixels": np.zeros((2, 2)), "directions": np.ones((2, 3))},

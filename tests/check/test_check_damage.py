@@ -195,7 +195,7 @@ def test_repairs_that_fail(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPa
     lines = str(report).splitlines()
     assert sum(line.startswith("Could not be repaired: Exposure") for line in lines) == 10
     assert "Nor could 4 more; --format json lists all." in lines
-    assert "--repair mends" not in str(report)
+    assert "--repair fixes" not in str(report)
 
 
 # What is stored of visits that cannot be compared

@@ -101,7 +101,7 @@ def test_broken_in_many_ways(make_survey: MakeSurvey) -> None:
     assert without(tables(butler), *mended) == without(before, *mended)
     text = str(report)
     assert text.startswith(f"Repaired: 1 visit defined, {len(mended) - 1} visits completed.\n")
-    assert "--repair mends" not in text
+    assert "--repair fixes" not in text
 
 
 @pytest.mark.parametrize("universe", [0, 5])

@@ -298,7 +298,7 @@ def test_stored_region_without_numbers(make_survey: Callable[..., Butler]) -> No
     spoil(butler, "visit", b"p" + np.full(9, np.nan).tobytes(), id=given[0]["exposure"])
     (visit,) = task.plan(given)
     assert visit.reason == (
-        "region is stored as a ConvexPolygon with vertices that are no numbers and is now a ConvexPolygon"
+        "region is stored as a ConvexPolygon with vertices that are not numbers and is now a ConvexPolygon"
     )
     (difference,) = visit.differences
     assert difference.distance is None

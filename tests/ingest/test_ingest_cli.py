@@ -133,9 +133,9 @@ def test_where_a_repository_is_created(tmp_path: Path, description: Path) -> Non
             "cannot be the name of a new instrument",
         ),
         (("ingest-table", "{}/repo", "{}/b.csv", "--instrument", "NewCam"), "has no column for datetime_begin"),
-        (("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "NewCam", "--map", "x=y"), "'x' is nothing that"),
+        (("ingest-table", "{}/repo", "{}/a.csv", "--instrument", "NewCam", "--map", "x=y"), "'x' is not a property"),
         (("ingest", "{}/repo", "{}/raw", "--instrument", "DECam", "--dry-run"), "There is no data repository at"),
-        (("ingest", "{}/repo", "{}/raw", "--dry-run", "--define-visits"), "--dry-run writes no exposures that"),
+        (("ingest", "{}/repo", "{}/raw", "--dry-run", "--define-visits"), "--dry-run writes no exposures for"),
     ],
 )
 def test_mistakes_create_no_repository(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

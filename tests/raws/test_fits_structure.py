@@ -148,7 +148,7 @@ def test_bytes_that_are_not_ascii(tmp_path: Path) -> None:
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "raw.fits")
-    assert "is no regular file" in problem(tmp_path / "raw.fits")
+    assert "is not a regular file" in problem(tmp_path / "raw.fits")
 
 
 @pytest.fixture

@@ -366,6 +366,6 @@ def test_nothing_to_draw(make_survey: Callable[..., Butler], tmp_path: Path) -> 
     make_task(butler).run(data_ids(add_exposures(butler, EXPOSURES[:1])))
     visit = EXPOSURES[0]["id"]
     delete_rows(butler, "visit_detector_region", visit=visit)
-    assert f"Visit {visit} of {INSTRUMENT} has no detectors' regions" in message(
+    assert f"Visit {visit} of {INSTRUMENT} has no detector regions" in message(
         plot(butler, tmp_path / "visits.png", "--visit", visit)
     )

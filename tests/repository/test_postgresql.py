@@ -140,7 +140,7 @@ def test_server_that_is_started_anew_and_one_that_is_gone(
         stopped.clear()
         with (
             before_statements(butler, stop_once),
-            pytest.raises(DatabaseError, match=rf"{tmp_path}/repository/.* failed 3 times.* done again"),
+            pytest.raises(DatabaseError, match=rf"{tmp_path}/repository/.* failed 3 times.* run again"),
         ):
             make_task(butler).run(given, on_error=on_error)
         own_cluster.start()

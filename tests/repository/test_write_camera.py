@@ -151,7 +151,7 @@ def test_the_same_again(butler: Butler, file: Path) -> None:
     ]
     before = content(butler)
     assert lines(run(butler, file)) == [
-        "Camera Small is there already in SimCam/calib, valid for all times; nothing has changed."
+        "Camera Small is already stored in SimCam/calib, valid for all times; nothing has changed."
     ]
     # The order of fields, the merge keys and the numbers' form are not the camera.
     shuffled = dict(reversed(named().items()))

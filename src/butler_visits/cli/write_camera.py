@@ -55,7 +55,7 @@ def write_camera(repo: str, instrument: str, file: str, begin: str | None, end: 
             stored="The camera is stored.",
         )
     else:
-        echo(f"Camera {camera.name} is already stored, {valid}; nothing has changed.")
+        echo(f"Camera {camera.name} is already stored {valid}; nothing has changed.")
 
 
 def _time(text: str | None, option: str) -> Time | None:
