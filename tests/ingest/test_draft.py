@@ -392,6 +392,8 @@ def test_windows(tmp_path: Path) -> None:
         (APT, {"SITELAT": None, "LAT-OBS": 47.7, "LONG-OBS": 11.6}, (11.6, 47.7)),
         (MAXIM, {"SITELAT": "+32 24 00", "SITELONG": "110 48 00 W"}, (-110.8, 32.4)),
         (MAXIM, {"SITELONG": "249 12 00"}, (-110.8, 32.4)),
+        (MAXIM, {"SITELONG": ("+110 48 00", "Longitude, west positive"), "OBJCTALT": None}, (-110.8, 32.4)),
+        (MAXIM, {"SITELONG": ("-110 48 00", "Longitude, west is negative")}, (-110.8, 32.4)),
         # Positive to the west, which the altitude does not allow.
         (MAXIM, {"SITELONG": "+110 48 00"}, (-110.8, 32.4)),
         # Nor does the Sun.

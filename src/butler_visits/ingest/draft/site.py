@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,9 @@ _PLACES = (
 )
 _HEIGHTS = ("SITEELEV", "SITEALT", "ALT-OBS", "OBSALT", "OBSELEV", "SITE-ELE", "OBSGEO-H", "ELEVATIO", "GEOELEV")
 
+_WEST_IS_POSITIVE = re.compile(r"west\w*\W+(is\W+)?(positive|\+)|(positive|\+)\W*(to\W+the\W+)?west")
+"""What a comment says of a longitude."""
+
 _SAME_PLACE = 8.0
 """Degrees by which a place above the horizon may differ."""
 
@@ -44,6 +48,9 @@ def site(frames: Sequence[Frame]) -> list[Section]:
     said, check = [f"From {lat_key} and {lon_key}, degrees, east positive; height in metres."], []
     if max(abs(b - lat) + abs((c - lon + 180) % 360 - 180) for _, b, c in known) > 0.1:
         check.append(f"{lat_key} and {lon_key} differ from file to file; those of {known[0][0]} are taken.")
+    if _WEST_IS_POSITIVE.search(known[0][0].comment(lon_key)):
+        lon = -lon
+        said.append(f"{lon_key} counts to the west, as its comment says, so its sign was changed.")
     wrong = _night_problem(frames, lat, lon)
     if wrong and lon % 180 and not _night_problem(frames, lat, -lon):
         lon = -lon
