@@ -390,7 +390,7 @@ def test_names_are_readable(request: pytest.FixtureRequest, name: str) -> None:
     figure = plot_camera(model)
     figure.draw_without_rendering()
     for axes in figure.axes:
-        (outlines,) = axes.collections
+        outlines = axes.collections[0]
         names = axes.texts[: len(model.detector_ids)]
         assert [text.get_text() for text in names] == list(model.detector_names)
         for text, path in zip(names, outlines.get_paths(), strict=True):
@@ -398,6 +398,36 @@ def test_names_are_readable(request: pytest.FixtureRequest, name: str) -> None:
             box, detector = text.get_window_extent(), axes.transData.transform(path.vertices)
             assert (detector.min(axis=0) <= box.min).all()
             assert (box.max <= detector.max(axis=0)).all()
+
+
+@needs_matplotlib
+def test_pixels() -> None:
+    """The first pixel of each detector, and its x and y: near its corner, and along its sides."""
+    figure = plot_camera(camera_from_mapping(small(), "test"))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "pixel (0, 0)",
+        "x of a detector's pixels",
+        "y of a detector's pixels",
+    ]
+    for axes in figure.axes:
+        outlines, x_lines, y_lines, dots = axes.collections
+        parts = zip(
+            outlines.get_paths(), x_lines.get_segments(), y_lines.get_segments(), dots.get_offsets(), strict=True
+        )
+        for path, x, y, dot in parts:
+            first, right, _, up = np.asarray(path.vertices)[:4]
+            assert x[0] == pytest.approx(dot)
+            assert y[0] == pytest.approx(dot)
+            size = np.linalg.norm(up - first)
+            assert np.linalg.norm(dot - first) < 0.1 * size
+            for line, side in ((x, right - first), (y, up - first)):
+                along = (line[1] - line[0]) / np.linalg.norm(line[1] - line[0])
+                assert along @ side == pytest.approx(np.linalg.norm(side), rel=1e-6)
+    content = small()
+    for ccd in content["CCDs"].values():
+        ccd["bbox"] = [[10, 0], [99, 49]]
+    legend = plot_camera(camera_from_mapping(content, "test")).legends[0]
+    assert legend.get_texts()[0].get_text() == "first pixel"
 
 
 @pytest.mark.parametrize("instrument", [INSTRUMENT, "DECam"])
