@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from typing import Final
 
 import numpy as np
@@ -99,9 +99,12 @@ def test_depth() -> None:
     """It becomes lighter, each class is told from the next, and a colour has one meaning however deep the rest is."""
     classes = depth_classes()
     lightness = [lab(one.colour)[0] for one in classes]
-    assert min(np.diff(lightness)) > 3
+    assert min(np.diff(lightness)) > 2.5
     for eyes in SEEN:
         assert all(np.diff([lab(one.colour, eyes)[0] for one in classes]) > 0)
+        apart = [np.linalg.norm(lab(a.colour, eyes) - lab(b.colour, eyes)) for a, b in pairwise(classes)]
+        assert min(apart[:3]) > 10
+        assert min(apart) > 6
     assert [one.first for one in classes[1:]] == [one.last + 1 for one in classes[:-1] if one.last is not None]
     assert classes[0].first == 1
     assert classes[-1].last is None

@@ -66,8 +66,8 @@ def depth_classes(deepest: int | None = None) -> list[DepthClass]:
     import matplotlib
     from matplotlib.colors import to_hex
 
-    # The darkest colours are hard to tell from a dark page, the lightest from a white one.
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.25, 0.95, len(_DEPTHS)))
+    # The darkest colours are hard to tell from a dark page. Small depths, which are most, differ most.
+    colours = matplotlib.colormaps["viridis"](0.15 + 0.85 * np.linspace(0, 1, len(_DEPTHS)) ** 0.75)
     ends = [*(first - 1 for first in _DEPTHS[1:]), None]
     classes = [DepthClass(*one, to_hex(colour)) for *one, colour in zip(_DEPTHS, ends, colours, strict=True)]
     return [one for one in classes if deepest is None or one.first <= max(deepest, 1)]

@@ -1,8 +1,8 @@
 // Colours, lines and symbols: of bands as Rubin draws them. They are the same whatever is filtered.
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-let printing = false;
-const themeName = () => prefersDark.matches && !printing ? "dark" : "light";
+let isPrinting = false;
+const themeName = () => prefersDark.matches && !isPrinting ? "dark" : "light";
 const theme = () => data.colours[themeName()];
 const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

@@ -22,6 +22,7 @@ function atlasLink(vector, width) {
 
 function showDetails() {
   const { selected, shown } = state;
+  details.classList.toggle("empty", !selected);
   if (selected?.visit !== undefined) showVisit(selected.visit);
   else if (selected) showCell(selected.cell, shown);
   else if (!shown.length) details.replaceChildren(...emptyText());

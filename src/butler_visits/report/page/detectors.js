@@ -39,11 +39,12 @@ function detectorPicture(k) {
   const polygon = (points, settings) => svg("polygon", { points: points.map(at).map(one => one.map(x => x.toFixed(2))).join(" "), fill: "none", ...settings });
   const made = svg("svg", { viewBox: `0 0 ${PICTURE} ${PICTURE}`, role: "img", "aria-label": `${plural(detectors.length, "detector")}; north is up, east to the left` });
   made.append(...ticks(middle, span, pixels, at));
-  for (const { name, points } of detectors) {
-    const one = polygon(points, { class: "detector" }), [x, y, font] = nameInside(name, points.map(at));
+  const names = detectors.map(({ name, points }) => nameInside(name, points.map(at))), font = Math.min(...names.map(one => one[2]));
+  detectors.forEach(({ name, points }, number) => {
+    const one = polygon(points, { class: "detector" }), [x, y] = names[number];
     one.append(svg("title", {}, name));
     made.append(one, svg("text", { x, y, class: "name", "font-size": font.toFixed(2) }, name));
-  }
+  });
   for (const { name, look, points } of lines)
     made.append(polygon(points, { class: name, stroke: look.colour, "stroke-width": 1.5, "stroke-dasharray": (look.dash || []).join(" ") }));
   return made;

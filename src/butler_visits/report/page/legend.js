@@ -1,18 +1,18 @@
 // What the colours mean; each class can be switched off.
 
-const LEGEND_TITLES = { depth: "Number of visits", filter: "Filter", action: "Action" };
+const LEGEND_TITLES = { cells: "Visits in a cell", depth: "Visits at one place", filter: "Filter", action: "Action" };
 
 // The entries: what stands there, and whether it is filled. Colours that nothing can be switched off of have no key.
 function legendEntries() {
-  const entries = scene.classes.map(one => ({ ...one, text: `${one.name} (${countText(one.members.length)})`, isFilled: scene.counts }));
+  const entries = scene.classes.map(one => ({ ...one, text: scene.counts ? one.name : `${one.name} (${countText(one.members.length)})`, isFilled: scene.counts }));
   const stored = scene.layers.find(layer => layer.name === "stored outline");
   if (stored) entries.push({ ...stored, key: null, text: `stored outline (${countText(stored.count)})` });
   return entries;
 }
 
 function fillLegend() {
-  const entries = legendEntries(), title = LEGEND_TITLES[scene.counts ? "depth" : controls.colour.value];
-  byId("legend-title").textContent = entries.length ? scene.counts ? "Number of visits in a cell (cells)" : `${title} (visits)` : "";
+  const entries = legendEntries();
+  byId("legend-title").textContent = entries.length ? LEGEND_TITLES[scene.counts ? "cells" : controls.colour.value] : "";
   byId("legend").replaceChildren(...entries.map(entry => {
     const item = element("li"), on = !state.off.has(entry.key);
     const made = entry.key === null ? element("span") : element("button", null, { type: "button" });

@@ -22,14 +22,16 @@ function drawNow() {
     scene = makeScene(state.shown, controls.colour.value, state.off, state.selected);
     fillLegend();
   }
-  painter.draw(scene, ratio);
+  if (!isPrinting) painter.draw(scene, ratio);
   overlay.setTransform(ratio, 0, 0, ratio, 0, 0);
   overlay.clearRect(0, 0, size.width, size.height);
+  if (isPrinting) drawLayers(overlay, scene);
   const project = projection();
   for (const group of scene.groups)
     drawSymbols(overlay, group, group.members.map(k => project(centres[k])).filter(place => place[2] >= 0));
-  if (state.selected?.visit !== undefined) drawDetectorsOnMap(project, state.selected.visit);
+  const detectors = state.selected?.visit === undefined ? [] : drawDetectorsOnMap(project, state.selected.visit);
   names = drawGraticule(overlay, state.hours);
+  placeDetectorNames(detectors, names);
   byId("seen").textContent = whatIsSeen();
 }
 
@@ -74,7 +76,7 @@ function whatIsSeen() {
 }
 
 function drawDetectorsOnMap(project, k) {
-  if (!visits.places[k]) return;
+  if (!visits.places[k]) return [];
   const { outlines, axes } = detectorsOf(k);
   const drawn = outlines.map(({ name, vertices }) => ({ name, points: lifted(vertices, axes).map(project) }))
     .filter(({ points }) => points.every(([, , towards]) => towards > 0));
@@ -87,13 +89,22 @@ function drawDetectorsOnMap(project, k) {
     overlay.closePath();
   }
   overlay.stroke();
+  return drawn;
+}
+
+// Write the names of detectors, all as large as the smallest may be, where nothing else is written.
+function placeDetectorNames(detectors, written) {
+  const inside = detectors.map(({ name, points }) => [name, ...nameInside(name, points)]);
+  const font = Math.min(...inside.map(one => one[3]));
+  if (!(font >= 6)) return;
   overlay.fillStyle = style("--text");
   overlay.textAlign = "center";
   overlay.textBaseline = "middle";
-  for (const { name, points } of drawn) {
-    const [x, y, font] = nameInside(name, points);
-    overlay.font = `${font}px system-ui, sans-serif`;
-    if (font >= 7 && x > 0 && x < size.width && y > 0 && y < size.height) overlay.fillText(name, x, y);
+  overlay.font = `${font}px system-ui, sans-serif`;
+  for (const [name, x, y] of inside) {
+    const half = overlay.measureText(name).width / 2;
+    if (written.some(box => x + half > box.left && x - half < box.right && y + font / 2 > box.top && y - font / 2 < box.bottom)) continue;
+    overlay.fillText(name, x, y);
   }
 }
 

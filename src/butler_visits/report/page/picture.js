@@ -32,9 +32,11 @@ function savePicture() {
 
 byId("save-picture").addEventListener("click", savePicture);
 
-// On paper all is light.
-for (const [name, isPrinting] of [["beforeprint", true], ["afterprint", false]]) addEventListener(name, () => {
-  printing = isPrinting;
+// On paper all is light, and there is nothing of WebGL.
+for (const [name, isOn] of [["beforeprint", true], ["afterprint", false]]) addEventListener(name, () => {
+  isPrinting = isOn;
+  document.documentElement.classList.toggle("printing", isOn);
+  if (isOn) map.style.setProperty("--aspect", size.width / size.height);
   isStale = true;
   drawNow();
   showDetails();

@@ -3,7 +3,7 @@
 const LINE_VERTICES = `#version 300 es
 uniform mat3 turn; uniform vec3 offset; uniform vec2 size; uniform float radius, width;
 in vec3 from, to;
-out vec2 place; flat out float whole;
+out vec2 place;
 void main() {
   vec3 a = turn * from + offset, b = turn * to + offset;
   gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
@@ -12,11 +12,11 @@ void main() {
   if (a.z < 0.0) a = mix(a, b, a.z / (a.z - b.z));
   else if (b.z < 0.0) b = mix(b, a, b.z / (b.z - a.z));
   vec2 p = a.xy * radius, q = b.xy * radius;
-  whole = length(q - p);
+  float whole = length(q - p);
   vec2 along = whole > 0.0 ? (q - p) / whole : vec2(1.0, 0.0);
   // Half a pixel more on each side, over which a line fades.
   float half_width = width / 2.0 + 0.5, side = gl_VertexID % 2 == 0 ? -half_width : half_width;
-  place = vec2(gl_VertexID < 2 ? -half_width : whole + half_width, side);
+  place = vec2(gl_VertexID < 2 ? -width / 2.0 : whole + width / 2.0, side);
   vec2 at = p + along * place.x + vec2(-along.y, along.x) * side;
   gl_Position = vec4(-2.0 * at.x / size.x, 2.0 * at.y / size.y, 0.0, 1.0);
 }`;
@@ -24,11 +24,10 @@ void main() {
 const LINE_FRAGMENTS = `#version 300 es
 precision highp float;
 uniform vec3 colour; uniform float width; uniform float dash[6]; uniform int dashes;
-in vec2 place; flat in float whole;
+in vec2 place;
 out vec4 drawn;
 void main() {
-  float beyond = max(-place.x, place.x - whole);
-  float seen = min(width / 2.0 + 0.5 - abs(place.y), width / 2.0 + 0.5 - beyond);
+  float seen = width / 2.0 + 0.5 - abs(place.y);
   if (dashes > 0) {
     float period = 0.0, start = 0.0;
     for (int k = 0; k < dashes; k++) period += dash[k];
