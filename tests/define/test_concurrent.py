@@ -205,7 +205,7 @@ def test_overtaken_by_another_group(make_survey: Callable[..., Butler]) -> None:
     assert tables(butler) == tables(alone)
 
 
-@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize("on_error", ["raise", pytest.param("skip", marks=pytest.mark.slow)])
 def test_overtaken_again_and_again(make_survey: Callable[..., Butler], on_error: Literal["raise", "skip"]) -> None:
     """Even a writer that others overtake at each attempt, however many there are, finishes in the end."""
     butler, alone = make_survey(), make_survey()

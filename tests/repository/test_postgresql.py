@@ -72,6 +72,7 @@ def in_thread(call: Callable[[], Any]) -> threading.Thread:
 # Lost connections
 
 
+@pytest.mark.slow
 def test_connection_lost_before_any_statement(
     make_survey: Callable[..., Butler], postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
