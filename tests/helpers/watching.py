@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from astropy.io import fits
 from lsst.daf.butler import Butler
 
 from butler_visits import DefineVisitsTask
@@ -22,8 +23,8 @@ from butler_visits.watch.settings import Settings
 from butler_visits.watch.watcher import Watcher
 from fitted_visits import tables
 from ingest_helpers import DESCRIPTION, science, stored
-from simulated_raws import write_raws
-from simulated_survey import INSTRUMENT
+from simulated_raws import raw_header, write_raws
+from simulated_survey import INSTRUMENT, night
 from templates import make_repository
 
 QUICK: Final[Mapping[str, Any]] = {
@@ -120,6 +121,22 @@ def _described(butler: Butler) -> None:
 def raws(folder: Path, n: int = 3, **options: Any) -> list[Path]:
     """Write raws of exposures of the sky."""
     return write_raws(folder, science(n), **options)
+
+
+def many_raws(folder: Path, n: int) -> list[Path]:
+    """Write raws of nine detectors of each exposure of a night, much faster than astropy does."""
+    folder.mkdir(parents=True)
+    structure = fits.Header([("SIMPLE", True), ("BITPIX", 16), ("NAXIS", 2), ("NAXIS1", 4), ("NAXIS2", 4)])
+    files = []
+    for exposure in night(n):
+        header = structure.copy()
+        header.extend(raw_header(exposure).cards)
+        header["CCDNUM"] = 0
+        before, after = (header.tostring() + "\0" * 2880).encode().split(fits.Card("CCDNUM", 0).image.encode())
+        for detector in range(9):
+            files.append(folder / f"{exposure['obs_id']}_{detector:03d}.fits")
+            files[-1].write_bytes(before + fits.Card("CCDNUM", detector).image.encode() + after)
+    return files
 
 
 def arrive(file: Path, folder: Path, name: str = "") -> Path:

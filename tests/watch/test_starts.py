@@ -13,7 +13,7 @@ from butler_visits.ingest import ingest_raws
 from ingest_helpers import OLD, age, cluster_of, make_unreadable
 from simulated_raws import write_raws
 from simulated_survey import night
-from watching import Watching, arrive, everything, n_visits, once, raws, repository_of, undisturbed
+from watching import Watching, arrive, everything, many_raws, n_visits, once, raws, repository_of, undisturbed
 
 
 @pytest.fixture
@@ -173,11 +173,12 @@ def test_two_watches(tmp_path: Path, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("poll", [None, 0.2])
-def test_many_files_at_once(repository: Path, incoming: Path, tmp_path: Path, poll: float | None) -> None:
-    files = write_raws(tmp_path / "raw", night(5000))
+def test_many_files_at_once(repository: Path, tmp_path: Path, poll: float | None) -> None:
+    incoming = tmp_path / "in"
+    incoming.mkdir()
+    files = many_raws(tmp_path / "raw", 556)
     with Watching(repository, incoming, poll=poll) as watching:
-        watching.until_visits(3)
         os.rename(tmp_path / "raw", incoming / "night")
         watching.until(lambda: watching.tally.files >= len(files), longest=600.0)
-    assert len(everything(repository)["exposure"]) == len(files)
+    assert len(everything(repository)["raw"]) == len(files)
     assert not watching.tally.bad
