@@ -6,7 +6,9 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 from astropy.io import fits
@@ -89,7 +91,7 @@ def in_a_folder_that_got_another_name(file: Path, folder: Path) -> None:
     arrive(file, after)
 
 
-ARRIVALS = [
+ARRIVALS: Final[list[Arrival]] = [
     arrive,
     in_pieces,
     preallocated,
@@ -103,6 +105,10 @@ ARRIVALS = [
 ]
 
 
+def _has_files(watching: Watching, number: int) -> bool:
+    return watching.tally.files == number
+
+
 @pytest.mark.parametrize("poll", [None, 0.05], ids=["events", "polled"])
 def test_files_become_visits(repository: Path, incoming: Path, tmp_path: Path, poll: float | None) -> None:
     files = raws(tmp_path / "raw", 2 * len(ARRIVALS))
@@ -114,7 +120,7 @@ def test_files_become_visits(repository: Path, incoming: Path, tmp_path: Path, p
         watching.until_idle()
         for number, (come, file) in enumerate(zip(ARRIVALS, later, strict=True), start=1):
             come(file, incoming)
-            watching.until(lambda number=number: watching.tally.files == len(before) + number)
+            watching.until(partial(_has_files, watching, len(before) + number))
     assert not watching.tally.bad
     assert watching.tally.exposures == len(files)
     assert everything(repository)["visit"] == undisturbed(tmp_path / "other", files)["visit"]
@@ -182,8 +188,8 @@ def test_names_of_files(repository: Path, incoming: Path, tmp_path: Path) -> Non
         watching.until(lambda: watching.tally.files == len(names))
         # No text at all; what ingest says of it is not this test's matter.
         odd = os.fsencode(incoming) + b"/\xff.fits"
-        with open(odd, "wb") as file:
-            file.write(files[-1].read_bytes())
+        with open(odd, "wb") as target:
+            target.write(files[-1].read_bytes())
         arrive(files[0], incoming, "again.fits")
         watching.until(lambda: str(incoming / "again.fits") in watching.tally.bad)
     again = once(repository, incoming)

@@ -147,7 +147,7 @@ def test_lines(repository: Path, incoming: Path, tmp_path: Path, monkeypatch: py
         watching.until_visits(2)
         pipe.write(f"{tmp_path}/nowhere.fits\n{incoming}/part.fits\nodd://place/x.fits\n{first}\n".encode())
         watching.until(lambda: len(watching.tally.bad) == 2 and watching.tally.waiting == 3)
-        assert watching.watcher.n_failed == 2
+        assert len(watching.watcher.failed) == 2
         (incoming / "part.fits").write_bytes(fourth.read_bytes())
         watching.until_visits(3)
         # No end of a line after the last one.

@@ -40,7 +40,7 @@ def test_once(repository: Path, incoming: Path, tmp_path: Path) -> None:
     first = once(repository, incoming)
     assert (first.tally.files, first.tally.exposures, first.tally.visits) == (3, 3, 3)
     assert first.tally.state == "ended"
-    assert first.watcher.n_failed == 0
+    assert first.watcher.failed == []
     assert [line.split(" ", 1)[1].rpartition(", ")[0] for line in first.lines] == ["3 files, 3 exposures, 3 visits"]
     assert everything(repository) == undisturbed(tmp_path / "other", sorted(incoming.iterdir()))
     assert once(repository, incoming).lines == []

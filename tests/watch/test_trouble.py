@@ -74,7 +74,7 @@ def test_bad_files(repository: Path, incoming: Path, tmp_path: Path, caplog: pyt
         twice.unlink()
         watching.until_visits(3)
         watching.until(lambda: list(watching.tally.bad) == [str(garbage)])
-    assert watching.watcher.n_failed == 1
+    assert len(watching.watcher.failed) == 1
     assert n_visits(repository) == 3
 
 
@@ -127,8 +127,12 @@ def test_a_mistake_that_nobody_has_foreseen(
     }
     watching = once(repository, incoming, config=config)
     assert (watching.tally.exposures, watching.tally.visits, watching.tally.waiting) == (3, 2, 1)
-    assert watching.watcher.n_failed == 1
+    assert len(watching.watcher.failed) == 1
     assert complaints(caplog, f"Exposure {exposures[1]['id']} of {INSTRUMENT} is set aside: AttributeError")
+
+
+def _has_files(watching: Watching, number: int) -> bool:
+    return watching.tally.files == number
 
 
 def test_snaps_in_any_order(repository: Path, incoming: Path, tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_snaps_in_any_order(repository: Path, incoming: Path, tmp_path: Path) ->
         watching.until_idle()
         for number, file in enumerate(reversed(files), start=1):
             arrive(file, incoming)
-            watching.until(lambda number=number: watching.tally.files == number)
+            watching.until(partial(_has_files, watching, number))
     assert everything(repository) == undisturbed(tmp_path / "other", files)
     assert watching.tally.waiting == 0
 
@@ -211,7 +215,7 @@ def test_a_run_without_its_folder(repository: Path, incoming: Path, tmp_path: Pa
     shutil.copy(first, incoming)
     watching = once(repository, tmp_path / "nowhere", incoming)
     assert watching.tally.visits == 1
-    assert watching.watcher.n_failed == 1
+    assert len(watching.watcher.failed) == 1
 
 
 @pytest.fixture
@@ -263,9 +267,9 @@ def test_a_full_disk(
         arrive(files[0], incoming)
         watching.until_visits(1)
         filler = disk / "filler"
-        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as target:
             while True:
-                file.write(bytes(1024))
+                target.write(bytes(1024))
         for file in files[1:]:
             arrive(file, incoming)
         watching.until(lambda: "disk" in caplog.text or "No space" in caplog.text)

@@ -114,6 +114,7 @@ def watch(
     SIGTERM and Ctrl-C end it when the current batch is done; a second one ends it at once.
     """
     from ..ingest.choice import read_if_description
+    from ..lists import listed
     from ..watch.settings import Settings
     from ..watch.watcher import Watcher
     from .files import check_file_name
@@ -148,8 +149,8 @@ def watch(
         gc.freeze()
         tally = watcher.run()
     echo(tally.summary())
-    if watcher.n_failed and not watcher.was_stopped:
-        raise click.exceptions.Exit(1)
+    if watcher.failed and not watcher.was_stopped:
+        raise click.ClickException(f"Not taken: {listed(watcher.failed, 10)}.")
 
 
 def _shows(

@@ -102,10 +102,10 @@ class Memory:
         """Tell whether a file was taken as it is now."""
         if not _is_text(place):
             return False
+        row: Signature | None = None
         with self._asked() as connection:
             row = connection.execute("SELECT size, changed FROM taken WHERE place = ?", (place,)).fetchone()
-            return row is not None and tuple(row) == signature
-        return False
+        return row == signature
 
     def add(self, files: Iterable[Taken]) -> None:
         """Remember files."""

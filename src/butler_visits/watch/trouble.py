@@ -30,7 +30,7 @@ class StoppedError(Exception):
     """The watch is to end, and its database is away."""
 
 
-def is_database_trouble(error: BaseException) -> bool:
+def is_database_trouble(error: Exception) -> bool:
     """Tell whether an error is the database's alone, whatever was asked of it."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)

@@ -96,10 +96,10 @@ class Watcher:
         return self._stopping
 
     @property
-    def n_failed(self) -> int:
-        """How many files and exposures are set aside, and sources that are not there."""
-        waiting = sum(place in self.tally.bad for place in self._files.entries)
-        return waiting + len(self._exposures.entries) + len(self._away)
+    def failed(self) -> list[str]:
+        """The files and exposures that are set aside, and the sources that are not there."""
+        exposures = (f"exposure {exposure} of {instrument}" for instrument, exposure in self._exposures.entries)
+        return [*filter(self.tally.bad.__contains__, self._files.entries), *exposures, *self._away]
 
     def run(self) -> Tally:
         """Watch until there is nothing more to come, or the watch is told to end."""
@@ -234,8 +234,8 @@ class Watcher:
             case Trouble(source, reason):
                 self._hear_trouble(source, reason)
             case None:
-                for source in self._sources:
-                    source.end()
+                for each in self._sources:
+                    each.end()
                 self._set_state("stopping")
 
     def _hear_trouble(self, source: str, reason: str) -> None:
@@ -275,9 +275,10 @@ class Watcher:
         for instrument, exposures in ingested.exposures.items():
             n_visits += self._define(instrument, exposures)
         if self._settings.transfer != "move":
-            taken = ((place, signatures[place], found) for place, found in ingested.files.items())
             self._memory.add(
-                Taken(place, *signature, *found) for place, signature, found in taken if signature is not None
+                Taken(place, *signature, instrument, exposure, detectors)
+                for place, (instrument, exposure, detectors) in ingested.files.items()
+                if (signature := signatures[place]) is not None
             )
         for place in ingested.files:
             self._files.drop(place)

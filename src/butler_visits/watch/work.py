@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -154,7 +154,7 @@ class Work:
         known = fetch_instruments(self.butler)
         lost: list[str] = []
         for instrument, some in by_instrument.items():
-            stored: set[tuple[int, int]] = set()
+            stored: Collection[tuple[int, int]] = ()
             if instrument in known:
                 run = self._settings.output_run
                 run = run or fetch_instrument(self.butler, instrument).makeDefaultRawIngestRunName()
