@@ -223,6 +223,10 @@ def test_a_new_repository(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0].startswith("Created the data repository")
     Butler.from_config(str(tmp_path / "new")).close()
+    # But not for nothing.
+    mistake = visits_command("watch", tmp_path / "newer", tmp_path / "in", "--instrument", "Nonsense", *QUICK)
+    assert "Nonsense" in message(mistake)
+    assert not (tmp_path / "newer").exists()
 
 
 def test_a_prefix_of_objects(store: str, repository: Path, tmp_path: Path) -> None:

@@ -113,8 +113,9 @@ def watch(
 
     SIGTERM and Ctrl-C end it when the current batch is done; a second one ends it at once.
     """
-    from ..ingest.choice import read_if_description
+    from ..ingest.choice import check_new_instrument, read_if_description
     from ..lists import listed
+    from ..raws import import_translators
     from ..watch.settings import Settings
     from ..watch.watcher import Watcher
     from .files import check_file_name
@@ -133,6 +134,10 @@ def watch(
     with errors_as_messages(repo):
         options["instrument"] = read_if_description(options["instrument"])
         if is_nothing(repo):
+            if options["translator"] is not None:
+                # Before a repository is made for nothing.
+                import_translators(options["translator"])
+            check_new_instrument(options["instrument"])
             create(repo)
         settings = Settings(
             **options,
