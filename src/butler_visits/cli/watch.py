@@ -55,8 +55,8 @@ _SECONDS = click.FloatRange(min=0.0)
     "--poll",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="SECONDS",
-    help="Look at folders this often, instead of waiting for what the kernel tells: for network shares. URIs are "
-    "listed this often too, by default every 30 s.",
+    help="Look through folders this often instead of waiting for the kernel to report changes: for network shares. "
+    "URIs are listed this often too, by default every 30 s.",
 )
 @click.option(
     "--batch",
@@ -64,7 +64,7 @@ _SECONDS = click.FloatRange(min=0.0)
     default=0.5,
     show_default=True,
     metavar="SECONDS",
-    help="Take together what arrives within so long, 200 files at most.",
+    help="Files that arrive within this time are one batch, of 200 files at most.",
 )
 @click.option(
     "--settle",
@@ -72,8 +72,8 @@ _SECONDS = click.FloatRange(min=0.0)
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="Where nobody tells that a file is complete, it is when it has not changed for so long and is as long as its "
-    "headers say.",
+    help="Where nothing says that a file is complete, it counts as complete once it has not changed for this long and "
+    "is as long as its headers say.",
 )
 @click.option(
     "--give-up",
@@ -81,16 +81,20 @@ _SECONDS = click.FloatRange(min=0.0)
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="A file that is incomplete for so long, and does not grow, is bad.",
+    help="A file that stays incomplete for this long without growing is bad.",
 )
 @click.option(
     "--give-up-database", is_flag=True, help="End when the database cannot be reached, instead of waiting for it."
 )
-@click.option("--status", metavar="FILE", help="Keep the state of the watch there, as JSON; watch-status shows it.")
-@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Serve metrics for Prometheus there.")
-@click.option("--page", metavar="FILE.html", help="Keep the report page of the current night there.")
-@click.option("--bad-files", metavar="FILE", help="Keep a list of the bad files there, as JSON lines.")
-@click.option("--move-bad", metavar="FOLDER", help="Move files there that are still bad after the time of --give-up.")
+@click.option(
+    "--status", metavar="FILE", help="Keep the state of the watch in this file, as JSON; watch-status shows it."
+)
+@click.option(
+    "--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Serve metrics for Prometheus on this port."
+)
+@click.option("--page", metavar="FILE.html", help="Keep the report page of the current night in this file.")
+@click.option("--bad-files", metavar="FILE", help="Keep a list of the bad files in this file, as JSON lines.")
+@click.option("--move-bad", metavar="FOLDER", help="Move files that are still bad after --give-up to this folder.")
 @options_file_option()
 def watch(
     repo: str,
