@@ -141,9 +141,9 @@ def _pixel_size(sky: Sequence[Frame], solved: Sequence[Frame]) -> tuple[float | 
         binning = frame.image.binning[0]
         is_binned, why = _counts_binned(having, key, solved)
         own = size / binning if is_binned else size
-        kind = f"one that is binned by {binning}" if is_binned else "one that is not binned"
+        kind = f"a pixel that is binned by {binning}" if is_binned else "a pixel that is not binned"
         said = (
-            f"{key}, {size * 1000:.5g} micrometres, is taken for the size of {kind}: the detector's own are "
+            f"{key}, {size * 1000:.5g} micrometres, is taken for the size of {kind}: the detector's own have "
             f"{own * 1000:.5g}"
         )
         return own, f"{said}{why}.", [] if why else [f"{said}, as FITS headers of most programs have it."]

@@ -110,8 +110,9 @@ def _fit(values: FloatArray, angles: FloatArray) -> tuple[int, float, bool] | No
     if not fits:
         return None
     # By one value alone a sign is told by an offset of nothing or quarters of a turn.
-    is_tested = len(fits) == 1
-    best = min(fits, key=lambda sign: (not _is_quarter(fits[sign][0]), -sign))
+    quarters = [sign for sign, (offset, _) in fits.items() if _is_quarter(offset)]
+    is_tested = len(fits) == 1 or len(quarters) == 1
+    best = (quarters or list(fits))[0]
     return best, fits[best][0], is_tested
 
 
