@@ -64,7 +64,12 @@ def measure(name: str, browser: Any, file: Path, rounds: int) -> None:
         assert page.evaluate("() => visitsPage.painter()") == name
         print(f"{name}: opened in {time.perf_counter() - start:.1f} s")
         nights = page.evaluate("() => [...document.getElementById('night').options].map(one => one.value)")
-        for control, value in (("band", "g"), ("night", nights[len(nights) // 2]), ("text", "field 77"), ("colour", "depth")):
+        for control, value in (
+            ("band", "g"),
+            ("night", nights[len(nights) // 2]),
+            ("text", "field 77"),
+            ("colour", "depth"),
+        ):
             for wanted in (value, "filter" if control == "colour" else ""):
                 times = []
                 for _ in range(rounds):

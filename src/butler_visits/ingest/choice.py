@@ -63,8 +63,8 @@ class InstrumentChoice:
         known = known_instrument(translator)
         if not is_instrument_name(known.name):
             raise IngestError(
-                f"{uri}: its translator {translator.__name__} is called {known.name!r}, which is no name for an "
-                f"instrument; expected a letter, then letters, digits, - and _, {LONGEST_NAME} characters at most."
+                f"{uri}: its translator {translator.__name__} is called {known.name!r}, which cannot be the name of "
+                f"an instrument; expected a letter, then letters, digits, - and _, {LONGEST_NAME} characters at most."
             )
         if self.name not in (None, known.name):
             raise IngestError(f"{uri}: the file is of {known.name}, and not of {self.name}; leave it out.")
