@@ -18,7 +18,7 @@ from ..errors import CameraFileError, CameraLookupError
 from ..instruments import StandInInstrument
 from ..lists import reason_of
 from ..raws.headers import STALLED, read_file
-from .database import find_certified, one_connection, read_collection_types, recorded_size
+from .database import find_certified, is_served, one_connection, read_collection_types, recorded_size
 from .reading import expand_collections
 from .served import Certified
 
@@ -26,6 +26,9 @@ _LOG = logging.getLogger(__name__)
 
 CAMERA_DATASET_TYPES = ("camera", "camera_geometry")
 """Where cameras are stored: Rubin's dataset type, then ours."""
+
+_KNOWN = 60.0
+"""Seconds for which it is remembered what cameras a server has."""
 
 
 class CameraFinder:
@@ -35,6 +38,8 @@ class CameraFinder:
         self._butler = butler
         self._versioned_only = versioned_only
         self._read: dict[UUID | str, Camera] = {}
+        # What a server has told, and until when it is not asked again, for each visit of a chunk.
+        self._known: dict[tuple[str, ...], tuple[tuple[list[str], list[Certified]], float]] = {}
         # What could not be read from a server, and until when that is not tried again, for each visit of a chunk.
         self._failed: dict[UUID, tuple[str, float]] = {}
 
@@ -48,12 +53,7 @@ class CameraFinder:
         """
         given = expand_collections(self._butler, collections)
         names = list(self._butler.collections.defaults if given is None else given)
-        conventional = [instrument.makeCalibrationCollectionName(), instrument.makeUnboundedCalibrationRunName()]
-        with one_connection(self._butler):
-            types = read_collection_types(self._butler, [*names, *conventional])
-            names += [name for name in conventional if name in types]
-            searched = list(dict.fromkeys(self._flatten(names, types)))
-            candidates = self._certified(instrument.getName(), searched)
+        searched, candidates = self._search(names, instrument)
         found: dict[int | None, Camera] = {}
         cameras = []
         for exposure in exposures:
@@ -62,6 +62,22 @@ class CameraFinder:
                 found[begin] = self._choose(exposure, begin, candidates, instrument, searched)
             cameras.append(found[begin])
         return cameras
+
+    def _search(self, names: list[str], instrument: Instrument) -> tuple[list[str], list[Certified]]:
+        """List where cameras are searched for, and those that are there."""
+        key = (instrument.getName(), *names)
+        known, until = self._known.get(key, (None, 0.0))
+        if known is not None and monotonic() < until:
+            return known
+        conventional = [instrument.makeCalibrationCollectionName(), instrument.makeUnboundedCalibrationRunName()]
+        with one_connection(self._butler):
+            types = read_collection_types(self._butler, [*names, *conventional])
+            names = [*names, *(name for name in conventional if name in types)]
+            searched = list(dict.fromkeys(self._flatten(names, types)))
+            candidates = self._certified(instrument.getName(), searched)
+        if is_served(self._butler):
+            self._known[key] = (searched, candidates), monotonic() + _KNOWN
+        return searched, candidates
 
     def _flatten(self, collections: Sequence[str], types: Mapping[str, CollectionType]) -> list[str]:
         """List the collections that have datasets of their own, in the order of a search."""
