@@ -92,7 +92,7 @@ def test_twice(butler: Butler, given: list[dict[str, Any]], grouping: str, optio
             ["name", SINGLE["obs_id"], "'other'", "zenith_angle", "30.1", "8.5"],
         ),
         ({"timespan": SNAPS[0]["timespan"]}, ["timespan", str(SINGLE["timespan"]), str(SNAPS[0]["timespan"])]),
-        ({"tracking_dec": -21.0}, ["region", "arcsec"]),
+        ({"tracking_dec": -21.0}, ["region", "arcmin"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -112,7 +112,7 @@ CASES = {
         {"incremental": True},
         ALL,
         {"tracking_dec": -31.0},
-        line="update .*region differs by up to .* arcsec",
+        line="update .*region differs by up to .* degrees",
     ),
     "incremental, partially": Case(
         {"update": 1, "unchanged": 3}, {"n_partially_updated": 1, "n_skipped": 3}, {"incremental": True}, ALL, RENAMED
