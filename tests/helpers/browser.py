@@ -60,10 +60,14 @@ def opened(
     requested: list[str] = []
     complaints: list[str] = []
     page.on("request", lambda request: requested.append(request.url))
-    # A driver without a graphics card says how slow it is.
+    # Without a graphics card reading pixels is slow, which is said.
     page.on(
         "console",
-        lambda one: complaints.append(one.text) if one.type != "log" and "GPU stall" not in one.text else None,
+        lambda one: (
+            complaints.append(one.text)
+            if one.type != "log" and "GPU stall" not in one.text and "readback" not in one.text
+            else None
+        ),
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(file.as_uri() + address)

@@ -15,6 +15,7 @@ from butler_visits.report.colours import (
     BACKGROUNDS,
     FREE,
     MARKS,
+    DepthClass,
     band_colours,
     band_lines,
     band_symbols,
@@ -95,16 +96,19 @@ def test_contrast_is_known() -> None:
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
 
 
+def difference_of(one: DepthClass, other: DepthClass, eyes: str) -> float:
+    return float(np.linalg.norm(lab(one.colour, eyes) - lab(other.colour, eyes)))
+
+
 def test_depth() -> None:
     """It becomes lighter, each class is told from the next, and a colour has one meaning however deep the rest is."""
     classes = depth_classes()
     lightness = [lab(one.colour)[0] for one in classes]
     assert min(np.diff(lightness)) > 2.5
+    assert min(difference_of(a, b, "all cones") for a, b in pairwise(classes)) > 10
     for eyes in SEEN:
         assert all(np.diff([lab(one.colour, eyes)[0] for one in classes]) > 0)
-        apart = [np.linalg.norm(lab(a.colour, eyes) - lab(b.colour, eyes)) for a, b in pairwise(classes)]
-        assert min(apart[:3]) > 10
-        assert min(apart) > 6
+        assert min(difference_of(a, b, eyes) for a, b in pairwise(classes[:4])) > 9, "small depths are the most"
     assert [one.first for one in classes[1:]] == [one.last + 1 for one in classes[:-1] if one.last is not None]
     assert classes[0].first == 1
     assert classes[-1].last is None

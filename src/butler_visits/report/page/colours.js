@@ -4,7 +4,13 @@ const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 let isPrinting = false;
 const themeName = () => prefersDark.matches && !isPrinting ? "dark" : "light";
 const theme = () => data.colours[themeName()];
-const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A variable of the style sheet; to ask for it takes long after each change of the page.
+const styles = { light: new Map(), dark: new Map() };
+function style(name) {
+  const known = styles[themeName()];
+  if (!known.has(name)) known.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  return known.get(name);
+}
 
 // Of each filter its band, or a number of a free colour: several filters of a band do not share its colour.
 const filterStyles = (() => {

@@ -77,4 +77,4 @@ map.addEventListener("keydown", event => {
 for (const [id, change] of [["zoom-in", () => setView({ scale: view.scale * 1.6 })], ["zoom-out", () => setView({ scale: view.scale / 1.6 })],
   ["fit", () => setView(viewOf(state.shown))], ["whole-sky", () => setView({ scale: .95 })]])
   byId(id).addEventListener("click", () => { change(); moved(); });
-new ResizeObserver(redraw).observe(map);
+new ResizeObserver(() => { measureMap(); redraw(); }).observe(map);

@@ -35,11 +35,15 @@ function drawNow() {
   byId("seen").textContent = whatIsSeen();
 }
 
+// Asked for with each drawing this would lay out the whole page.
+function measureMap() {
+  size.width = Math.max(map.clientWidth, 1);
+  size.height = Math.max(map.clientHeight, 1);
+}
+
 // Give canvases the size of the map; return how many of their pixels are one of the page's.
 function fitCanvases() {
   const ratio = Math.min(devicePixelRatio || 1, 2);
-  size.width = Math.max(map.clientWidth, 1);
-  size.height = Math.max(map.clientHeight, 1);
   for (const canvas of [picture, overlay.canvas]) {
     const width = Math.round(size.width * ratio), height = Math.round(size.height * ratio);
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }

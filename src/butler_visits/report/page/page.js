@@ -39,8 +39,8 @@ function turnToShown() {
   viewBefore = null;
   const placed = state.shown.filter(k => centres[k]);
   if (!placed.length) return;
-  const wanted = viewOf(placed), towards = direction(view.ra, view.dec), radius = viewRadius();
-  const seen = placed.filter(k => apart(centres[k], towards) < radius).length;
+  const wanted = viewOf(placed), towards = direction(view.ra, view.dec), cosine = Math.cos(viewRadius() * DEGREE);
+  const seen = placed.filter(k => dot(centres[k], towards) > cosine).length;
   if (seen === placed.length ? wanted.scale < (wasMoved ? 4 : 1.5) * view.scale : seen > 0 && wasMoved) return;
   viewBefore = { view: { ...view }, wasMoved };
   setView(wanted);
@@ -57,7 +57,6 @@ function apply({ isFirst = false, isSorted = false } = {}) {
   if (!isSorted) fillCounts();
   fillList();
   showDetails();
-  fitCanvases();
   if (isFirst) { viewBefore = null; setView(viewOf(state.selected?.visit === undefined ? state.shown : [state.selected.visit])); }
   else if (!isSorted) turnToShown();
   byId("nothing").hidden = state.shown.length > 0;
@@ -109,6 +108,7 @@ fillTable(byId("undefined"), ["Why", "Exposures", "Which"], data.undefined.map((
 if (data.more_reasons) byId("undefined-section").append(element("p", `and ${plural(data.more_reasons, "more reason")}.`, { className: "note" }));
 byId("nothing").textContent = data.count ? "No visit matches the filters." : "There are no visits.";
 
+measureMap();
 readAddress();
 drawNow();
 // For the browser's console, and for tests.

@@ -15,8 +15,10 @@ void main() {
   float whole = length(q - p);
   vec2 along = whole > 0.0 ? (q - p) / whole : vec2(1.0, 0.0);
   // Half a pixel more on each side, over which a line fades.
-  float half_width = width / 2.0 + 0.5, side = gl_VertexID % 2 == 0 ? -half_width : half_width;
-  place = vec2(gl_VertexID < 2 ? -width / 2.0 : whole + width / 2.0, side);
+  // Two triangles with the corners 0, 1, 2 and 2, 1, 3: even ones are on one side, those below 2 at the start.
+  int vertex = gl_VertexID % 6, corner = vertex < 3 ? vertex : vertex == 5 ? 3 : 5 - vertex;
+  float half_width = width / 2.0 + 0.5, side = corner % 2 == 0 ? -half_width : half_width;
+  place = vec2(corner < 2 ? -width / 2.0 : whole + width / 2.0, side);
   vec2 at = p + along * place.x + vec2(-along.y, along.x) * side;
   gl_Position = vec4(-2.0 * at.x / size.x, 2.0 * at.y / size.y, 0.0, 1.0);
 }`;
@@ -79,12 +81,11 @@ function webglPainter(canvas) {
       const array = gl.createVertexArray(), buffer = gl.createBuffer(), isLine = layer.kind === "lines";
       gl.bindVertexArray(array);
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-      gl.bufferData(gl.ARRAY_BUFFER, layer.points, gl.STATIC_DRAW);
+      gl.bufferData(gl.ARRAY_BUFFER, isLine ? sixTimes(layer.points) : layer.points, gl.STATIC_DRAW);
       for (const [number, name] of (isLine ? ["from", "to"] : ["from"]).entries()) {
         const at = gl.getAttribLocation(programs[layer.kind], name);
         gl.enableVertexAttribArray(at);
         gl.vertexAttribPointer(at, 3, gl.FLOAT, false, isLine ? 24 : 12, 12 * number);
-        if (isLine) gl.vertexAttribDivisor(at, 1);
       }
       return { array, buffer };
     });
@@ -115,11 +116,21 @@ function webglPainter(canvas) {
         gl.uniform1f(uniform("width"), width * ratio);
         gl.uniform1fv(uniform("dash"), Float32Array.from({ length: 6 }, (_, k) => (dash[k] || 0) * ratio));
         gl.uniform1i(uniform("dashes"), dash.length);
-        gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, layer.points.length / 6);
+        gl.drawArrays(gl.TRIANGLES, 0, layer.points.length);
       }
     });
   }
   return { kind: "WebGL", draw };
+}
+
+// Each line for each of its six vertices. Instances would do without that, but take ten times as long without a graphics card.
+function sixTimes(points) {
+  const found = new Float32Array(6 * points.length);
+  for (let at = 0; at < points.length; at += 6) {
+    const line = points.subarray(at, at + 6);
+    for (let k = 0; k < 6; k++) found.set(line, 6 * (at + k));
+  }
+  return found;
 }
 
 function program(gl, vertices, fragments) {
