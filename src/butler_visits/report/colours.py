@@ -69,7 +69,9 @@ def depth_classes(deepest: int | None = None) -> list[DepthClass]:
     # The darkest colours are hard to tell from a dark page. Small depths, which are most, differ most.
     colours = matplotlib.colormaps["viridis"](0.15 + 0.85 * np.linspace(0, 1, len(_DEPTHS)) ** 0.75)
     ends = [*(first - 1 for first in _DEPTHS[1:]), None]
-    classes = [DepthClass(*one, to_hex(colour)) for *one, colour in zip(_DEPTHS, ends, colours, strict=True)]
+    classes = [
+        DepthClass(first, last, to_hex(colour)) for first, last, colour in zip(_DEPTHS, ends, colours, strict=True)
+    ]
     return [one for one in classes if deepest is None or one.first <= max(deepest, 1)]
 
 

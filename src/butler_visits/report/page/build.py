@@ -209,9 +209,9 @@ def _visits(page: Page) -> dict[str, Any]:
 def _outlines(outlines: Sequence[FloatArray | None]) -> dict[str, Any]:
     """Return outlines, those that are alike up to a rotation once, and where each lies."""
     layouts = Layouts({}, math.inf, "<i4")
-    there = [number for number, outline in enumerate(outlines) if outline is not None]
+    there = ((number, outline) for number, outline in enumerate(outlines) if outline is not None)
     for batch in batches(there, _OUTLINE_BATCH):
-        layouts.add_polygons({number: {0: outlines[number]} for number in batch})
+        layouts.add_polygons({number: {0: outline} for number, outline in batch})
     numbers = np.full(len(outlines), -1)
     turned = np.zeros((len(outlines), 3))
     for outline, (number, *place) in layouts.places.items():
