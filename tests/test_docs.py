@@ -89,7 +89,7 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
 }
 """Commands that other tests run, and which; regular expressions for how they begin."""
 
-FOREIGN_OPTIONS: Final = {"--nthreads", "--parts", "--rounds", "--visits"}
+FOREIGN_OPTIONS: Final = {"--nthreads", "--parts", "--rounds", "--server", "--visits"}
 """Options of other programs, such as our benchmarks, that the text speaks of."""
 
 _FENCE: Final = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

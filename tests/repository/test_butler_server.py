@@ -26,7 +26,9 @@ from stored_visits import GOLDEN
 from templates import make_repository, one_raft
 from visit_tables import DAY, add_exposures, data_ids, exposure, make_task, only, spoil, stored
 
-pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
+# A RemoteButler cannot be closed.
+UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only, UNCLOSED]
 
 INSTRUMENTS = {"lsstCamSim": "LSSTCamSim", "imsim": "LSSTCam-imSim", "comCamSim": "LSSTComCamSim"}
 PAGE = PROJECT / "docs" / "butler-server.md"

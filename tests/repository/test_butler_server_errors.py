@@ -14,7 +14,9 @@ import pytest
 from butler_server import TOKEN
 from command_line import message, visits_command
 
-pytestmark = pytest.mark.sqlite_only
+# A RemoteButler cannot be closed.
+UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [pytest.mark.sqlite_only, UNCLOSED]
 
 pytest.importorskip("httpx2", reason="Butler servers need httpx2")
 
