@@ -210,6 +210,7 @@ def test_json(make_survey: MakeSurvey) -> None:
         "n_exposures": 4,
         "n_visits": 4,
         "n_other_visits": 0,
+        "untold": [],
         "sound": False,
         "counts": {**sound["counts"], "detector-region": 1},
         "repair": None,
