@@ -182,6 +182,8 @@ def test_killed_watch(tmp_path: Path, request: pytest.FixtureRequest, database: 
         # Others write while no watch runs.
         for _ in range(rng.randrange(3)):
             next(steps, None)
+    # What one that was killed has listed says nothing of this one.
+    (attempt.folder / "bad.jsonl").unlink(missing_ok=True)
     child, _events = attempt.start()
     for _ in steps:
         time.sleep(rng.uniform(0, 0.02))
