@@ -92,6 +92,6 @@ $(OLDEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check uv
 	$(OLDEST)/bin/uv pip compile -q --only-binary :all: --resolution lowest-direct \
-		--extra dask --extra postgres --extra report --extra s3 --extra watch $< -o $(OLDEST)/oldest.txt
+		--extra dask --extra postgres --extra remote --extra report --extra s3 --extra watch $< -o $(OLDEST)/oldest.txt
 	VIRTUAL_ENV=$(OLDEST) $(OLDEST)/bin/uv pip install -q -c $(OLDEST)/oldest.txt -e ".[test]"
 	@touch $@
