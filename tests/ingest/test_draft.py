@@ -116,7 +116,7 @@ def test_programs(tmp_path: Path, program: str) -> None:
     files = [write_frame(tmp_path / "light.fits", cards)]
     for number, (kind, word) in enumerate((("bias", "Bias"), ("dark", "Dark"), ("flat", "Flat"))):
         other = light.replace("Light", word).replace("LIGHT", word.upper())
-        changes = {
+        changes: dict[str, Any] = {
             "IMAGETYP": other,
             "FRAME": None,
             "PICTTYPE": None,
@@ -203,9 +203,7 @@ def test_rotation_of_the_header(tmp_path: Path, cards: Cards, changes: dict[str,
 def test_rotation_of_a_solved_frame(tmp_path: Path, angle: float, mirrored: bool) -> None:
     """It also gives the scale, which FOCALLEN has not exactly, and the parity."""
     light = write_frame(tmp_path / "a.fits", APT)
-    write_frame(
-        tmp_path / "b.fits", APT, **{"DATE-OBS": "2024-05-06T22:31:43"}, **solved(1.5, angle, mirrored=mirrored)
-    )
+    write_frame(tmp_path / "b.fits", APT, DATE_OBS="2024-05-06T22:31:43", **solved(1.5, angle, mirrored=mirrored))
     draft, description = drafted(tmp_path)
     (record,) = exposures(description, light)
     assert record["sky_angle"] == pytest.approx(angle, abs=2e-3)
@@ -220,14 +218,14 @@ def test_rotation_of_a_solved_frame(tmp_path: Path, angle: float, mirrored: bool
 def series(folder: Path, frames: list[tuple[float, dict[str, Any]]], cards: Cards = APT) -> None:
     """Write solved frames with their angles."""
     for number, (angle, changes) in enumerate(frames):
-        begin = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
+        begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
         write_frame(folder / f"s{number}.fits", cards, **begin, **changes, **solved(1.5, angle))
 
 
 def angle_of(tmp_path: Path, **changes: Any) -> float | None:
     """Draft from what is in the folder, and return the rotation of a frame that is not solved."""
     _, description = drafted(tmp_path)
-    file = write_frame(tmp_path / "later.fits", APT, **{"DATE-OBS": "2024-05-06T23:31:43"}, **changes)
+    file = write_frame(tmp_path / "later.fits", APT, DATE_OBS="2024-05-06T23:31:43", **changes)
     (record,) = exposures(description, file)
     return None if record["sky_angle"] is None else float(record["sky_angle"]) % 360
 
@@ -320,7 +318,7 @@ def test_binned_pixels(tmp_path: Path, frames: list[dict[str, Any]], size: float
     for number, changes in enumerate(frames):
         binning = int(changes.get("XBINNING") or (2 if "CCDSUM" in changes else 1))
         largest = max(binning, largest)
-        begin = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43", "YBINNING": changes.get("XBINNING", 1)}
+        begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43", "YBINNING": changes.get("XBINNING", 1)}
         pixels = (120 // binning, 60 // binning)
         write_frame(tmp_path / f"{number}.fits", APT, size=pixels, **{**begin, **changes})
     draft, description = drafted(tmp_path)
@@ -365,13 +363,13 @@ def test_no_scale(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     assert description.camera is None
     assert any(said in line for line in draft.check)
     assert any("computeVisitRegions=all-raw-wcs" in line for line in draft.check)
-    write_frame(tmp_path / "b.fits", APT, **changes, **{"DATE-OBS": "2024-05-06T22:01:43"}, **solved(1.5, 10))
+    write_frame(tmp_path / "b.fits", APT, **changes, DATE_OBS="2024-05-06T22:01:43", **solved(1.5, 10))
     assert pixel_scale(drafted(tmp_path)[1]) == pytest.approx(1.5, rel=1e-6)
 
 
 def test_windows(tmp_path: Path) -> None:
     write_frame(tmp_path / "a.fits", APT)
-    write_frame(tmp_path / "b.fits", APT, size=(30, 20), **{"DATE-OBS": "2024-05-06T22:01:43"})
+    write_frame(tmp_path / "b.fits", APT, size=(30, 20), DATE_OBS="2024-05-06T22:01:43")
     draft, description = drafted(tmp_path)
     assert description.camera is not None
     assert description.camera["CCDs"]["CCD"]["bbox"] == [[0, 0], [59, 39]]
@@ -524,7 +522,7 @@ def test_no_pointing(tmp_path: Path) -> None:
 def test_pointing_without_a_mount(tmp_path: Path) -> None:
     """Programs write zeros where no mount says where it looks."""
     write_frame(tmp_path / "a.fits", APT, OBJCTRA="00 00 00", OBJCTDEC="+00 00 00")
-    write_frame(tmp_path / "b.fits", APT, **{"DATE-OBS": "2024-05-06T22:31:43"})
+    write_frame(tmp_path / "b.fits", APT, DATE_OBS="2024-05-06T22:31:43")
     draft, description = drafted(tmp_path)
     records = exposures(description, tmp_path / "a.fits", tmp_path / "b.fits")
     assert records[0]["tracking_ra"] is None
@@ -535,7 +533,7 @@ def test_pointing_without_a_mount(tmp_path: Path) -> None:
 def test_some_frames_have_another_key(tmp_path: Path) -> None:
     """N.I.N.A. writes RA with a mount, and OBJCTRA with a target."""
     files = [write_frame(tmp_path / "a.fits", NINA)]
-    begin = {"DATE-OBS": "2024-05-06T22:31:43"}
+    begin: dict[str, Any] = {"DATE-OBS": "2024-05-06T22:31:43"}
     files.append(write_frame(tmp_path / "b.fits", NINA, **begin, RA=None, DEC=None))
     records = exposures(drafted(tmp_path)[1], *files)
     assert [record["tracking_ra"] for record in records] == pytest.approx([RA, RA], abs=5e-3)
@@ -549,7 +547,7 @@ def test_filters(tmp_path: Path) -> None:
     names: list[Any] = ["L", "Ha", "ha", "Sloan r'", 3, "No", "Y", "x" * 40, "O III 5nm"]
     files = []
     for number, name in enumerate(names):
-        begin = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
+        begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
         files.append(write_frame(tmp_path / f"{number}.fits", APT, FILTER=name, **begin))
     _, description = drafted(tmp_path)
     records = exposures(description, *files)
@@ -588,7 +586,7 @@ def test_unknown_and_missing_types(tmp_path: Path) -> None:
 def test_exposures_of_one_second(tmp_path: Path) -> None:
     files = []
     for number in range(3):
-        begin = {"DATE-OBS": f"2024-05-06T22:21:43.{number}18"}
+        begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:21:43.{number}18"}
         files.append(write_frame(tmp_path / f"{number}.fits", NINA, IMAGETYP="BIAS", **begin))
     records = exposures(drafted(tmp_path)[1], *files)
     assert [one["id"] for one in records] == [20240506222143018, 20240506222143118, 20240506222143218]

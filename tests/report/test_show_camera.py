@@ -410,7 +410,8 @@ def test_pixels() -> None:
         "y of a detector's pixels",
     ]
     for axes in figure.axes:
-        outlines, x_lines, y_lines, dots = axes.collections
+        collections: Any = axes.collections
+        outlines, x_lines, y_lines, dots = collections
         parts = zip(
             outlines.get_paths(), x_lines.get_segments(), y_lines.get_segments(), dots.get_offsets(), strict=True
         )

@@ -96,7 +96,7 @@ def _draw_pixel_axes(axes: Axes, corners: npt.NDArray[np.float64]) -> None:
     for side, colour in ((x, _X), (y, _Y)):
         lines = np.stack([origin, origin + _AXIS * side], axis=1)
         axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=_line_width(len(corners)), zorder=2))
-    axes.scatter(*origin.T, s=12 * _line_width(len(corners)) ** 2, color=_EDGE, linewidths=0, zorder=3)
+    axes.scatter(origin[:, 0], origin[:, 1], s=12 * _line_width(len(corners)) ** 2, color=_EDGE, linewidths=0, zorder=3)
 
 
 def _line_width(detectors: int) -> float:

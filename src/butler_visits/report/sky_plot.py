@@ -151,9 +151,9 @@ def _draw_depth(sky: Any, visits: Sequence[FloatArray]) -> list[Artist]:
     sky.ax.set(xlim=limits[0], ylim=limits[1])
     figure = _figure(sky)
     box, width = sky.ax.get_position(), figure.get_figwidth()
-    bar = figure.add_axes((box.x1 + 0.5 / width, box.y0, 0.25 / width, box.height))
+    beside = figure.add_axes((box.x1 + 0.5 / width, box.y0, 0.25 / width, box.height))
     middles = (norm.boundaries[:-1] + norm.boundaries[1:]) / 2
-    bar = figure.colorbar(drawn, cax=bar, label="visits", ticks=middles, spacing="uniform")
+    bar = figure.colorbar(drawn, cax=beside, label="visits", ticks=middles, spacing="uniform")
     bar.set_ticklabels([one.label for one in classes])
     bar.minorticks_off()
     return []

@@ -87,12 +87,14 @@ def types(frames: Sequence[Frame]) -> Section:
     if not keys:
         for frame in frames:
             frame.kind = "science"
-        check = "No header says whether a frame is of the sky, a flat, a dark or a bias: all are taken for science."
-        return Section({"observation_type": {"value": "science"}}, check=[check + " Leave the others out."])
+        unsure = "No header says whether a frame is of the sky, a flat, a dark or a bias: all are taken for science."
+        return Section({"observation_type": {"value": "science"}}, check=[f"{unsure} Leave the others out."])
     meant = dict(_NUMBERED_TYPES) if "PICTTYPE" in keys else {}
     meant |= _USUAL_TYPES if keys != ["PICTTYPE"] else {}
     known = {one.casefold() for one in meant}
-    check, unknown, without = [], {}, []
+    check: list[str] = []
+    unknown: dict[str, Frame] = {}
+    without: list[Frame] = []
     for frame in frames:
         key = next((key for key in keys if frame.get(key) is not None), None)
         if key is None:

@@ -140,9 +140,9 @@ def _pair(frames: Sequence[Frame], ra: str, dec: str) -> tuple[_Found, list[str]
     elif says(first.comment(ra), "deg", "degrees?", "d") or max(numbers) >= 24:
         in_hours = False
     else:
-        in_hours = _is_hours_by_others(having, ra, dec)
-        if in_hours is None:
-            in_hours = False
+        told = _is_hours_by_others(having, ra, dec)
+        in_hours = bool(told)
+        if told is None:
             check = [
                 f"{ra} is a number without a unit below 24, taken for degrees; if it is hours, write unit: hourangle."
             ]

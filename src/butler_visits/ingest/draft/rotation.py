@@ -31,16 +31,16 @@ def rotation(frames: Sequence[Frame]) -> tuple[Section | None, bool | None]:
         for key in _ROTATIONS:
             values = [number for frame in sky if (number := frame.number(key)) is not None and abs(number) <= 720]
             if values:
-                check = f"{key} is taken as it is, from north through east; no solved frame confirms it."
-                return Section({"boresight_rotation_angle": {"key": key, "default": None}}, check=[check]), None
+                unsure = f"{key} is taken as it is, from north through east; no solved frame confirms it."
+                return Section({"boresight_rotation_angle": {"key": key, "default": None}}, check=[unsure]), None
         return None, None
     mirrored = {is_mirrored for _, _, is_mirrored in solved}
     flipped = mirrored.pop() if len(mirrored) == 1 else None
     angles = np.array([angle for _, angle, _ in solved])
     n = counted(len(solved), "solved frame")
     for key in (*_ROTATIONS, *_ROTATIONS_IF_SOLVED):
-        values = [frame.number(key) for frame, _, _ in solved]
-        if None not in values and (fit := _fit(np.array(values, dtype=float), angles)) is not None:
+        turned = [number for frame, _, _ in solved if (number := frame.number(key)) is not None]
+        if len(turned) == len(solved) and (fit := _fit(np.array(turned), angles)) is not None:
             sign, offset, is_tested = fit
             if key in _ROTATIONS_IF_SOLVED and not is_tested:
                 continue
@@ -49,12 +49,11 @@ def rotation(frames: Sequence[Frame]) -> tuple[Section | None, bool | None]:
             said = f"From {key}, as {n} confirm{'s' * (len(solved) == 1)}: north through east to the y axis."
             how = "backwards" if sign < 0 else "from north through east"
             unsure = f"That {key} counts {how} is not sure: no two solved frames have different ones."
-            check = [] if is_tested else [unsure]
+            check = () if is_tested else (unsure,)
             return Section({"boresight_rotation_angle": {**content, "default": None}}, [said], check), flipped
     if _scatter(angles, 180) > _SAME_ANGLE:
         turns = f"({angles.min():.1f} to {angles.max():.1f} degrees)"
-        check = f"The camera is turned differently in {n} {turns}, and no card says how."
-        return Section({}, check=[check]), flipped
+        return Section({}, check=[f"The camera is turned differently in {n} {turns}, and no card says how."]), flipped
     return _fixed(solved, n), flipped
 
 

@@ -93,8 +93,8 @@ def _night_problem(frames: Sequence[Frame], lat: float, lon: float) -> str:
             # An altitude alone does not tell east from west.
             away = abs(expected[0] - said[0])
             if said[1] is not None:
-                both = [directions(np.deg2rad(az), np.deg2rad(alt)) for alt, az in (expected, said)]
-                away = math.degrees(float(angle_between(*both)))
+                both = np.deg2rad([(expected[1], expected[0]), (said[1], said[0])])
+                away = math.degrees(float(angle_between(*directions(both[:, 0], both[:, 1]))))
             if away > _SAME_PLACE:
                 return (
                     f"the target of {frame} is at altitude {expected[0]:.0f}, azimuth {expected[1]:.0f}, and at "

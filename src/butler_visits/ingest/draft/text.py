@@ -138,9 +138,10 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
 
-    def represent_list(self, data: list[object]) -> yaml.Node:
-        flow = True if data and not any(isinstance(one, dict) for one in data) else None
-        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
+
+def _list(dumper: _Dumper, data: list[object]) -> yaml.Node:
+    flow = True if data and not any(isinstance(one, dict) for one in data) else None
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
 
 
-_Dumper.add_representer(list, _Dumper.represent_list)
+_Dumper.add_representer(list, _list)
