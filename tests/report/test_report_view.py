@@ -34,6 +34,7 @@ from browser import (
     texts,
     turn,
 )
+from butler_visits.report.colours import BACKGROUNDS, contrast
 from butler_visits.report.page import PageVisit, Undefined, render_page
 from command_line import visits_command
 from simulated_survey import INSTRUMENT
@@ -234,6 +235,22 @@ def test_lines_and_symbols_of_bands(chromium: Any, tmp_path: Path) -> None:
             assert [symbol for *_, symbol in drawn_as] == ["o", "^", "v", "D", "s", "*", "p", "D"]
             assert [dashes for _, _, dashes, _ in drawn_as] == [2, 4, 4, 0, 0, 6, 2, 0]
             assert drawn_as[2][1] == ("#ff7e00" if dark else "#B52626")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_lines_and_texts_are_seen(chromium: Any, tmp_path: Path, dark: bool) -> None:
+    """What the scripts draw in the colours of the style sheet has enough contrast with what it is on."""
+    with opened(chromium, write(tmp_path, [red(1, 40.0, -20.0)]), dark=dark) as page:
+        names = ("panel", "page", "text", "quiet", "line", "link", "changed", "detector")
+        script = (
+            "names => names.map(one => getComputedStyle(document.documentElement).getPropertyValue('--' + one).trim())"
+        )
+        colours = dict(zip(names, page.evaluate(script, list(names)), strict=True))
+        assert colours["panel"] == BACKGROUNDS["dark" if dark else "light"]
+        assert min(contrast(colours["panel"], colours[one]) for one in ("line", "detector")) >= 3
+        for background in ("panel", "page"):
+            assert min(contrast(colours[background], colours[one]) for one in ("text", "quiet", "link")) >= 4.5
+        assert contrast(colours["panel"], colours["changed"]) >= 4.5
 
 
 # What is shown first, and after a filter

@@ -12,6 +12,10 @@ function bytesOf(text) {
 const decoded = (text, Type) => new Type(bytesOf(text).buffer);
 
 async function unpacked(text) {
+  if (typeof DecompressionStream === "undefined") {
+    byId("lines").textContent = "This browser is too old for the page; take one of 2023 or later.";
+    throw new Error("There is no DecompressionStream.");
+  }
   const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(stream).text());
 }

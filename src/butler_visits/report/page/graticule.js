@@ -45,7 +45,7 @@ function graticule(hours) {
     ...parallels.map(dec => line(width === 180 ? 240 : 60, part => [width === 180 ? 360 * part : raMiddle + (2 * part - 1) * width, dec])),
   ];
   // At a pole the middle has no room for the names of meridians: they stand on a parallel.
-  const ring = polar ? Math.sign(view.dec) * (90 - decStep) : decMiddle;
+  const ring = polar && Math.abs(view.dec) > 60 ? Math.sign(view.dec) * (90 - decStep) : decMiddle;
   const names = meridians.map(ra => [ra, ring, `RA ${raText(ra, raStep, hours)}`]);
   for (const dec of parallels) if (Math.abs(dec - ring) > 1e-9)
     for (const ra of whole ? [0, 90, 180, 270].map(turned => raMiddle + turned) : [raMiddle]) names.push([ra, dec, `Dec ${decText(dec, decStep)}`]);
@@ -56,8 +56,8 @@ function graticule(hours) {
 // Draw it, and return where names are.
 function drawGraticule(context, hours) {
   const { lines, names } = graticule(hours), project = projection(), radius = globe();
-  context.strokeStyle = style("--grid");
-  context.lineWidth = 1;
+  context.strokeStyle = style("--line");
+  context.lineWidth = .5;
   context.setLineDash([]);
   context.beginPath();
   for (const points of lines) {
@@ -70,7 +70,7 @@ function drawGraticule(context, hours) {
   }
   context.stroke();
   if (radius < Math.hypot(size.width, size.height)) {
-    context.strokeStyle = style("--line");
+    context.lineWidth = 1;
     context.beginPath();
     context.arc(size.width / 2, size.height / 2, radius, 0, 2 * Math.PI);
     context.stroke();
