@@ -456,6 +456,17 @@ def test_turned_outlines_are_one(places: list[tuple[float, float, float, int]], 
         assert_same_polygon(found, expected, 1e-5)
 
 
+def test_outlines_of_no_size_and_of_half_the_sky() -> None:
+    point = np.repeat(directions(10.0, 20.0)[None], 3, axis=0)
+    wide, half_sky = (square(10.0, 20.0, half) for half in (80.0, 89.9))
+    data = content(render_page(page_of([field(k, 0, 0, outline=one) for k, one in enumerate((point, wide, half_sky))])))
+    assert data["without_outline"] == 1
+    found = outlines_of(data)
+    assert_same_polygon(found[0], point, 1e-5)
+    assert_same_polygon(found[1], wide, 1e-4)
+    assert found[2] is None
+
+
 def test_outlines_of_other_shapes() -> None:
     outlines = [square(10.0, 20.0, half) for half in (1.5, 1.5 + 1 / 3600, 0.1)] + [square(10.0, 20.0)[:3]]
     data = content(render_page(page_of([field(k, 0, 0, outline=one) for k, one in enumerate(outlines)])))

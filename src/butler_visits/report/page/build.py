@@ -51,6 +51,9 @@ _MAX_CELLS = 32_000
 _MAX_MEMBERS = 3_000_000
 """Of all visits' cells: two bytes each."""
 
+_LEAST_COSINE = 0.02
+"""Of the angle from an outline's middle to its corners: 89 degrees."""
+
 _DETECTOR_BATCH = 100
 """Visits whose detectors' regions are held at once."""
 
@@ -146,7 +149,7 @@ def _data(page: Page) -> dict[str, Any]:
         "next": list(page.next_steps),
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "count": len(visits),
-        "without_outline": sum(visit.outline is None for visit in visits),
+        "without_outline": sum(_drawable(visit.outline) is None for visit in visits),
         "night": _coded(visits, lambda visit: visit.night),
         "filter": _coded(visits, lambda visit: str(visit.fields.get("physical_filter") or "none")),
         "band": _coded(visits, lambda visit: visit.band or "none"),
@@ -195,15 +198,25 @@ def _visits(page: Page) -> dict[str, Any]:
     """Return visits one by one, without their detectors."""
     names = dict.fromkeys(["id", "name", *(name for visit in page.visits for name in visit.fields)])
     changes = any(visit.stored or visit.stored_outline is not None for visit in page.visits)
-    outlines = [visit.outline for visit in page.visits]
+    outlines = [_drawable(visit.outline) for visit in page.visits]
     return {
         "fields": {name: [_shown(visit.fields.get(name)) for visit in page.visits] for name in names},
         "exposures": [list(map(str, visit.exposures)) for visit in page.visits],
         "begin": [_text(begin_of(visit.fields.get("timespan"))) for visit in page.visits],
         "reason": [visit.reason for visit in page.visits],
         "stored": [_changes(visit) for visit in page.visits] if changes else None,
-        "outlines": _outlines(outlines + [visit.stored_outline for visit in page.visits] if changes else outlines),
+        "outlines": _outlines(
+            outlines + [_drawable(visit.stored_outline) for visit in page.visits] if changes else outlines
+        ),
     }
+
+
+def _drawable(outline: FloatArray | None) -> FloatArray | None:
+    """Return an outline if it can be drawn around its middle: nearly half the sky cannot."""
+    if outline is None:
+        return None
+    middle = outline.mean(axis=0)
+    return outline if (outline @ middle > _LEAST_COSINE * np.linalg.norm(middle)).all() else None
 
 
 def _outlines(outlines: Sequence[FloatArray | None]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ function showVisit(k) {
     const line = element("p", `Centre ${placeText(centres[k])}. `);
     line.append(atlasLink(centres[k], 2.4 * layoutOf(k).reach));
     parts.push(line);
-  } else parts.push(element("p", "It has no region that is a polygon, so it is not on the map.", { className: "note" }));
+  } else parts.push(element("p", "It has no region that is a polygon of less than half the sky, so it is not on the map.", { className: "note" }));
   if (columns.action) parts.push(element("p", [labelOf("action", k), visits.reason[k]].filter(Boolean).join(": ")));
   if (visits.places[k] || hasPlace) {
     const picture = element("div", null, { id: "detectors" });

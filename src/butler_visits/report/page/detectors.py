@@ -111,7 +111,8 @@ class Layouts:
         """Keep a layout, if there is space for it."""
         centre, plane = _frame(vertices)
         offsets = np.rad2deg((vertices @ plane.T) / (vertices @ centre)[:, None])
-        step = float(np.abs(offsets).max() / np.iinfo(self._dtype).max)
+        # One point has no size.
+        step = max(float(np.abs(offsets).max() / np.iinfo(self._dtype).max), 1e-12)
         points = base64.b64encode(np.rint(offsets / step).astype(self._dtype).tobytes()).decode()
         number = self._kinds.get(kind, len(self.kinds))
         layout = {"kind": number, "step": step, "points": points}

@@ -20,7 +20,8 @@ const outlines = (() => {
     layout.reach = Math.atan(Math.max(...radii)) / DEGREE;
     // Of cosines: nearer than the nearest edge all is inside, farther than the farthest corner nothing.
     layout.far = Math.cos(layout.reach * DEGREE);
-    layout.near = Math.cos(Math.atan(Math.max(0, Math.min(...layout.edges.map(([a, b, c]) => c / Math.hypot(a, b))))));
+    const nearest = layout.edges.length ? Math.max(0, Math.min(...layout.edges.map(([a, b, c]) => c / Math.hypot(a, b)))) : 0;
+    layout.near = Math.cos(Math.atan(nearest));
   }
   const numbers = decoded(places.layout, Int32Array), turned = decoded(places.turned, Int32Array);
   return { layouts, numbers, turned };

@@ -2,7 +2,7 @@
 
 function say(text) { byId("lines").append(element("p", text)); }
 data.lines.forEach(say);
-if (data.without_outline) say(`${plural(data.without_outline, "visit")} without a polygon as region, not on the map.`);
+if (data.without_outline) say(`${plural(data.without_outline, "visit")} without a polygon as region, or with one of half the sky, not on the map.`);
 if (coverage) say(`Far out the map counts visits in ${plural(coverage.cells, "cell")} (HEALPix order ${coverage.order}); zoom in for their outlines. Detectors are on pages of fewer visits, such as of one night.`);
 if (visits.without_space) say(`${plural(visits.without_space, "visit")} without detectors, for which there was no space.`);
 if (data.undefined.length) {
