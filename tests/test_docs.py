@@ -75,7 +75,10 @@ ELSEWHERE: Final[dict[str, dict[str, str]]] = {
         r"make bench$|PYTHONPATH=\S+ \.venv/bin/python benchmarks/": "they take minutes, and check nothing",
     },
     "docs/commands.md": {r"eval |_BUTLER_VISITS_COMPLETE=": "test_cli_manners.py runs them"},
-    "docs/design.md": {r"make fuzz$": "it takes half an hour; test_fuzz.py reads some hundred of these files"},
+    "docs/design.md": {
+        r"make fuzz$": "it takes half an hour; test_fuzz.py reads some hundred of these files",
+        r"make test-oldest$": "it is the tests themselves, with other packages",
+    },
     "docs/instruments.md": {r"butler-visits ingest REPO RAWS --translator ": "test_ingest_translator.py runs it"},
     "docs/tutorial.md": {r"": "test_tutorial.py runs it from its beginning to its end"},
     "docs/postgresql.md": {
