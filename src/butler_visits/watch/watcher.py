@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from time import monotonic
-from types import FrameType
 
 from lsst.daf.butler import Butler, DimensionRecord
 from lsst.resources import ResourcePath
@@ -27,6 +23,7 @@ from .folders import Folder
 from .memory import Memory, Taken
 from .places import REMOTE, local_path, signatures_of
 from .settings import MOST_FILES, Settings
+from .signals import ended_by_signals
 from .sources import Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
 from .tally import Show, Tally
 from .trouble import Patience, StoppedError
@@ -85,10 +82,14 @@ class Watcher:
         self._complained: set[str] = set()
         self._patience = Patience(self._wait_for_database, self._reopen, give_up=settings.give_up_database)
 
-    def stop(self) -> None:
-        """Let the watch end after its batch; may be called by a signal's handler or another thread."""
-        self._stopping = True
+    def stop(self) -> bool:
+        """Let the watch end after its batch; returns whether that is news.
+
+        May be called by a signal's handler, or another thread.
+        """
+        is_news, self._stopping = not self._stopping, True
         self._news.put(None)
+        return is_news
 
     @property
     def was_stopped(self) -> bool:
@@ -104,7 +105,7 @@ class Watcher:
     def run(self) -> Tally:
         """Watch until there is nothing more to come, or the watch is told to end."""
         self._show()
-        with self._signals(), self._patience.asked():
+        with ended_by_signals(self.stop), self._patience.asked():
             try:
                 self._begin()
                 self._sources = self._make_sources()
@@ -378,32 +379,3 @@ class Watcher:
                 if (reason := first_line(error)) not in self._complained:
                     self._complained.add(reason)
                     _LOG.warning("What shows the watch failed, which goes on: %s.", reason)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let the first signal end the watch when its batch is done, and a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {
-            number: signal.getsignal(number)
-            for number in (signal.SIGINT, signal.SIGTERM)
-            if signal.getsignal(number) != signal.SIG_IGN
-        }
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            if not self._stopping:
-                self.stop()
-                return
-            handler = before[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
-            raise KeyboardInterrupt
-
-        for number in before:
-            signal.signal(number, on_signal)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
