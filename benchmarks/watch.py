@@ -185,15 +185,10 @@ def measure_many(folder: Path, n_files: int, rate: float) -> None:
         behind = time.monotonic() - begin - n_files / rate
         memory.append((n_files, watch.memory_info().rss / 2**20))
         processor = seconds_of(watch)
-    warm = next(size for taken, size in memory if taken >= min(2000, n_files // 10))
-    largest = max(size for taken, size in memory if taken >= min(2000, n_files // 10))
+    warm = next(size for taken, size in memory if taken >= min(2000, n_files // 2))
     what = f"{n_files} files, {rate:g} a second"
-    report(
-        "watch",
-        what,
-        f"{memory[-1][1] - warm:+.0f} MiB at the end",
-        f"{warm:.0f} MiB after 2000, at most {largest:.0f}",
-    )
+    sizes = ", ".join(f"{size:.0f}" for _, size in memory[:: len(memory) // 10])
+    report("watch", what, f"{memory[-1][1] - warm:+.0f} MiB since {min(2000, n_files // 2)} files", f"{sizes} MiB")
     quarters = np.array_split([lag for _, lag in lags], 4)
     shown = ", ".join(f"{np.median(quarter):.2f}" for quarter in quarters)
     report(
