@@ -317,6 +317,19 @@ def test_depth_has_one_scale(chromium: Any, tmp_path: Path) -> None:
         assert one != six
 
 
+def test_outlines_of_any_size(chromium: Any, tmp_path: Path) -> None:
+    point = np.repeat(square(10.0, 20.0).mean(axis=0)[None], 3, axis=0)
+    outlines = [point / np.linalg.norm(point[0]), square(10.0, 20.0, 80.0), square(10.0, 20.0, 89.9)]
+    visits = [field(k, 0, 0, outline=one) for k, one in enumerate(outlines)]
+    with opened(chromium, write(tmp_path, visits), address="#colour=depth") as page:
+        # Each of the two that are drawn has its own centre and the other's inside, which are one place.
+        assert legend(page) == ["2 (2)"]
+        assert "1 visit without a polygon as region, or with one of half the sky" in page.inner_text("#lines")
+        for k in range(3):
+            page.get_by_role("button", name=str(k), exact=True).click()
+            assert texts(page, "#details h2") == [f"Visit {k}"]
+
+
 @pytest.mark.parametrize("given", [[], [exposure(1)]])
 def test_empty_repository_says_what_to_do(
     chromium: Any, make_survey: Callable[..., Butler], tmp_path: Path, given: list[dict[str, Any]]

@@ -21,7 +21,7 @@ function nameInside(name, points) {
 }
 
 const PICTURE = 400, PICTURE_MARGIN = 40;
-const TICK_STEPS = [1 / 3600, 2 / 3600, 5 / 3600, 10 / 3600, 20 / 3600, 1 / 60, 2 / 60, 5 / 60, 10 / 60, .5, 1, 2, 5, 10];
+const TICK_STEPS = [1 / 3600, 2 / 3600, 5 / 3600, 10 / 3600, 20 / 3600, 1 / 60, 2 / 60, 5 / 60, 10 / 60, .5, 1, 2, 5, 10, 30, 90];
 
 // North is up and east to the left; lengths are degrees on the plane around the middle.
 function detectorPicture(k) {

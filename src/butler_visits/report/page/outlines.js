@@ -19,7 +19,7 @@ const outlines = (() => {
     const radii = layout.corners.map(([x, y]) => Math.hypot(x, y));
     layout.reach = Math.atan(Math.max(...radii)) / DEGREE;
     // Of cosines: nearer than the nearest edge all is inside, farther than the farthest corner nothing.
-    layout.far = Math.cos(layout.reach * DEGREE);
+    layout.far = Math.cos(layout.reach * DEGREE) - 1e-15;
     const nearest = layout.edges.length ? Math.max(0, Math.min(...layout.edges.map(([a, b, c]) => c / Math.hypot(a, b)))) : 0;
     layout.near = Math.cos(Math.atan(nearest));
   }
