@@ -110,6 +110,20 @@ def along(corners: Floats) -> Floats:
     return points / np.linalg.norm(points, axis=-1)[:, None]
 
 
+def assert_near(distances: Floats) -> None:
+    """Check that pixels are where they should be; the grid's lines, which are drawn over all, take some of them."""
+    assert np.mean(distances < 1.5) > 0.95
+    assert distances.max() < 4
+
+
+def under_names(page: Any, places: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which places are hidden by a name of the grid or its halo."""
+    at = box(page)
+    boxes = page.evaluate("() => visitsPage.names().map(one => [one.left, one.top, one.right, one.bottom])")
+    low, high = np.split(np.array(boxes).reshape(-1, 4) + [at["x"], at["y"]] * 2, 2, axis=1)
+    return ((places[:, None] > low - 2) & (places[:, None] < high + 2)).all(axis=-1).any(axis=1)
+
+
 @pytest.mark.parametrize(
     ("ra", "dec", "half", "middle", "scale"),
     [
@@ -138,8 +152,8 @@ def test_lines_are_drawn_where_they_are(
         return
     assert len(expected) > 20
     apart = np.linalg.norm(expected[:, None] - (found + 0.5), axis=-1)
-    # The names of the grid, which have a halo, may lie on a line.
-    assert np.mean(apart.min(axis=1) < 1.5) > 0.9
+    seen = apart.min(axis=1)[~under_names(sky, expected)]
+    assert_near(seen)
     centre = on_screen(square(ra, dec, half, 20.0).mean(axis=0), *middle, at, scale)
     elsewhere = (apart.min(axis=0) > 12) & (np.linalg.norm(found - centre, axis=-1) > 8)
     assert not elsewhere.any()
@@ -152,7 +166,8 @@ def test_deep_zoom(browser: Any, tmp_path: Path) -> None:
         turn(page, 123.456, -45.678, scale)
         expected = on_screen(along(square(123.456, -45.678, half, 20.0)), 123.456, -45.678, box(page), scale)
         apart = np.linalg.norm(expected[:, None] - (red_pixels(page) + 0.5), axis=-1)
-        assert np.mean(apart.min(axis=1) < 1.5) > 0.9
+        seen = apart.min(axis=1)[~under_names(page, expected)]
+        assert_near(seen)
 
 
 def test_what_is_behind_the_globe(sky: Any) -> None:
