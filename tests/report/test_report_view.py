@@ -121,7 +121,9 @@ def under_names(page: Any, places: Floats) -> npt.NDArray[np.bool_]:
     at = box(page)
     boxes = page.evaluate("() => visitsPage.names().map(one => [one.left, one.top, one.right, one.bottom])")
     low, high = np.split(np.array(boxes).reshape(-1, 4) + [at["x"], at["y"]] * 2, 2, axis=1)
-    return ((places[:, None] > low - 2) & (places[:, None] < high + 2)).all(axis=-1).any(axis=1)
+    inside = np.all((places[:, None] > low - 2) & (places[:, None] < high + 2), axis=-1)
+    hidden: npt.NDArray[np.bool_] = np.any(inside, axis=1)
+    return hidden
 
 
 @pytest.mark.parametrize(
