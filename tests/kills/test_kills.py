@@ -29,11 +29,12 @@ def kill_at_random(attempt: Attempt, rng: random.Random, seconds: float, visits:
     """Kill the program, or one of its workers, at any time, or when so many visits are there."""
     child, _ = attempt.start()
     assert child.pid is not None
-    if not visits:
+    if visits:
+        with Butler.from_config(attempt.root) as butler:
+            while child.is_alive() and len(stored(butler, "visit")) < visits:
+                time.sleep(0.005)
+    else:
         time.sleep(rng.uniform(0, seconds))
-    with Butler.from_config(attempt.root) as butler:
-        while child.is_alive() and len(stored(butler, "visit")) < visits:
-            time.sleep(0.005)
     victims = [child.pid]
     if child.is_alive() and "--processes" in attempt.kind.command and rng.random() < 0.5:
         victims = [one.pid for one in psutil.Process(child.pid).children(recursive=True)] or victims
