@@ -23,6 +23,8 @@ from butler_visits.errors import VisitsError
 from butler_visits.ingest import ingest_raws
 from butler_visits.ingest.formatter import RawFormatter, image_formatter
 from butler_visits.ingest.images import add_images
+from butler_visits.instruments.description import InstrumentDescription
+from butler_visits.repository.instruments import register_instrument
 from ingest_helpers import DESCRIPTION, RUN, files_in, run_command, science, summary
 from mosaic import HEIGHT, OVERSCAN, PRESCAN, WIDTH, Layout, truth_directions, write_raw
 from raw_files import binned, wcs
@@ -462,6 +464,208 @@ def test_sections_that_do_not_fit(tmp_path: Path, images: list[Any], problem: st
     assert result.exit_code == 1
     assert problem in result.output
     assert "0 images stored" in result.output
+
+
+def refusal(tmp_path: Path, cards: Mapping[str, Any], image: Any = BLOCK, camera: Any = None, name: str = "M5") -> str:
+    """Return why a file's image is refused; its raw stays."""
+    path = write_images(tmp_path / "raw.fits", [(image, cards)])
+    butler = make_repository(tmp_path / "repository", camera=camera)
+    ingest(butler, add_exposure(butler, 1), path, [name])
+    n_new, (failure,) = add_images(butler, INSTRUMENT)
+    assert n_new == 0
+    assert f"{path}, HDU 1" in str(failure)
+    return str(failure)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"BIASSEC": "[5:5,1:4]"},
+        {"BIASSEC1": "[1:1,1:4]"},
+        {"OVERSCAN": "[1:5,4:4]"},
+        {"OVRSCAN": 1},
+        {"PRESEC": "[1:1,1:4]", "CCDSEC": "[1:5,1:4]"},
+        {"HIERARCH ESO DET OUT1 PRSCX": 1},
+        {"HIERARCH ESO DET OUT1 OVSCY": 1},
+        # Hyper Suprime-Cam's way, four amplifiers in one image.
+        {"T_EFMN11": 2, "T_EFMX11": 4, "T_EFMN12": 1, "T_EFMX12": 3, "T_OSMN11": 5, "T_OSMX11": 5},
+    ],
+)
+def test_an_overscan_somewhere(tmp_path: Path, cards: dict[str, Any]) -> None:
+    """What says that there is one, and not what remains."""
+    assert f"{next(iter(cards)).removeprefix('HIERARCH ')} says that there is more in the image than sky" in refusal(
+        tmp_path, cards
+    )
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"BIASSEC": "[6:9,1:4]"},
+        {"BIASSEC": "UNKNOWN"},
+        {"BIASSEC": "[5:5,1:4]", "DATASEC": "[1:5,1:4]"},
+        {"BIASSEC": "[0:0,0:0]"},
+        {"OVERSCAN": "subtracted"},
+        {"PRESCAN": 0},
+        {"HIERARCH ESO DET OUT1 PRSCX": 0},
+        {"T_EFMN11": 2, "T_EFMX11": 6, "T_EFMN12": 1, "T_EFMX12": 4},
+    ],
+)
+def test_no_overscan_any_more(tmp_path: Path, cards: dict[str, Any]) -> None:
+    butler, ref = stored_image(write_images(tmp_path / "raw.fits", [(BLOCK, cards)]))
+    assert (pixels_of(butler.get(ref)) == BLOCK).all()
+
+
+def small_camera(width: int, height: int) -> dict[str, Any]:
+    """Return the mosaic, with detectors of other sizes."""
+    return CAMERA | {
+        "CCDs": {name: ccd | {"bbox": [[0, 0], [width - 1, height - 1]]} for name, ccd in CAMERA["CCDs"].items()}
+    }
+
+
+FITTING: list[tuple[dict[str, Any], tuple[int, int], str | None]] = [
+    ({}, (5, 4), None),
+    ({}, (4, 4), "pixels 0 to 4 x 0 to 3 (5 x 4) of the detector, and the camera has 0 to 3 x 0 to 3 (4 x 4)"),
+    ({}, (6, 4), "(5 x 4) of the detector, and the camera has 0 to 5"),
+    ({"DATASEC": "[1:5,1:4]"}, (5, 5), "(5 x 5)"),
+    ({"DATASEC": "[2:5,1:4]"}, (4, 4), None),
+    ({"DETSEC": "[101:105,201:204]"}, (5, 4), None),
+    ({"DETSEC": "[101:105,201:204]"}, (10, 4), "(10 x 4)"),
+    ({"CCDSEC": "[2:6,1:4]"}, (10, 10), None),
+    ({"CCDSEC": "[1:5,1:4]"}, (10, 10), None),
+    ({"CCDSEC": "[7:11,1:4]"}, (10, 10), "pixels 6 to 10 x 0 to 3"),
+    ({"XORGSUBF": 5, "YORGSUBF": 6}, (10, 10), None),
+    ({"XORGSUBF": 5, "YORGSUBF": 7}, (10, 10), "pixels 5 to 9 x 7 to 10"),
+    ({"CCDSUM": "2 2"}, (10, 8), None),
+    ({"CCDSUM": "2 2"}, (11, 9), None),
+    ({"CCDSUM": "2 2"}, (9, 8), None),
+    ({"CCDSUM": "2 2"}, (12, 8), "(12 x 8)"),
+    # A camera in binned pixels.
+    ({"CCDSUM": "2 2"}, (5, 4), None),
+]
+
+
+@pytest.mark.parametrize(("cards", "size", "problem"), FITTING)
+def test_the_cameras_detector(
+    tmp_path: Path, cards: dict[str, Any], size: tuple[int, int], problem: str | None
+) -> None:
+    """An image is all of it, or a window that says where it lies."""
+    camera = small_camera(*size)
+    if problem is not None:
+        assert problem in refusal(tmp_path, cards, camera=camera)
+        return
+    path = write_images(tmp_path / "raw.fits", [(BLOCK, cards)])
+    butler = make_repository(tmp_path / "repository", camera=camera)
+    ingest(butler, add_exposure(butler, 1), path, ["M5"])
+    assert add_images(butler, INSTRUMENT) == (1, [])
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_ingest_compares_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture, registered: bool) -> None:
+    """Also with the description's, when the instrument is new; the raw is ingested all the same."""
+    butler = make_empty(tmp_path / "repository")
+    if registered:
+        register_instrument(butler, InstrumentDescription.model_validate(describe()))
+    good, bad = write_raws(tmp_path / "raw", science(2), detectors=(0,))
+    with fits.open(bad, mode="update") as hdus:
+        for hdu in hdus:
+            for key in ("CCDSEC", "DETSEC"):
+                hdu.header.remove(key, ignore_missing=True)
+    result = ingest_raws(butler, [good, bad], instrument=DESCRIPTION, images="trimmed")
+    assert (result.n_datasets, result.n_images) == (2, 1)
+    assert "and the camera has 0 to" in caplog.text
+    assert str(bad) in caplog.text
+
+
+# Windows
+
+
+@pytest.mark.parametrize(
+    ("cards", "corner"),
+    [
+        ({"XORGSUBF": 100, "YORGSUBF": 200}, (100, 200)),
+        ({"XORGSUBF": 100.0, "YORGSUBF": 0, "ROWORDER": "TOP-DOWN", "FLIPSTAT": ""}, (100, 0)),
+        ({"XORGSUBF": 100, "YORGSUBF": 200, "XBINNING": 2, "YBINNING": 2}, (100, 200)),
+        ({"HIERARCH ESO DET WIN1 STRX": 101, "HIERARCH ESO DET WIN1 STRY": 201}, (100, 200)),
+        ({"HIERARCH ESO DET WIN STARTX": 101, "HIERARCH ESO DET WIN STARTY": 201}, (100, 200)),
+        ({"HIERARCH ESO DET WIN1 STRX": 1, "HIERARCH ESO DET WIN1 STRY": 1}, (0, 0)),
+        ({"XORGSUBF": 100, "YORGSUBF": 200, "DATASEC": "[1:5,1:4]"}, (100, 200)),
+        ({"XORGSUBF": 100, "YORGSUBF": 200, "CCDSEC": "[11:15,21:24]"}, (10, 20)),
+    ],
+)
+def test_windows(tmp_path: Path, cards: dict[str, Any], corner: tuple[int, int]) -> None:
+    """They are where the camera has them; of a binned image all is in binned pixels."""
+    butler, ref = stored_image(write_images(tmp_path / "raw.fits", [(BLOCK, cards)]))
+    image = butler.get(ref)
+    assert (pixels_of(image) == BLOCK).all()
+    if HAS_IMAGES:
+        x, y = corner
+        assert str(image.bbox) == f"[y={y}:{y + 4}, x={x}:{x + 5}]"
+
+
+@needs_images
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_sky_of_a_window(tmp_path: Path, factor: int) -> None:
+    """Also with the camera, into which it fits."""
+    header = binned(wcs("M5", {"CCDNUM": IDS["M5"]}), factor, factor)
+    x, y, width, height = 100, 300, 400, 200
+    header.update({"XORGSUBF": x, "YORGSUBF": y, "XBINNING": factor, "YBINNING": factor})
+    header["CRPIX1"] -= x
+    header["CRPIX2"] -= y
+    del header["NAXIS*"]
+    path = tmp_path / "raw.fits"
+    fits.PrimaryHDU(detector_pixels()[y : y + height, x : x + width], header).writeto(path)
+    butler = make_repository(tmp_path / "repository")
+    ingest(butler, add_exposure(butler, 1), path, ["M5"])
+    assert add_images(butler, INSTRUMENT) == (1, [])
+    image = butler.get(image_refs(butler, INSTRUMENT)[int(IDS["M5"])])
+    assert str(image.bbox) == f"[y={y}:{y + height}, x={x}:{x + width}]"
+    places = np.array([[x, y], [x + width - 1.0, y + height - 1.0]])
+    sky = image.sky_projection.pixel_to_sky(x=places[:, 0], y=places[:, 1])
+    truth = truth_directions(CAMERA, "M5", factor * places + (factor - 1) / 2, *POINTING[:3])
+    assert np.linalg.norm(sky.cartesian.xyz.value.T - truth, axis=1).max() < 1e-4 * PIXEL
+
+
+@pytest.mark.parametrize(
+    ("cards", "problem"),
+    [
+        ({"XORGSUBF": 0, "YORGSUBF": 200, "ROWORDER": "BOTTOM-UP"}, "may be counted from either end"),
+        ({"XORGSUBF": 0, "YORGSUBF": 200, "FLIPSTAT": "Flip"}, "may be counted from either end"),
+        ({"XORGSUBF": 0.5, "YORGSUBF": 0}, "XORGSUBF is 0.5"),
+        ({"XORGSUBF": -3, "YORGSUBF": 0}, "XORGSUBF is -3"),
+        (
+            {"HIERARCH ESO DET WIN1 STRX": 101, "HIERARCH ESO DET WIN1 STRY": 1, "CCDSUM": "2 2"},
+            "may be counted in binned pixels or not",
+        ),
+    ],
+)
+def test_windows_nobody_knows_where(tmp_path: Path, cards: dict[str, Any], problem: str) -> None:
+    assert problem in refusal(tmp_path, cards)
+
+
+def amplifier_rows(path: Path, **cards: Any) -> Path:
+    """Write the two upper amplifiers of four."""
+    sections = ("[1:5,5:8]", "[6:10,5:8]")
+    return write_images(path, [(BLOCK, {"DATASEC": "[1:5,1:4]", "DETSEC": section, **cards}) for section in sections])
+
+
+@pytest.mark.parametrize("cards", [{}, {"CCDSIZE": "[1:10,1:8]"}, {"CCDSIZE": "[1:10,1:4]"}, {"DETSIZE": "[1:10,1:8]"}])
+@pytest.mark.parametrize("with_camera", [False, True])
+def test_amplifiers_missing_at_an_edge(
+    tmp_path: Path, cards: dict[str, Any], with_camera: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The camera tells, or the size of the CCD; DETSIZE may be the mosaic's, so that is only a doubt."""
+    path = amplifier_rows(tmp_path / "raw.fits", **cards)
+    butler = make_repository(tmp_path / "repository", camera=small_camera(10, 8) if with_camera else None)
+    ingest(butler, add_exposure(butler, 1), path, ["M5"])
+    n_new, failures = add_images(butler, INSTRUMENT)
+    if with_camera:
+        assert "(10 x 4) of the detector, and the camera has 0 to 9 x 0 to 7 (10 x 8)" in str(failures[0])
+    elif cards == {"CCDSIZE": "[1:10,1:8]"}:
+        assert "CCDSIZE is 10 x 8 pixels, and there are 10 x 4; amplifiers are missing" in str(failures[0])
+    else:
+        assert (n_new, failures) == (1, [])
+        assert ("unless that is a mosaic's, amplifiers are missing" in caplog.text) == ("DETSIZE" in cards)
 
 
 def test_detectors_that_only_the_repository_can_name(tmp_path: Path) -> None:

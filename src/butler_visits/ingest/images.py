@@ -34,6 +34,7 @@ from ..repository import (
     unharmed,
     until_written,
 )
+from ..repository.cameras import CameraFinder
 from ..repository.database import read_columns, recorded_paths
 from ..repository.raws import DATASET_TYPE, RawReader
 from .formatter import image_formatter, images_installed, no_images_message
@@ -188,6 +189,7 @@ def add_images(
     instrument_class = fetch_instrument(butler, instrument)
     writer = ImageWriter(butler, instrument_class, kind, dry_run=dry_run)
     searched = reader.collections(instrument_class, collections)
+    boxes = CameraFinder(butler).boxes(instrument_class)
     n_new = 0
     failures: list[RawFileError] = []
     for batch in batches(sorted(read_columns(butler, "exposure", instrument, "id")), _EXPOSURES):
@@ -201,7 +203,7 @@ def add_images(
         missing = set(writer.missing(raws))
         found: dict[DatasetRef, Sequence[int]] = {}
         files = {ref.dataId["exposure"] for ref in missing}
-        for ref, hdus in reader.find_hdus([ref for ref in raws if ref.dataId["exposure"] in files]):
+        for ref, hdus in reader.find_hdus([ref for ref in raws if ref.dataId["exposure"] in files], boxes):
             if ref not in missing:
                 continue
             if isinstance(hdus, RawFileError):

@@ -14,12 +14,16 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
+from ..camera.yaml_camera import camera_from_mapping
 from ..errors import IngestError, RawFileError, noting
+from ..instruments import load_instrument
+from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS
-from ..raws.pixels import image_hdus
+from ..raws.pixels import IntArray, image_hdus
 from ..repository import check_kept, datastore_roots, fetch_instruments, try_again
+from ..repository.cameras import CameraFinder
 from ..repository.instruments import store_translator
 from .choice import GivenInstrument, InstrumentChoice, band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
@@ -168,11 +172,13 @@ class RawIngest:
         self._files: Sequence[str] = ()
         self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
         self._remembered: set[str] = set()
+        self._cameras = CameraFinder(self.butler)
         self._begin()
 
     def _begin(self) -> None:
         """Forget what was done before."""
         self._exposures: dict[str, set[int]] = defaultdict(set)
+        self._boxes: dict[str, Mapping[int, Sequence[IntArray]]] = {}
         self._result = IngestResult()
         self._days = DayRollover(self.butler)
         self.seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
@@ -282,14 +288,33 @@ class RawIngest:
             described = getattr(one.translator, "description", None)
             file = replace(file, described=one.translator if described else None)
             only = described is not None and len(described.detectors) == 1
+            boxes = self._camera_boxes(self._instruments[one.translator]["name"], described)
             for detector in one.detectors:
                 try:
                     hdus[one.uri][detector.id] = image_hdus(
-                        file, detector.id, detector.full_name, alone=len(one.detectors) == 1, only=only
+                        file,
+                        detector.id,
+                        detector.full_name,
+                        boxes=boxes.get(detector.id, ()),
+                        alone=len(one.detectors) == 1,
+                        only=only,
                     )
                 except RawFileError as error:
                     _LOG.warning("%s It is ingested without an image.", error)
         return hdus
+
+    def _camera_boxes(self, name: str, description: InstrumentDescription | None) -> Mapping[int, Sequence[IntArray]]:
+        """Return the pixels of each detector by the cameras that an instrument has, or will have."""
+        if name not in self._boxes:
+            record = fetch_instruments(self.butler).get(name)
+            boxes = self._cameras.boxes(load_instrument(record)) if record is not None else {}
+            if not boxes and description is not None and description.camera is not None:
+                camera = camera_from_mapping(description.camera, "the description")
+                boxes = {
+                    id_: [box] for id_, box in zip(camera.detector_ids.tolist(), camera.bounding_boxes, strict=True)
+                }
+            self._boxes[name] = boxes
+        return self._boxes[name]
 
     def _is_moved(self, uri: str) -> bool:
         """Tell whether a file is not there any more because another process may have moved it."""

@@ -15,7 +15,7 @@ from ..errors import NoWcsError, RawFileError
 from ..lists import listed
 from .frames import is_unknown
 from .headers import DETECTOR_KEYS, PART_KEYS, RawFile
-from .sections import Section, read_binning, read_section
+from .sections import Section, find_overscan, read_binning, read_section, read_window
 from .wcs_cards import celestial_axes, image_centre
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +51,10 @@ class DetectorImage:
     """The part of the image that shows sky."""
     binning: tuple[int, int] = (1, 1)
     """Pixels of the detector that are one of the image, by the header."""
+    placed: bool = False
+    """Whether the header says where on the detector it lies; otherwise it is the whole of it."""
+    problem: str = ""
+    """Why it is not known where on the detector it lies; it is taken to begin in the corner."""
 
     @property
     def header(self) -> fits.Header:
@@ -231,7 +235,8 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     ``DATASEC`` is the part of the image that shows sky; it lies on ``CCDSEC`` of the detector or, where that is
     missing, on ``DETSEC``. ``DETSEC`` may count pixels of the whole mosaic; the detector then begins at the lowest
     ``DETSEC`` of its HDUs, and if it has one HDU only, that is not flipped: how a detector lies in the mosaic says
-    nothing about its own pixels. Without any of them the image is the detector, in pixels that may be binned.
+    nothing about its own pixels. Without any of them the image is the detector, in pixels that may be binned, or
+    a window of it that begins where ``XORGSUBF`` and the like say.
     """
     alone = len(hdus) == 1
     sections = {i: _detector_section(file, i, alone) for i in hdus}
@@ -255,7 +260,8 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     known = [s for s, _ in sections.values() if s is not None]
     low = np.array([min(min(s.x0, s.x1) for s in known), min(min(s.y0, s.y1) for s in known)])
     high = np.array([max(max(s.x0, s.x1) for s in known), max(max(s.y0, s.y1) for s in known)])
-    origin = np.ones(2, dtype=int) if key == "CCDSEC" else low
+    window, problem = _window(file, index, binning) if alone and key != "CCDSEC" else (None, "")
+    origin = np.ones(2, dtype=int) if key == "CCDSEC" else low - (window or (0, 0))
     # Edges of the pixels, from 0: first and last of each axis.
     data_edges = _edges(data)
     detector_edges = _edges(section) - (origin - 1)
@@ -268,7 +274,27 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
         offset=data_edges[0] - scale * detector_edges[0],
         data=data,
         binning=binning,
+        placed=key == "CCDSEC" or window is not None,
+        problem=problem,
     )
+
+
+def _window(file: RawFile, index: int, binning: tuple[int, int]) -> tuple[tuple[int, int] | None, str]:
+    """Find where a window begins, and say what is wrong with that."""
+    try:
+        return read_window((file.headers[index], file.headers[0]), binning), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def unknown_overscan(file: RawFile, index: int) -> str | None:
+    """Find a keyword of an overscan where nothing says which part of an image shows sky."""
+    if any(not is_unknown(file.headers[index].get(key)) for key in ("DATASEC", "TRIMSEC")):
+        return None
+    x, y = file.images[index]
+    x_factor, y_factor = _binning(file, index)
+    headers = file.headers[index], file.headers[0]
+    return next((key for one in headers if (key := find_overscan(one, (x * x_factor, y * y_factor)))), None)
 
 
 def _binning(file: RawFile, index: int) -> tuple[int, int]:

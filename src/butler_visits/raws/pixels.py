@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,11 @@ from lsst.resources import ResourcePath
 
 from ..errors import RawFileError
 from ..geometry import FloatArray
-from .hdus import DetectorImage, detector_hdus, detector_image
+from .hdus import DetectorImage, detector_hdus, detector_image, unknown_overscan
 from .headers import RawFile, open_raw
+from .sections import read_section
+
+_LOG = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int64]
 
@@ -109,6 +113,13 @@ def find_layout(
         axes = [file.headers[image.index].get(f"{'Z' * _is_packed(image)}NAXIS{axis}", 1) for axis in range(3, 10)]
         if max(axes) > 1:
             raise RawFileError(f"{image.label}: the image has more than two axes; expected one plane of pixels.")
+        if image.problem:
+            raise RawFileError(f"{image.label}: {image.problem}.")
+        if overscan := unknown_overscan(file, image.index):
+            raise RawFileError(
+                f"{image.label}: {overscan} says that there is more in the image than sky, and nothing says "
+                "where the sky is; expected its section in DATASEC or TRIMSEC."
+            )
     first = images[0]
     binning = _binning(first)
     if any((image.box != first.box).any() or (_binning(image) != binning).any() for image in images):
@@ -140,15 +151,78 @@ def find_layout(
 
 
 def image_hdus(
-    file: RawFile, detector: int, full_name: str | None, *, alone: bool = True, only: bool = False
+    file: RawFile,
+    detector: int,
+    full_name: str | None,
+    *,
+    boxes: Sequence[IntArray] = (),
+    alone: bool = True,
+    only: bool = False,
 ) -> list[int]:
     """Find the HDUs of a detector that can be put together; arguments as of `~butler_visits.raws.find_detector`.
 
-    Raises `RawFileError` if there are none, or their sections do not tell how.
+    ``boxes``: the detector's pixels (2, 2) by each camera that the instrument has. Raises `RawFileError` if there are
+    no HDUs, their sections do not tell how, or the image is not what a camera has.
     """
     hdus = detector_hdus(file, detector, full_name, alone, only)
-    find_layout(file, hdus)
+    layout = find_layout(file, hdus)
+    image = detector_image(file, hdus[0], hdus)
+    if boxes:
+        _check_camera(image, layout, boxes)
+    elif not image.placed:
+        _check_size(image, amplifiers=alone and len(hdus) > 1, only=only)
     return hdus
+
+
+def _check_camera(image: DetectorImage, layout: Layout, boxes: Sequence[IntArray]) -> None:
+    """Check that an image is a camera's detector, or a window of it that says so.
+
+    Raises `RawFileError` otherwise.
+    """
+    # A camera may be in binned pixels, too.
+    for (low, high), rest in ((image.box, layout.binning), (layout.box, np.ones(2, np.int64))):
+        for camera_low, camera_high in boxes:
+            off = high - camera_high
+            if image.placed and (low >= camera_low).all() and (off < rest).all():
+                return
+            # Of a binned image the last pixel may be missing, or reach beyond.
+            if (low == camera_low).all() and (np.abs(off) < rest).all():
+                return
+    raise RawFileError(
+        f"{image.label}: the raw shows pixels {_shown(image.box)} of the detector, and the camera has "
+        f"{' or '.join(dict.fromkeys(map(_shown, boxes)))}; expected the same, DATASEC or TRIMSEC if there is an "
+        "overscan, or CCDSEC if it is a window."
+    )
+
+
+def _check_size(image: DetectorImage, *, amplifiers: bool, only: bool) -> None:
+    """Compare an image with the size that the header says, where there is no camera.
+
+    Raises `RawFileError` if parts are missing.
+    """
+    for key in ("CCDSIZE", "DETSIZE"):
+        # The one of a mosaic is DETSIZE too.
+        if key == "DETSIZE" and not amplifiers:
+            continue
+        try:
+            section = read_section(image.header.get(key, image.file.headers[0].get(key)))
+        except ValueError:
+            continue
+        own = image.box[1] - image.box[0] + 1
+        if section is None or (np.abs(own - section.size) < np.maximum(image.binning, 1)).all():
+            continue
+        text = (
+            f"{image.label}: {key} is {section.size[0]} x {section.size[1]} pixels, and there are {own[0]} x {own[1]}"
+        )
+        if key == "CCDSIZE" or only:
+            raise RawFileError(f"{text}; amplifiers are missing, or {key} is wrong.")
+        _LOG.warning("%s; unless that is a mosaic's, amplifiers are missing.", text)
+        return
+
+
+def _shown(box: IntArray) -> str:
+    (x0, y0), (x1, y1) = box.tolist()
+    return f"{x0} to {x1} x {y0} to {y1} ({x1 - x0 + 1} x {y1 - y0 + 1})"
 
 
 def _is_packed(image: DetectorImage) -> bool:

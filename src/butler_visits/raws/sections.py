@@ -29,6 +29,19 @@ _BINNING_TEXTS = ("CCDSUM", "BINNING", "CCDBIN", "DETBIN", "BIN")
 
 _MOST_BINNING = 64
 
+_WINDOW_PAIRS = (
+    ("XORGSUBF", "YORGSUBF", 0),
+    ("ESO DET WIN1 STRX", "ESO DET WIN1 STRY", 1),
+    ("ESO DET WIN STARTX", "ESO DET WIN STARTY", 1),
+)
+"""Where a window begins, and what its first pixel would be were there none."""
+
+_OVERSCAN = re.compile(
+    r"(BIAS|OVER|OVR|OVSC|OSCAN|PRE|PRSC|POST)(SEC|SCAN)[A-Z]?\d*|T_(EF|OS)M[NX]\d(?P<axis>[12])|"
+    r"ESO DET OUT\d+ (PRSC|OVSC)[XY]"
+)
+"""Keywords of what an image has beside its sky."""
+
 
 class Section(NamedTuple):
     """A section of an image, as FITS writes it: first and last pixel of each axis, from 1; the last may be lower."""
@@ -103,6 +116,59 @@ def read_binning(headers: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
         if found:
             return next(iter(found.values()))
     return 1, 1
+
+
+def read_window(headers: tuple[Mapping[str, Any], ...], binning: tuple[int, int]) -> tuple[int, int] | None:
+    """Find where on the detector a window begins, in pixels from 0 that are not binned; `None` if no header says it.
+
+    Raises `ValueError` if a window begins elsewhere than at the corner, and nobody knows how that is counted.
+    """
+    for header in headers:
+        for x_key, y_key, first in _WINDOW_PAIRS:
+            try:
+                x, y = (float(header.get(key, first)) - first for key in (x_key, y_key))
+            except (TypeError, ValueError):
+                continue
+            if not (x or y):
+                # What others say counts, where this one says nothing.
+                if x_key in header and y_key in header:
+                    return 0, 0
+                continue
+            if x != round(x) or y != round(y) or min(x, y) < 0 or max(x, y) > 10**9:
+                raise ValueError(f"{x_key} is {header.get(x_key)!r} and {y_key} {header.get(y_key)!r}; correct them")
+            said = f"a window that begins at {x_key} {header.get(x_key)}, {y_key} {header.get(y_key)}"
+            if first and max(binning) > 1:
+                raise ValueError(f"{said} of a binned image may be counted in binned pixels or not; give it a CCDSEC")
+            turned = str(header.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
+            if turned or not is_unknown(header.get("FLIPSTAT")):
+                raise ValueError(
+                    f"{said} of an image that was turned over may be counted from either end; give it a CCDSEC"
+                )
+            return int(x) * (1 if first else binning[0]), int(y) * (1 if first else binning[1])
+    return None
+
+
+def find_overscan(header: Mapping[str, Any], size: tuple[int, int]) -> str | None:
+    """Find a keyword of a prescan or overscan that an image of some size has."""
+    found = None
+    for key in header:
+        if not (match := _OVERSCAN.fullmatch(str(key))):
+            continue
+        value = header.get(key)
+        try:
+            section = read_section(value, size)
+        except ValueError:
+            # A pixel, or a number of them; OVERSCAN = T and the like do not say where it is either.
+            if not re.fullmatch(r"[1-9]\d*(\.0*)?", str(value).strip()):
+                continue
+            if match["axis"] and float(value) > size[int(match["axis"]) - 1]:
+                # It was cut off.
+                return None
+            found = found or str(key)
+        else:
+            if section is not None and max(section[:2]) <= size[0] and max(section[2:]) <= size[1]:
+                found = found or str(key)
+    return found
 
 
 def _factor(value: Any) -> int | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 from lsst.daf.butler import Butler, CollectionType, DimensionRecord, Timespan
 from lsst.pipe.base import Instrument
 
@@ -62,6 +65,28 @@ class CameraFinder:
                 found[begin] = self._choose(exposure, begin, candidates, instrument, searched)
             cameras.append(found[begin])
         return cameras
+
+    def boxes(self, instrument: Instrument) -> dict[int, list[npt.NDArray[np.int64]]]:
+        """Return the pixels (2, 2) of each detector by all cameras that an instrument has; without what is damaged."""
+        _, candidates = self._search(list(self._butler.collections.defaults), instrument)
+        cameras: list[Camera] = []
+        for candidate in candidates:
+            try:
+                cameras.append(self._dataset_camera(candidate))
+            except (CameraFileError, CameraLookupError) as error:
+                _LOG.info("%s", error)
+        if not (candidates or self._versioned_only or isinstance(instrument, StandInInstrument)):
+            try:
+                camera = self._class_camera(instrument)
+            except CameraFileError as error:
+                _LOG.info("%s", error)
+            else:
+                cameras += [camera] if isinstance(camera, Camera) else []
+        found: dict[int, list[npt.NDArray[np.int64]]] = defaultdict(list)
+        for camera in cameras:
+            for detector, box in zip(camera.detector_ids.tolist(), camera.bounding_boxes, strict=True):
+                found[detector].append(box)
+        return found
 
     def _search(self, names: list[str], instrument: Instrument) -> tuple[list[str], list[Certified]]:
         """List where cameras are searched for, and those that are there."""

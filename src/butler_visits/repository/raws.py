@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -25,7 +25,7 @@ from ..errors import RawFileError
 from ..lists import batches
 from ..raws.hdus import find_detector
 from ..raws.headers import RawFile, read_raw_files
-from ..raws.pixels import image_hdus
+from ..raws.pixels import IntArray, image_hdus
 from ..raws.wcs import RawWcs
 from .database import find_uris
 from .instruments import stored_translator
@@ -146,9 +146,18 @@ class RawReader:
 
         return self._look(refs, wcs)
 
-    def find_hdus(self, refs: Sequence[DatasetRef]) -> Iterator[tuple[DatasetRef, list[int] | RawFileError]]:
-        """Find the HDUs that show the detectors of raws, and can be put together to one image."""
-        return self._look(refs, image_hdus)
+    def find_hdus(
+        self, refs: Sequence[DatasetRef], boxes: Mapping[int, Sequence[IntArray]]
+    ) -> Iterator[tuple[DatasetRef, list[int] | RawFileError]]:
+        """Find the HDUs that show the detectors of raws, and can be put together to one image.
+
+        ``boxes``: the pixels of each detector by the cameras of the instrument.
+        """
+
+        def look(file: RawFile, detector: int, *arguments: Any, **options: Any) -> list[int]:
+            return image_hdus(file, detector, *arguments, boxes=boxes.get(detector, ()), **options)
+
+        return self._look(refs, look)
 
     def _look(
         self, refs: Sequence[DatasetRef], look: Callable[..., _Found]
