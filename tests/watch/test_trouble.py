@@ -14,12 +14,14 @@ import pytest
 from lsst.daf.butler import Butler
 
 import trouble_regions  # noqa: F401  (registers worker-trouble)
+from butler_visits.errors import DatabaseError
 from butler_visits.instruments.description import InstrumentDescription
 from butler_visits.repository.instruments import register_instrument
 from butler_visits.repository.write_camera import write_camera
 from butler_visits.watch import bad, trouble
 from butler_visits.watch.folders import Folder
 from butler_visits.watch.tally import write_bad_files
+from butler_visits.watch.work import Work
 from ingest_helpers import science
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, camera, night
@@ -379,3 +381,50 @@ def test_an_instrument_that_is_registered_late(tmp_path: Path, incoming: Path) -
         watching.until_visits(1)
     butler.close()
     assert watching.tally.bad == {}
+
+
+def test_a_bad_file_and_a_repository_that_comes_back(
+    repository: Path, incoming: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked again when it is back is asked of the repository that was opened then."""
+    monkeypatch.setattr(trouble, "_FIRST_WAIT", 0.1)
+    first, *_ = raws(tmp_path / "raw")
+    renew = Work.renew
+    asked: list[Butler] = []
+
+    def fail_once(work: Work) -> None:
+        asked.append(work.butler)
+        if len(asked) == 2:
+            raise DatabaseError("the server was started again")
+        if len(asked) == 5:
+            raise LookupError("nobody has foreseen this")
+        renew(work)
+
+    monkeypatch.setattr(Work, "renew", fail_once)
+    (incoming / "bad.fits").write_text("no data")
+    with Watching(repository, incoming) as watching:
+        watching.until(lambda: len(asked) > 5)
+        arrive(first, incoming)
+        watching.until_visits(1)
+    # The work of the beginning, its second try that fails, the work after that, and the same try again.
+    assert asked[0] is asked[1] is not asked[2] is asked[3]
+    assert len(complaints(caplog, "nobody has foreseen this")) == 1
+
+
+def test_a_repository_that_goes_away_at_the_start(
+    repository: Path, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "_FIRST_WAIT", 0.1)
+    asked: list[Butler] = []
+    renew = Work.renew
+
+    def fail_at_first(work: Work) -> None:
+        asked.append(work.butler)
+        if len(asked) == 1:
+            raise DatabaseError("the server was started again")
+        renew(work)
+
+    monkeypatch.setattr(Work, "renew", fail_at_first)
+    arrive(raws(tmp_path / "raw")[0], incoming)
+    assert once(repository, incoming).tally.visits == 1
+    assert asked[0] not in asked[1:]

@@ -26,7 +26,7 @@ from .settings import MOST_FILES, Settings
 from .signals import ended_by_signals
 from .sources import Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
 from .tally import Show, Tally
-from .trouble import Patience, StoppedError
+from .trouble import Patience, StoppedError, is_database_trouble
 from .work import Exposure, Work
 
 _LOG = logging.getLogger(__name__)
@@ -128,10 +128,15 @@ class Watcher:
 
     def _begin(self) -> None:
         """Open the repository, and see what is in it."""
-        butler = self._butler = self._patience.open(self._open_butler)
+        self._butler = self._patience.open(self._open_butler)
         self._set_state("catching up")
-        self._work = self._patience.call(lambda: Work(butler, self._settings))
+        self._work = self._patience.call(self._make_work)
         self._patience.call(self._compare)
+
+    def _make_work(self) -> Work:
+        # With the Butler that is open now: it is another one after the database was away.
+        assert self._butler is not None
+        return Work(self._butler, self._settings)
 
     def _compare(self) -> list[str]:
         """Forget files that the repository does not have, and find exposures without visits; return these files."""
@@ -149,11 +154,11 @@ class Watcher:
         try:
             if self._butler is not None:
                 self._butler.close()
-            butler = self._open_butler()
+            self._butler = self._open_butler()
+            self._work = self._make_work()
         except Exception as error:
-            # It was there when the watch began.
+            # It was there, and all was well with it, when the watch began.
             raise DatabaseError(first_line(error)) from error
-        self._butler, self._work = butler, Work(butler, self._settings)
         now = monotonic()
         self._fresh |= {place: Found(place, is_like, now) for place, is_like in signatures_of(self._compare()).items()}
 
@@ -345,13 +350,30 @@ class Watcher:
         if now - self._renewed >= self._settings.longest_wait / 10:
             # Their instrument may be known by now.
             self._renewed = now
-            self._patience.call(self._work.renew)
+            self._renew()
         signatures = signatures_of(places)
         for place in places:
             if place not in signatures:
                 self._files.put(place, "its disk does not answer")
         if signatures:
             self._take([Found(place, signature, now) for place, signature in signatures.items()])
+
+    def _renew(self) -> None:
+        """Learn of new instruments; where that fails, what is known already has to do."""
+        try:
+            # Not the method itself: after the database was away there is other work.
+            self._patience.call(lambda: self._work.renew())
+        except StoppedError:
+            raise
+        except Exception as error:
+            if is_database_trouble(error):
+                raise
+            self._complain_once(f"The instruments of the repository cannot be read again: {first_line(error)}")
+
+    def _complain_once(self, complaint: str) -> None:
+        if complaint not in self._complained:
+            self._complained.add(complaint)
+            _LOG.warning("%s", complaint)
 
     def _wait_for_database(self, reason: str) -> bool:
         """Say that the database is waited for, or without a reason that it is back; returns whether to go on."""
@@ -376,6 +398,4 @@ class Watcher:
                 show(self.tally)
             except Exception as error:
                 # Whatever goes wrong with what is to be seen, the exposures come first.
-                if (reason := first_line(error)) not in self._complained:
-                    self._complained.add(reason)
-                    _LOG.warning("What shows the watch failed, which goes on: %s.", reason)
+                self._complain_once(f"What shows the watch failed, which goes on: {first_line(error)}.")

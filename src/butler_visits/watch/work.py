@@ -76,10 +76,10 @@ class Work:
     def renew(self) -> None:
         """Learn what the repository has come to know of instruments."""
         settings = self._settings
-        self._choice = choose_instrument(self.butler, settings.instrument, translator=settings.translator)
+        choice = choose_instrument(self.butler, settings.instrument, translator=settings.translator)
         self._ingest = RawIngest(
             self.butler,
-            self._choice,
+            choice,
             settings.transfer,
             settings.output_run,
             THREADS,
@@ -90,6 +90,7 @@ class Work:
             images=settings.images,
             dry_run=False,
         )
+        self._choice = choice
 
     def _instruments(self) -> list[str]:
         known = fetch_instruments(self.butler)
