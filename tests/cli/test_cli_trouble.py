@@ -112,7 +112,9 @@ def assert_nothing_lost(attempt: Attempt, folder: Path) -> None:
     assert attempt.state() == after
 
 
-@pytest.mark.parametrize("kind", WRITING)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "ingest copy" else pytest.param(kind, marks=pytest.mark.slow) for kind in WRITING]
+)
 def test_full_disk(tmp_path: Path, kind: str) -> None:
     attempt, said = trouble(kind, tmp_path / "full", fill_disk)
     assert str(attempt.root) in said
@@ -120,7 +122,9 @@ def test_full_disk(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("nth", [2, 6], ids=["second chunk", "last chunk"])
+@pytest.mark.parametrize(
+    "nth", [pytest.param(2, marks=pytest.mark.slow, id="second chunk"), pytest.param(6, id="last chunk")]
+)
 def test_damaged_database(tmp_path: Path, damage: Callable[[Path], None], nth: int) -> None:
     """SQLite does not notice. Nobody is told that visits are stored, and with the copy they all can be."""
     attempt, said = trouble("define-visits", tmp_path / "damaged", damage, nth)
@@ -199,6 +203,7 @@ def test_database_that_was_removed_before(survey: Butler) -> None:
     assert task.run(given).n_skipped == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in WRITING if kind != "define-visits"])
 def test_database_goes_away(tmp_path: Path, kind: str) -> None:
     attempt, said = trouble(kind, tmp_path / "gone", remove_database, 3 if kind == "check --repair" else 6)
