@@ -24,12 +24,14 @@ from butler_visits.ingest import ingest_raws
 from butler_visits.ingest.formatter import RawFormatter, image_formatter
 from butler_visits.ingest.images import add_images
 from butler_visits.instruments.description import InstrumentDescription
+from butler_visits.raws import RawFile, read_raw_files
+from butler_visits.raws.pixels import find_layout
 from butler_visits.repository.instruments import register_instrument
 from ingest_helpers import DESCRIPTION, RUN, files_in, run_command, science, summary
 from mosaic import HEIGHT, OVERSCAN, PRESCAN, WIDTH, Layout, truth_directions, write_raw
 from raw_files import binned, wcs
 from raw_pixels import DARK, HAS_IMAGES, detector_pixels, fill, image_refs, needs_images, pixels_of
-from raw_repository import CAMERA, IDS, INSTRUMENT, POINTING, add_exposure, ingest, make_repository
+from raw_repository import CAMERA, IDS, INSTRUMENT, POINTING, add_exposure, add_instrument, ingest, make_repository
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT as SIMCAM
 from templates import make_repository as make_empty
@@ -280,6 +282,37 @@ def test_values_are_astropys(tmp_path: Path, make: Callable[[], Any], gzipped: b
         np.testing.assert_array_equal(cut.array, expected[1:3, 2:4])
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_amplifiers_of_several_types(tmp_path: Path, compressed: bool) -> None:
+    """A cut-out has the type of the whole."""
+    make = fits.CompImageHDU if compressed else fits.ImageHDU
+    hdus = [make(BLOCK), make(BLOCK.astype(np.int32) + 100_000)]
+    for hdu, section in zip(hdus, ("[1:5,1:4]", "[6:10,1:4]"), strict=True):
+        hdu.header.update({"DATASEC": "[1:5,1:4]", "DETSEC": section})
+    path = tmp_path / "raw.fits"
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    (file,) = read_raw_files([str(path)])
+    assert isinstance(file, RawFile)
+    layout = find_layout(file, [1, 2])
+    whole = layout.read(ResourcePath(str(path)))
+    for box in ([[0, 0], [2, 2]], [[6, 1], [6, 1]], [[3, 0], [7, 3]]):
+        cut = layout.read(ResourcePath(str(path)), box)
+        assert cut.dtype == whole.dtype == np.int32
+        (x0, y0), (x1, y1) = box
+        assert (cut == whole[y0 : y1 + 1, x0 : x1 + 1]).all()
+
+
+@needs_images
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [("e-", "electron"), ("electrons", "electron"), ("ADU", "adu"), ("counts", "ct"), ("nonsense", None)],
+)
+def test_units(tmp_path: Path, unit: str, expected: str | None) -> None:
+    butler, ref = stored_image(write_images(tmp_path / "raw.fits", [(BLOCK, {"BUNIT": unit})]))
+    found = butler.get(ref).unit
+    assert (None if found is None else str(found)) == expected
+
+
 # Golden raws
 
 
@@ -526,11 +559,11 @@ def small_camera(width: int, height: int) -> dict[str, Any]:
 FITTING: list[tuple[dict[str, Any], tuple[int, int], str | None]] = [
     ({}, (5, 4), None),
     ({}, (4, 4), "pixels 0 to 4 x 0 to 3 (5 x 4) of the detector, and the camera has 0 to 3 x 0 to 3 (4 x 4)"),
-    ({}, (6, 4), "(5 x 4) of the detector, and the camera has 0 to 5"),
-    ({"DATASEC": "[1:5,1:4]"}, (5, 5), "(5 x 5)"),
+    ({}, (6, 4), "and the camera has 0 to 5 x 0 to 3 (6 x 4); if it is a window"),
+    ({"DATASEC": "[1:5,1:4]"}, (5, 5), "(5 x 5); if it is a window"),
     ({"DATASEC": "[2:5,1:4]"}, (4, 4), None),
     ({"DETSEC": "[101:105,201:204]"}, (5, 4), None),
-    ({"DETSEC": "[101:105,201:204]"}, (10, 4), "(10 x 4)"),
+    ({"DETSEC": "[101:105,201:204]"}, (10, 4), "(10 x 4); if it is a window"),
     ({"CCDSEC": "[2:6,1:4]"}, (10, 10), None),
     ({"CCDSEC": "[1:5,1:4]"}, (10, 10), None),
     ({"CCDSEC": "[7:11,1:4]"}, (10, 10), "pixels 6 to 10 x 0 to 3"),
@@ -539,7 +572,8 @@ FITTING: list[tuple[dict[str, Any], tuple[int, int], str | None]] = [
     ({"CCDSUM": "2 2"}, (10, 8), None),
     ({"CCDSUM": "2 2"}, (11, 9), None),
     ({"CCDSUM": "2 2"}, (9, 8), None),
-    ({"CCDSUM": "2 2"}, (12, 8), "(12 x 8)"),
+    ({"CCDSUM": "2 2"}, (12, 8), "(12 x 8); if it is a window"),
+    ({"CCDSUM": "2 2"}, (8, 8), "(10 x 8) of the detector, and the camera has 0 to 7"),
     # A camera in binned pixels.
     ({"CCDSUM": "2 2"}, (5, 4), None),
 ]
@@ -547,34 +581,78 @@ FITTING: list[tuple[dict[str, Any], tuple[int, int], str | None]] = [
 
 @pytest.mark.parametrize(("cards", "size", "problem"), FITTING)
 def test_the_cameras_detector(
-    tmp_path: Path, cards: dict[str, Any], size: tuple[int, int], problem: str | None
+    tmp_path: Path, cards: dict[str, Any], size: tuple[int, int], problem: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An image is all of it, or a window that says where it lies."""
+    """An image is all of it, or a window that says where it lies; a smaller one that does not is doubtful."""
     camera = small_camera(*size)
-    if problem is not None:
+    if problem is not None and "if it is a window" not in problem:
         assert problem in refusal(tmp_path, cards, camera=camera)
         return
     path = write_images(tmp_path / "raw.fits", [(BLOCK, cards)])
     butler = make_repository(tmp_path / "repository", camera=camera)
     ingest(butler, add_exposure(butler, 1), path, ["M5"])
     assert add_images(butler, INSTRUMENT) == (1, [])
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    warnings = [warning for warning in warnings if "the camera has" in warning]
+    assert len(warnings) == (problem is not None)
+    if problem is not None:
+        assert problem in warnings[0]
+        assert f"{path}, HDU 1" in warnings[0]
 
 
 @pytest.mark.parametrize("registered", [False, True])
 def test_ingest_compares_with_the_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture, registered: bool) -> None:
     """Also with the description's, when the instrument is new; the raw is ingested all the same."""
+    content = describe()
+    for ccd in content["camera"]["CCDs"].values():
+        ccd["bbox"] = [[0, 0], [2, 3]]
+    description = InstrumentDescription.model_validate(content)
     butler = make_empty(tmp_path / "repository")
     if registered:
-        register_instrument(butler, InstrumentDescription.model_validate(describe()))
+        register_instrument(butler, description)
     good, bad = write_raws(tmp_path / "raw", science(2), detectors=(0,))
-    with fits.open(bad, mode="update") as hdus:
-        for hdu in hdus:
-            for key in ("CCDSEC", "DETSEC"):
-                hdu.header.remove(key, ignore_missing=True)
-    result = ingest_raws(butler, [good, bad], instrument=DESCRIPTION, images="trimmed")
+    with fits.open(good, mode="update") as hdus:
+        hdus[0].header["DATASEC"] = "[2:4,1:4]"
+    result = ingest_raws(butler, [good, bad], instrument=description, images="trimmed")
     assert (result.n_datasets, result.n_images) == (2, 1)
-    assert "and the camera has 0 to" in caplog.text
-    assert str(bad) in caplog.text
+    assert f"{bad}, HDU 0: the raw shows pixels 0 to 3 x 0 to 3 (4 x 4) of the detector, and the" in caplog.text
+    assert f"{good}, HDU" not in caplog.text
+
+
+# Amplifiers that count from the other end
+
+
+SEGMENTS = ("Segment00", "Segment01", "Segment10", "Segment11")
+
+
+@pytest.mark.parametrize("names", [SEGMENTS, SEGMENTS[2:] + SEGMENTS[:2], ("A", "B", "C", "D")])
+@pytest.mark.parametrize("instrument", ["LSSTCam", "LSSTComCam", "LSSTComCamSim", "LATISS", INSTRUMENT])
+def test_sections_from_the_other_end(tmp_path: Path, instrument: str, names: tuple[str, ...]) -> None:
+    """In LSST's cameras the segments 10 to 17 are at the top, and DETSEC may have them at the bottom."""
+    path = tmp_path / "raw.fits"
+    write_raw(path, CAMERA, ["M5"], *POINTING[:3], "TPV", layout="amplifiers", bitpix=16)
+    fill(path, ["M5"], "amplifiers")
+    turned = names != SEGMENTS and instrument != INSTRUMENT
+    with fits.open(path, mode="update") as hdus:
+        for hdu, name in zip(hdus[1:], SEGMENTS if turned else names, strict=True):
+            hdu.header["EXTNAME"] = name if names != ("A", "B", "C", "D") else name.replace("Segment", "Amplifier")
+            if turned:
+                x, y = hdu.header["DETSEC"].strip("[]").split(",")
+                first, last = (HEIGHT + 1 - int(end) for end in y.split(":"))
+                hdu.header["DETSEC"] = f"[{x},{first}:{last}]"
+    butler = make_repository(tmp_path / "repository", camera=None)
+    if instrument != INSTRUMENT:
+        add_instrument(butler, instrument, CAMERA)
+    ingest(butler, add_exposure(butler, 1, instrument=instrument), path, ["M5"])
+    n_new, failures = add_images(butler, instrument)
+    if instrument == "LATISS" or (instrument != INSTRUMENT and names[0] == "A"):
+        assert "it is not known which end of the detector" in str(failures[0])
+        return
+    assert (n_new, failures) == (1, [])
+    image = butler.get(image_refs(butler, instrument)[int(IDS["M5"])])
+    assert (pixels_of(image) == detector_pixels()).all()
+    if HAS_IMAGES:
+        check_sky(image.sky_projection, "M5")
 
 
 # Windows
@@ -666,6 +744,26 @@ def test_amplifiers_missing_at_an_edge(
     else:
         assert (n_new, failures) == (1, [])
         assert ("unless that is a mosaic's, amplifiers are missing" in caplog.text) == ("DETSIZE" in cards)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_file_that_was_repacked(tmp_path: Path, whole: bool) -> None:
+    """Its image is in another HDU."""
+    path = write_images(tmp_path / "raw.fits", [(BLOCK, {})])
+    butler, ref = stored_image(path)
+    hdus = [fits.PrimaryHDU(BLOCK)] if whole else [fits.PrimaryHDU(BLOCK), fits.BinTableHDU.from_columns([])]
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    with pytest.raises(ValueError, match="HDU 1 is not an image, so the file is not the one whose image was stored"):
+        butler.get(ref)
+
+
+@needs_images
+def test_a_cutout_without_pixels(tmp_path: Path) -> None:
+    from lsst.images import Box
+
+    butler, ref = stored_image(write_images(tmp_path / "raw.fits", [(BLOCK, {})]))
+    with pytest.raises(ValueError, match="has no pixels"):
+        butler.get(ref, parameters={"bbox": Box.factory[2:2, 1:3]})
 
 
 def test_detectors_that_only_the_repository_can_name(tmp_path: Path) -> None:

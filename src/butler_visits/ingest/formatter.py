@@ -17,7 +17,7 @@ from lsst.daf.butler import FormatterV2, Location
 from lsst.resources import ResourcePath
 
 from ..errors import RawFileError, VisitsError
-from ..instruments import sections_upside_down
+from ..instruments import segments_1_on_top
 from ..instruments.formatter import RawFormatter
 from ..raws import RawFile, RawWcs, read_raw_files
 from ..raws.hdus import detector_image, has_celestial_wcs
@@ -62,8 +62,8 @@ class RawImageFormatter(FormatterV2):
         (file,) = read_raw_files([uri])
         if isinstance(file, RawFileError):
             raise file
-        upside_down = sections_upside_down(str(self.data_id["instrument"]))
-        layout = find_layout(file, self.hdus, keep_overscan=self.keep_overscan, upside_down=upside_down)
+        on_top = segments_1_on_top(str(self.data_id["instrument"]))
+        layout = find_layout(file, self.hdus, keep_overscan=self.keep_overscan, segments_1_on_top=on_top)
         if as_array:
             return layout.read(uri)
         return self._image(uri, file, layout, parameters.get("bbox"), component)

@@ -203,7 +203,7 @@ def add_images(
         missing = set(writer.missing(raws))
         found: dict[DatasetRef, Sequence[int]] = {}
         files = {ref.dataId["exposure"] for ref in missing}
-        for ref, hdus in reader.find_hdus([ref for ref in raws if ref.dataId["exposure"] in files], boxes):
+        for ref, hdus in reader.find_hdus([ref for ref in raws if ref.dataId["exposure"] in files], instrument, boxes):
             if ref not in missing:
                 continue
             if isinstance(hdus, RawFileError):

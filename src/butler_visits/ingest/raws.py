@@ -16,7 +16,7 @@ from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..camera.yaml_camera import camera_from_mapping
 from ..errors import IngestError, RawFileError, noting
-from ..instruments import load_instrument
+from ..instruments import load_instrument, segments_1_on_top
 from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
@@ -288,7 +288,8 @@ class RawIngest:
             described = getattr(one.translator, "description", None)
             file = replace(file, described=one.translator if described else None)
             only = described is not None and len(described.detectors) == 1
-            boxes = self._camera_boxes(self._instruments[one.translator]["name"], described)
+            name = self._instruments[one.translator]["name"]
+            boxes = self._camera_boxes(name, described)
             for detector in one.detectors:
                 try:
                     hdus[one.uri][detector.id] = image_hdus(
@@ -296,6 +297,7 @@ class RawIngest:
                         detector.id,
                         detector.full_name,
                         boxes=boxes.get(detector.id, ()),
+                        segments_1_on_top=segments_1_on_top(name),
                         alone=len(one.detectors) == 1,
                         only=only,
                     )

@@ -12,7 +12,7 @@ __all__ = [
     "last_detector",
     "load_instrument",
     "raws_flipped",
-    "sections_upside_down",
+    "segments_1_on_top",
 ]
 
 import importlib.util
@@ -20,7 +20,7 @@ import inspect
 import logging
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from lsst.daf.butler import DataId, DimensionRecord
 from lsst.pipe.base import Instrument
@@ -133,9 +133,10 @@ def has_one_detector(name: str) -> bool:
     return bool(_known(name).get("one_detector"))
 
 
-def sections_upside_down(name: str) -> bool:
-    """Tell whether the sections in an instrument's headers count y from the other end than its camera does."""
-    return bool(_known(name).get("sections_upside_down"))
+def segments_1_on_top(name: str) -> Literal[True, "unknown"] | None:
+    """Tell whether a camera has Segment10 to Segment17 at the top of a detector; `None` if the sections tell it."""
+    known = _known(name)
+    return None if "segments_1_on_top" not in known else known["segments_1_on_top"] or "unknown"
 
 
 def _known(name: str) -> dict[str, Any]:

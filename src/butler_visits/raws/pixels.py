@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from .headers import RawFile, open_raw
 from .sections import read_section
 
 _LOG = logging.getLogger(__name__)
+
+_SEGMENT = re.compile(r"(?:SEGMENT|SEG|C)_?([01])[0-7]", re.IGNORECASE)
+"""Names of amplifiers as LSST's cameras have them."""
 
 IntArray = npt.NDArray[np.int64]
 
@@ -99,12 +103,17 @@ def _section(hdu: Any, tile: Tile) -> npt.NDArray[Any]:
 
 
 def find_layout(
-    file: RawFile, hdus: Sequence[int], *, keep_overscan: bool = False, upside_down: bool = False
+    file: RawFile,
+    hdus: Sequence[int],
+    *,
+    keep_overscan: bool = False,
+    segments_1_on_top: Literal[True, "unknown"] | None = None,
 ) -> Layout:
     """Find out how the image of a detector is put together from its HDUs.
 
     ``keep_overscan``: with all that the file has, of several amplifiers each where it lies beside the others;
-    ``upside_down``: the sections count y from the other end than the camera does.
+    ``segments_1_on_top``: the camera has Segment10 to Segment17 there, so if the sections do not, they count y from
+    the other end; `None` if the sections are the camera's.
 
     Raises `RawFileError` if the sections of the HDUs do not tell it.
     """
@@ -126,6 +135,7 @@ def find_layout(
         raise RawFileError(f"{file.uri}: HDUs {_numbers(hdus)} do not agree on the detector's size or binning.")
     box = first.box // binning
     tiles = [_tile(image, binning) for image in images]
+    upside_down = segments_1_on_top is not None and len(hdus) > 1 and _is_upside_down(images, segments_1_on_top)
     if upside_down:
         tiles = [
             replace(
@@ -150,22 +160,50 @@ def find_layout(
     return Layout(file, tuple(tiles), whole, binning, upside_down, on_detector=len(tiles) == 1)
 
 
+def _is_upside_down(images: Sequence[DetectorImage], segments_1_on_top: Literal[True, "unknown"]) -> bool:
+    """Tell whether the sections of a detector's amplifiers count y from the other end than the camera does.
+
+    Raises `RawFileError` if nobody knows.
+    """
+    y: dict[str, list[float]] = {"0": [], "1": []}
+    for image in images:
+        if match := _SEGMENT.fullmatch(str(image.header.get("EXTNAME", "")).strip()):
+            # Where the middle of the segment is on the detector.
+            y[match[1]].append(((image.data.y0 + image.data.y1) / 2 - 1 - image.offset[1]) / image.scale[1])
+    if segments_1_on_top is True and len(y["0"]) + len(y["1"]) == len(images) and y["0"] and y["1"]:
+        if max(y["0"]) < min(y["1"]):
+            return False
+        if max(y["1"]) < min(y["0"]):
+            return True
+    raise RawFileError(
+        f"{images[0].file.uri}: it is not known which end of the detector in the camera the sections of HDUs "
+        f"{_numbers([image.index for image in images])} count from"
+        + (
+            ", for this instrument."
+            if segments_1_on_top == "unknown"
+            else "; expected Segment00 to Segment07 in one half, and Segment10 to Segment17 in the other, by EXTNAME."
+        )
+    )
+
+
 def image_hdus(
     file: RawFile,
     detector: int,
     full_name: str | None,
     *,
     boxes: Sequence[IntArray] = (),
+    segments_1_on_top: Literal[True, "unknown"] | None = None,
     alone: bool = True,
     only: bool = False,
 ) -> list[int]:
     """Find the HDUs of a detector that can be put together; arguments as of `~butler_visits.raws.find_detector`.
 
-    ``boxes``: the detector's pixels (2, 2) by each camera that the instrument has. Raises `RawFileError` if there are
+    ``boxes``: the detector's pixels (2, 2) by each camera that the instrument has; ``segments_1_on_top`` as of
+    `find_layout`. Raises `RawFileError` if there are
     no HDUs, their sections do not tell how, or the image is not what a camera has.
     """
     hdus = detector_hdus(file, detector, full_name, alone, only)
-    layout = find_layout(file, hdus)
+    layout = find_layout(file, hdus, segments_1_on_top=segments_1_on_top)
     image = detector_image(file, hdus[0], hdus)
     if boxes:
         _check_camera(image, layout, boxes)
@@ -175,7 +213,7 @@ def image_hdus(
 
 
 def _check_camera(image: DetectorImage, layout: Layout, boxes: Sequence[IntArray]) -> None:
-    """Check that an image is a camera's detector, or a window of it that says so.
+    """Check that an image is a camera's detector, or a window of it; one that does not say where it lies is a doubt.
 
     Raises `RawFileError` otherwise.
     """
@@ -188,11 +226,16 @@ def _check_camera(image: DetectorImage, layout: Layout, boxes: Sequence[IntArray
             # Of a binned image the last pixel may be missing, or reach beyond.
             if (low == camera_low).all() and (np.abs(off) < rest).all():
                 return
-    raise RawFileError(
+    problem = (
         f"{image.label}: the raw shows pixels {_shown(image.box)} of the detector, and the camera has "
-        f"{' or '.join(dict.fromkeys(map(_shown, boxes)))}; expected the same, DATASEC or TRIMSEC if there is an "
-        "overscan, or CCDSEC if it is a window."
+        f"{' or '.join(dict.fromkeys(map(_shown, boxes)))}"
     )
+    smaller = any((image.box[0] == low).all() and (image.box[1] <= high).all() for low, high in boxes)
+    if image.placed or len(layout.tiles) > 1 or not smaller:
+        raise RawFileError(
+            f"{problem}; expected the same, DATASEC or TRIMSEC if there is an overscan, or CCDSEC if it is a window."
+        )
+    _LOG.warning("%s; if it is a window, its place is taken to be the lower left corner.", problem)
 
 
 def _check_size(image: DetectorImage, *, amplifiers: bool, only: bool) -> None:

@@ -22,6 +22,7 @@ from lsst.pipe.base import Instrument
 from lsst.resources import ResourcePath
 
 from ..errors import RawFileError
+from ..instruments import segments_1_on_top
 from ..lists import batches
 from ..raws.hdus import find_detector
 from ..raws.headers import RawFile, read_raw_files
@@ -147,15 +148,22 @@ class RawReader:
         return self._look(refs, wcs)
 
     def find_hdus(
-        self, refs: Sequence[DatasetRef], boxes: Mapping[int, Sequence[IntArray]]
+        self, refs: Sequence[DatasetRef], instrument: str, boxes: Mapping[int, Sequence[IntArray]]
     ) -> Iterator[tuple[DatasetRef, list[int] | RawFileError]]:
-        """Find the HDUs that show the detectors of raws, and can be put together to one image.
+        """Find the HDUs that show the detectors of an instrument's raws, and can be put together to one image.
 
         ``boxes``: the pixels of each detector by the cameras of the instrument.
         """
 
         def look(file: RawFile, detector: int, *arguments: Any, **options: Any) -> list[int]:
-            return image_hdus(file, detector, *arguments, boxes=boxes.get(detector, ()), **options)
+            return image_hdus(
+                file,
+                detector,
+                *arguments,
+                boxes=boxes.get(detector, ()),
+                segments_1_on_top=segments_1_on_top(instrument),
+                **options,
+            )
 
         return self._look(refs, look)
 
