@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry import ARCSEC, FloatArray, boundary_distance, lon_lat
-from .outlines import Outline, read_vertices
+from .outlines import Outline, finite_or_none, read_vertices
 
 _POLES = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
 _AT_POLE, _OFF_POLE = 1e-9, 1e-8
@@ -46,7 +46,7 @@ def _feature(outline: Outline) -> dict[str, Any]:
         "name": visit.name,
         "physical_filter": visit.physical_filter,
         "band": outline.band,
-        "exposure_time": visit.exposure_time,
+        "exposure_time": finite_or_none(visit.exposure_time),
     }
     if outline.detector is not None:
         about |= {"detector": outline.detector, "detector_name": outline.detector_name}

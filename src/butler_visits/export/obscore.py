@@ -17,7 +17,7 @@ from astropy.time import Time
 from ..geometry import lon_lat
 from ..lists import batches, without_controls
 from .columns import BAND_RANGES, COLUMNS
-from .outlines import Outline, read_vertices
+from .outlines import Outline, finite_or_none, read_vertices
 
 if TYPE_CHECKING:
     from astropy.io.votable.tree import VOTableFile
@@ -218,7 +218,7 @@ def _of_visit(visit: DimensionRecord) -> dict[str, Any]:
         "target_name": visit.target_name,
         "t_min": _mjd(begin),
         "t_max": _mjd(end),
-        "t_exptime": visit.exposure_time,
+        "t_exptime": finite_or_none(visit.exposure_time),
         "instrument_name": visit.instrument,
         "physical_filter": visit.physical_filter,
         # The oldest universes have no day of a visit.

@@ -107,6 +107,11 @@ def _warn_of_visits(visits: Sequence[int], what: str) -> None:
         _LOG.warning("Left out, for lack of %s: visit%s %s.", what, "s" * (len(visits) > 1), listed(visits))
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """Return a number that formats without NaN and infinity can write."""
+    return value if value is not None and np.isfinite(value) else None
+
+
 def is_polygon(region: Region | None) -> TypeGuard[ConvexPolygon]:
     """Tell whether a stored region is a polygon that is not damaged."""
     return region is not None and decode_polygon(region.encode()) is not None

@@ -54,7 +54,10 @@ def rectangle(ra: float, dec: float, width: float, height: float, patch_size: fl
 
     Raises `VisitsError` if it is too large for a plane.
     """
-    if not (0 < width <= 90 and 0 < height <= 90 and -90 <= dec <= 90):
+    _check_lengths(patch_size)
+    if not (np.isfinite(ra) and -90 <= dec <= 90):
+        raise VisitsError(f"A rectangle is centred on a place of the sky, in degrees; found {ra} {dec}.")
+    if not (0 < width <= 90 and 0 < height <= 90):
         raise VisitsError("A rectangle is at most 90 degrees wide and high; for more of the sky take rings.")
     half = np.tan(np.deg2rad([width, height]) / 2)
     return [_tract(np.deg2rad(ra), np.deg2rad(dec), half, patch_size)]
@@ -65,6 +68,7 @@ def rings(count: int, overlap: float, patch_size: float) -> list[Tract]:
 
     Raises `VisitsError` if there are so few rings that tracts are too large for a plane.
     """
+    _check_lengths(patch_size, overlap)
     if count < 4:
         raise VisitsError("A skymap has at least 4 rings.")
     height = np.pi / count
@@ -85,6 +89,11 @@ def rings(count: int, overlap: float, patch_size: float) -> list[Tract]:
         half = np.abs(plane).max(axis=0) + np.deg2rad(overlap) / 2
         tracts += [_tract((2 * k + 1) * half_width, middle, half, patch_size) for k in range(n_tracts)]
     return tracts
+
+
+def _check_lengths(patch_size: float, overlap: float = 0.0) -> None:
+    if not (0 < patch_size < np.inf and 0 <= overlap < np.inf):
+        raise VisitsError("The side of a patch and the overlap of tracts are finite numbers of degrees.")
 
 
 def _tract(ra: float, dec: float, half: FloatArray, patch_size: float) -> Tract:
