@@ -26,7 +26,7 @@ from ..raws.pixels import Layout, find_layout
 
 _LOG = logging.getLogger(__name__)
 
-_UNITS = {"adu": "adu", "counts": "count", "electrons": "electron", "e-": "electron"}
+_UNITS = {"counts": "count", "electrons": "electron", "e-": "electron", "e": "electron"}
 """What programs write for BUNIT that astropy does not know, or only otherwise, in lower case."""
 
 _NAME = re.compile(r"RawImage((?:_\d+|_\d+to\d+)+)(_untrimmed)?")
@@ -62,6 +62,11 @@ class RawImageFormatter(FormatterV2):
         (file,) = read_raw_files([uri])
         if isinstance(file, RawFileError):
             raise file
+        if changed := [index for index in self.hdus if index not in file.images]:
+            raise RawFileError(
+                f"{file.uri}: HDU {changed[0]} is not an image, so the file is not the one whose image was stored; "
+                f"restore it, or remove the dataset {self.dataset_ref.datasetType.name} and run add-images."
+            )
         on_top = segments_1_on_top(str(self.data_id["instrument"]))
         layout = find_layout(file, self.hdus, keep_overscan=self.keep_overscan, segments_1_on_top=on_top)
         if as_array:
@@ -75,6 +80,8 @@ class RawImageFormatter(FormatterV2):
         whole = Box.factory[y0 : y1 + 1, x0 : x1 + 1]
         if bbox is None:
             bbox = whole
+        elif not isinstance(bbox, Box):
+            raise VisitsError(f"bbox is {bbox!r}; expected an lsst.images.Box, such as {whole!r}.")
         elif not whole.contains(bbox):
             raise VisitsError(f"bbox {bbox} reaches beyond the image of {file.uri}, which has {whole}.")
         if component == "bbox":
@@ -92,9 +99,7 @@ class RawImageFormatter(FormatterV2):
         try:
             # Of several that differ none is the image's.
             (text,) = texts
-            return (
-                u.Unit({"counts": "count", "electrons": "electron"}.get(text.lower(), text.lower())) if text else None
-            )
+            return u.Unit(_UNITS.get(text.lower(), text.lower())) if text else None
         except ValueError:
             return None
 

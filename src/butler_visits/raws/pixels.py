@@ -21,6 +21,8 @@ from .sections import read_section
 
 _LOG = logging.getLogger(__name__)
 
+_TYPE_KEYS = ("BITPIX", "ZBITPIX", "BSCALE", "BZERO", "BLANK", "ZBLANK")
+
 _SEGMENT = re.compile(r"(?:SEGMENT|SEG|C)_?([01])[0-7]", re.IGNORECASE)
 """Names of amplifiers as LSST's cameras have them."""
 
@@ -80,17 +82,29 @@ class Layout:
         try:
             with open_raw(path) as file, fits.open(file, mode="readonly", memmap=False) as hdus:
                 pixels = [(part, _section(hdus[part.index], part)) for part in parts]
+                kinds = [one.dtype for _, one in pixels] + self._other_kinds(hdus, parts)
         except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
             text = " ".join(str(error).split()) or type(error).__name__
             raise RawFileError(f"The pixels of {self.file.uri} cannot be read: {text}.") from error
         width, height = high - low
         # Of the machine's own byte order, which FITS's is not.
-        image = np.empty((height, width), np.result_type(*(one.dtype for _, one in pixels)).newbyteorder("="))
+        image = np.empty((height, width), np.result_type(*kinds).newbyteorder("="))
         for part, one in pixels:
             x, y = part.target - low
             flipped = one[:: -1 if part.flip[1] else 1, :: -1 if part.flip[0] else 1]
             image[y : y + part.size[1], x : x + part.size[0]] = flipped
         return image
+
+    def _other_kinds(self, hdus: Any, parts: Sequence[Tile]) -> list[np.dtype[Any]]:
+        """Return the types of the pixels that are not asked for, so that a cut-out has the type of the whole."""
+
+        def kind(tile: Tile) -> tuple[Any, ...]:
+            return tuple(self.file.headers[tile.index].get(key) for key in _TYPE_KEYS)
+
+        found = {kind(part) for part in parts}
+        others = {kind(tile): tile for tile in self.tiles if kind(tile) not in found}
+        one = np.ones(2, np.int64)
+        return [_section(hdus[tile.index], replace(tile, size=one)).dtype for tile in others.values()]
 
 
 def _section(hdu: Any, tile: Tile) -> npt.NDArray[Any]:
