@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from astropy.coordinates import SkyCoord
-from astropy.io import votable
+from astropy.io import fits, votable
 from astropy.table import Table
 from astropy.time import Time
 from hypothesis import given, settings
@@ -403,6 +403,34 @@ def test_stilts(survey: Butler, tmp_path: Path) -> None:
     column = f"cmd=addcol inside 'inMoc(\"{moc}\",s_ra,s_dec)'"
     said = stilts("tpipe", f"in={table}", column, "cmd=keepcols inside", "ofmt=csv")
     assert said.split() == ["inside", *["true"] * len(EXPOSURES)]
+    # Places that were not seen.
+    outside = f"cmd=addcol inside 'inMoc(\"{moc}\",(s_ra+90)%360,45)'"
+    said = stilts("tpipe", f"in={table}", outside, "cmd=keepcols inside", "ofmt=csv")
+    assert said.split() == ["inside", *["false"] * len(EXPOSURES)]
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_moc_version(survey: Butler, tmp_path: Path, version: str) -> None:
+    """Cells by their numbers, or ranges of them; both are the same sky."""
+    from mocpy import MOC
+
+    file = tmp_path / "visits.fits"
+    export(survey, file, "--moc-version", version)
+    header = fits.getheader(file, 1)
+    assert header["ORDERING"] == {"1": "NUNIQ", "2": "RANGE"}[version]
+    (tmp_path / "json").mkdir()
+    export(survey, tmp_path / "json/visits.json")
+    assert MOC.load(file, format="fits") == MOC.load(tmp_path / "json/visits.json", format="json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_exposure_time_that_nobody_knows(own_survey: Butler, tmp_path: Path, value: float | None) -> None:
+    """No format has not-a-number in it."""
+    (outline, *_) = read_outlines(own_survey, INSTRUMENT)
+    visit = type(outline.visit)(**{**outline.visit.toDict(), "exposure_time": value})
+    text = "".join(geojson([outline._replace(visit=visit)]))
+    assert json.loads(text)["features"][0]["properties"]["exposure_time"] is None
+    assert obscore_table([outline._replace(visit=visit)])["t_exptime"].mask.all()
 
 
 def odd_name() -> str:
@@ -633,8 +661,18 @@ def test_bad_arguments(refused: Callable[..., str], monkeypatch: pytest.MonkeyPa
     assert "is not an IVOA identifier" in refused("visits.vot", "--publisher", "http://example.org")
     assert "is not an IVOA identifier" in refused("visits.vot", "--publisher", "ivo://example.org/a?b")
     assert "There is no file nowhere.yaml" in refused("visits.vot", "--wavelengths", "nowhere.yaml")
+    for option, value in (("--publisher", "ivo://example.org/a"), ("--wavelengths", "nowhere.yaml")):
+        assert f"{option} is for tables (.vot, .xml, " in refused("visits.reg", option, value)
+    assert "--moc-version is for a MOC as .fits, not for .json." in refused("visits.json", "--moc-version", "2")
     monkeypatch.setitem(sys.modules, "mocpy", None)
     assert "pip install 'butler-visits[report]'" in refused("visits.fits")
+
+
+def test_a_misspelt_filter(refused: Callable[..., str], tmp_path: Path) -> None:
+    file = tmp_path / "filters.yaml"
+    file.write_text("r_sim: [5e-7, 6e-7]\nr_smi: [5e-7, 6e-7]\n")
+    said = refused("visits.vot", "--wavelengths", file)
+    assert f"File {file}: {INSTRUMENT} has no filter or band 'r_smi'; it has " in said
 
 
 @pytest.mark.parametrize("text", ["r: 5", "r: [5e-7]", "r: [550, 690]", "r: [7e-7, 5e-7]", "[1, 2]", "r: [a, b]", "{"])

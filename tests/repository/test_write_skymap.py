@@ -104,10 +104,25 @@ def test_command(tmp_path: Path) -> None:
         (["--rings", 3], "at least 4 rings"),
         (["--rings", 90], "take larger ones"),
         (["--rectangle", 0, 0, 100, 1], "at most 90 degrees"),
+        (["--rectangle", 0, 0, "nan", 1], "at most 90 degrees"),
+        (["--rectangle", "nan", 10, 1, 1], "found nan 10.0"),
+        (["--rectangle", "inf", 10, 1, 1], "found inf 10.0"),
+        (["--rectangle", 0, "nan", 1, 1], "found 0.0 nan"),
+        (["--rectangle", 0, -91, 1, 1], "found 0.0 -91.0"),
+        (["--rectangle", 0, 0, 1, 1, "--patch-size", "nan"], "finite numbers of degrees"),
+        (["--rings", 6, "--patch-size", "inf"], "finite numbers of degrees"),
+        (["--rings", 6, "--overlap", "nan"], "finite numbers of degrees"),
     ):
         result = run_command("make-skymap", tmp_path / "repository", "x", *options)
         assert result.exit_code == 1
         assert problem in result.output
+
+
+def test_an_option_that_does_nothing(tmp_path: Path) -> None:
+    make_repository(tmp_path / "repository")
+    result = run_command("make-skymap", tmp_path / "repository", "x", "--rectangle", 0, 0, 1, 1, "--overlap", 1)
+    assert result.exit_code == 2
+    assert "--overlap is of the tracts of --rings; a rectangle is one tract." in result.output
 
 
 def test_too_small_for_anybody() -> None:

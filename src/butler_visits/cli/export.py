@@ -13,9 +13,16 @@ import click
 from lsst.daf.butler.cli.opt import options_file_option
 
 from ..errors import VisitsError, require
-from ..lists import counted
+from ..lists import counted, listed
 from .errors import errors_as_messages, expression_errors, no_visits, open_instrument
-from .options import VisitsCommand, instrument_argument, repo_argument, set_log_level, visits_where_option
+from .options import (
+    VisitsCommand,
+    instrument_argument,
+    refuse_unused,
+    repo_argument,
+    set_log_level,
+    visits_where_option,
+)
 from .output import echo, echo_file
 
 if TYPE_CHECKING:
@@ -94,19 +101,32 @@ def export(
 ) -> None:
     """Write the outlines of visits, or of their detectors, for other tools to read."""
     from ..export import read_outlines
+    from ..repository import fetch_bands
     from .files import check_file_name, written_whole
 
     if output == "-" and format_ is None:
         raise click.UsageError("--output - needs --format, which says what to write.")
     if output != "-":
         check_file_name(output, () if format_ else _ENDINGS)
-    set_log_level()
     ending = f".{format_}" if format_ else Path(output).suffix.lower()
+    if ending not in _TABLES:
+        refuse_unused(["--publisher", "--wavelengths"], f"is for tables ({', '.join(_TABLES)}), not for {ending}.")
+    if ending != ".fits":
+        refuse_unused(["--moc-version"], f"is for a MOC as .fits, not for {ending}.")
+    set_log_level()
     with errors_as_messages(repo):
         if ending in _MOCS:
             require("mocpy")
-        about = {"publisher": publisher, "ranges": _read_wavelengths(wavelengths) if wavelengths else {}}
+        ranges = _read_wavelengths(wavelengths) if wavelengths and ending in _TABLES else {}
+        about = {"publisher": publisher, "ranges": ranges}
         butler, name = open_instrument(repo, instrument, writeable=False, server=True)
+        if ranges:
+            bands = fetch_bands(butler, name)
+            known = {*bands, *filter(None, bands.values())}
+            if unknown := [one for one in ranges if one not in known]:
+                raise VisitsError(
+                    f"File {wavelengths}: {name} has no filter or band {unknown[0]!r}; it has {listed(sorted(known))}."
+                )
         with expression_errors(where):
             outlines = read_outlines(butler, name, where, detectors=detectors)
         if (first := next(outlines, None)) is None:

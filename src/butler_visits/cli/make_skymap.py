@@ -6,7 +6,7 @@ import click
 from lsst.daf.butler.cli.opt import options_file_option
 
 from .errors import errors_as_messages, open_repository
-from .options import VisitsCommand, repo_argument, set_log_level
+from .options import VisitsCommand, refuse_unused, repo_argument, set_log_level
 from .output import echo
 
 
@@ -55,6 +55,8 @@ def make_skymap(
 
     if (rectangle is None) == (rings is None):
         raise click.UsageError("Say which skymap: --rectangle or --rings.")
+    if rectangle is not None:
+        refuse_unused(["--overlap"], "is of the tracts of --rings; a rectangle is one tract.")
     set_log_level()
     with errors_as_messages(repo):
         if rectangle is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -149,6 +149,15 @@ update_records_option = flag_option(
 ingest_dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Print what would be done, field by field of what is replaced, and write nothing."
 )
+
+
+def refuse_unused(options: Sequence[str], why: str) -> None:
+    """Refuse options that were given on the command line and do nothing; in a file of options they may stay."""
+    context = click.get_current_context()
+    for option in options:
+        source = context.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+        if source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} {why}")
 
 
 def on_error_option(help_text: str) -> Callable[[Any], Any]:
