@@ -212,11 +212,16 @@ write_plan, files.write_plan = files.write_plan, nothing_fits
     ("name", "element", "said"),
     [
         ("define-visits", "visit_definition", "at least 4 of 24 visits are stored"),
-        ("check --repair", "visit_definition", "at least 3 visits were repaired"),
-        ("update-regions", "visit_detector_region", "at least 4 of 24 visits have the regions of the fit"),
-        ("ingest copy", "dataset", "at least 4 of 24 files are in the repository"),
+        pytest.param("check --repair", "visit_definition", "at least 3 visits were repaired", marks=pytest.mark.slow),
+        pytest.param(
+            "update-regions",
+            "visit_detector_region",
+            "at least 4 of 24 visits have the regions of the fit",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("ingest copy", "dataset", "at least 4 of 24 files are in the repository", marks=pytest.mark.slow),
         ("ingest move", "dataset", "at least 4 of 24 files are in the repository"),
-        ("ingest-table", "exposure", "at least 4 of 24 rows are in the repository"),
+        pytest.param("ingest-table", "exposure", "at least 4 of 24 rows are in the repository", marks=pytest.mark.slow),
     ],
 )
 def test_signal(tmp_path: Path, number: int, status: int, name: str, element: str, said: str) -> None:
