@@ -761,7 +761,7 @@ def test_a_file_that_was_repacked(tmp_path: Path, whole: bool) -> None:
 @pytest.mark.parametrize("bbox", [(slice(0, 2), slice(0, 2)), [[0, 0], [1, 1]], "all"])
 def test_a_cutout_that_is_no_box(tmp_path: Path, bbox: Any) -> None:
     butler, ref = stored_image(write_images(tmp_path / "raw.fits", [(BLOCK, {})]))
-    with pytest.raises(ValueError, match="expected an lsst.images.Box"):
+    with pytest.raises(ValueError, match=r"expected an lsst\.images\.Box"):
         butler.get(ref, parameters={"bbox": bbox})
 
 
