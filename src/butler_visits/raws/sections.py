@@ -161,7 +161,7 @@ def find_overscan(header: Mapping[str, Any], size: tuple[int, int]) -> str | Non
             # A pixel, or a number of them; OVERSCAN = T and the like do not say where it is either.
             if not re.fullmatch(r"[1-9]\d*(\.0*)?", str(value).strip()):
                 continue
-            if match["axis"] and float(value) > size[int(match["axis"]) - 1]:
+            if match["axis"] and float(str(value)) > size[int(match["axis"]) - 1]:
                 # It was cut off.
                 return None
             found = found or str(key)
