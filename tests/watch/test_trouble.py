@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler
@@ -18,7 +20,7 @@ from butler_visits.errors import DatabaseError
 from butler_visits.instruments.description import InstrumentDescription
 from butler_visits.repository.instruments import register_instrument
 from butler_visits.repository.write_camera import write_camera
-from butler_visits.watch import bad, trouble
+from butler_visits.watch import bad, folders, places, trouble
 from butler_visits.watch.folders import Folder
 from butler_visits.watch.tally import write_bad_files
 from butler_visits.watch.work import Work
@@ -428,3 +430,135 @@ def test_a_repository_that_goes_away_at_the_start(
     arrive(raws(tmp_path / "raw")[0], incoming)
     assert once(repository, incoming).tally.visits == 1
     assert asked[0] not in asked[1:]
+
+
+@pytest.mark.parametrize("poll", [None, 0.05], ids=["events", "polled"])
+def test_a_file_that_was_set_aside_and_was_gone(
+    repository: Path, tmp_path: Path, incoming: Path, poll: float | None
+) -> None:
+    """A folder is away for so long that what was in it counts as gone; it comes back as it was."""
+    bad, _, _ = raws(tmp_path / "raw")
+    content = bad.read_bytes()
+    (incoming / bad.name).write_bytes(content[:4000])
+    with Watching(repository, incoming, poll=poll, give_up=0.3) as watching:
+        watching.until(lambda: watching.tally.bad)
+        os.rename(incoming, tmp_path / "away")
+        watching.until(lambda: watching.tally.waiting == 0)
+        os.rename(tmp_path / "away", incoming)
+        watching.until(lambda: watching.tally.bad)
+
+
+@pytest.mark.parametrize("poll", [None, 0.05], ids=["events", "polled"])
+def test_a_disk_that_does_not_answer(
+    repository: Path, tmp_path: Path, incoming: Path, monkeypatch: pytest.MonkeyPatch, poll: float | None
+) -> None:
+    """What cannot be looked at is not gone."""
+    (incoming / "bad.fits").write_text("no data")
+    answers = True
+    looks = 0
+    look = places.signature_of
+
+    def signature_of(place: str) -> places.Signature | None:
+        nonlocal looks
+        looks += 1
+        # It is asked before the file is read again, and after that.
+        if not answers and looks % 3:
+            raise OSError(errno.EIO, "the disk does not answer")
+        return look(place)
+
+    monkeypatch.setattr(places, "signature_of", signature_of)
+    with Watching(repository, incoming, poll=poll, give_up=0.2, longest_wait=0.1) as watching:
+        watching.until(lambda: watching.tally.bad)
+        answers = False
+        entry = watching.watcher._files.entries[str(incoming / "bad.fits")]
+        tries = entry.tries
+        watching.until(lambda: entry.tries > tries + 5)
+        assert watching.tally.waiting == 1
+        answers = True
+        shutil.copy(raws(tmp_path / "raw")[0], incoming / "bad.fits")
+        watching.until_visits(1)
+        watching.until(lambda: not watching.tally.bad)
+
+
+def test_a_folder_that_is_made_again_at_once(
+    repository: Path, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one may have the number of the old one, and nobody has seen that there was none."""
+    number = os.stat(incoming)
+    look = os.stat
+    first, second, _ = raws(tmp_path / "raw")
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        return number if path == str(incoming) else look(path, **options)
+
+    monkeypatch.setattr(folders.os, "stat", stat)
+    with Watching(repository, incoming, transfer="copy") as watching:
+        watching.until_idle()
+        arrive(first, incoming)
+        watching.until_visits(1)
+        shutil.rmtree(incoming)
+        incoming.mkdir()
+        arrive(second, incoming)
+        watching.until_visits(2)
+
+
+def _renamed_link(file: Path, folder: Path) -> None:
+    """Link a file that gets no other name at once."""
+    shutil.copy(file, folder.parent / "linked.fits")
+    os.link(folder.parent / "linked.fits", folder / file.name)
+    (folder.parent / "linked.fits").unlink()
+
+
+def _without_a_name(file: Path, folder: Path) -> None:
+    """Write a file that gets its name when it is complete."""
+    number = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o644)
+    os.write(number, file.read_bytes())
+    # The number is not used, but only with one Python follows the link.
+    os.link(f"/proc/self/fd/{number}", folder / file.name, src_dir_fd=number, follow_symlinks=True)
+    os.close(number)
+
+
+@pytest.mark.parametrize("come", [_renamed_link, _without_a_name])
+def test_links(repository: Path, incoming: Path, tmp_path: Path, come: Callable[[Path, Path], None]) -> None:
+    """Nobody closes a file that is linked when it is complete."""
+    first, *_ = raws(tmp_path / "raw")
+    with Watching(repository, incoming) as watching:
+        watching.until_idle()
+        come(first, incoming)
+        watching.until_visits(1)
+
+
+def test_a_file_that_is_long_enough_is_open(repository: Path, incoming: Path, tmp_path: Path) -> None:
+    """One that is written is not taken before it is closed, however long nothing happens to it."""
+    first, second, third = raws(tmp_path / "raw")
+    with Watching(repository, incoming) as watching:
+        watching.until_idle()
+        with (incoming / first.name).open("wb") as target:
+            target.write(first.read_bytes())
+            target.flush()
+            # Links have to settle; so that had time enough too.
+            for number, other in enumerate((second, third), start=1):
+                (incoming / other.name).symlink_to(other)
+                watching.until_visits(number)
+            assert watching.tally.files == 2
+        watching.until_visits(3)
+
+
+def test_what_the_kernel_does_not_tell(
+    repository: Path, incoming: Path, tmp_path: Path, mounts: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link whose target comes later, and what is mounted within, are found by looking again."""
+    monkeypatch.setattr(folders, "_RESCAN", 0.3)
+    first, second, third = raws(tmp_path / "raw")
+    with Watching(repository, incoming) as watching:
+        watching.until_idle()
+        (incoming / first.name).symlink_to(tmp_path / "later.fits")
+        shutil.copy(first, tmp_path / "later.fits")
+        watching.until_visits(1)
+        (incoming / "disk").mkdir()
+        (tmp_path / "disk").mkdir()
+        shutil.copy(second, tmp_path / "disk")
+        mount(mounts, incoming / "disk", "--bind", tmp_path / "disk")
+        watching.until_visits(2)
+        arrive(third, incoming / "disk")
+        watching.until_visits(3)

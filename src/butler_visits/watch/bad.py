@@ -38,10 +38,20 @@ class AsideFiles(Aside[str]):
     ) -> None:
         """Set files aside that could not be ingested.
 
-        ``signatures``: what they were like. ``said``: those that somebody has named, who is to hear if they are not
+        ``signatures``: what they are like, without those whose disk does not answer. ``said``: those that somebody has named, who is to hear if they are not
         there.
         """
-        complain([self._put_failure(one, signatures.get(one.source), is_said=one.source in said) for one in failures])
+        complaints = []
+        for failure in failures:
+            if (place := failure.source) in signatures:
+                complaints.append(self._put_failure(failure, signatures[place], is_said=place in said))
+            else:
+                self.put_unknown(place)
+        complain(complaints)
+
+    def put_unknown(self, place: str) -> None:
+        """Set a file aside of which nothing can be told now: it is neither bad nor gone."""
+        self.put(place, "its disk does not answer")
 
     def _put_failure(self, failure: IngestFailure, signature: Signature | None, *, is_said: bool) -> str:
         """Set a file aside, and return what is to be logged."""
@@ -54,7 +64,7 @@ class AsideFiles(Aside[str]):
         entry.signature = signature
         is_old = self._is_old(entry)
         if signature is None and not is_said:
-            # It is gone: it was given another name, or the disk is away.
+            # It is gone: it was given another name, or what it is on is not mounted.
             self._bad.pop(place, None)
             if is_old or self._settings.once:
                 self.drop(place)

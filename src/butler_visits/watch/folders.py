@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from ..ingest.files import file_name
@@ -24,6 +24,9 @@ _LOG = logging.getLogger(__name__)
 
 _POLL = 5.0
 """Seconds between two looks at a folder, where there is no inotify."""
+
+_RESCAN = 300.0
+"""Seconds between two looks at a folder of which the kernel tells, for what it does not tell of."""
 
 _CHECK = 1.0
 """Seconds between two looks at whether a folder is still the same."""
@@ -51,11 +54,12 @@ class Folder(Polled):
     ) -> None:
         """Watch a folder, but none of ``own``: the real paths of where a repository has its files."""
         self._with_events = poll is None and not once and _has_inotify()
-        super().__init__(root, tell, unsettled, poll=math.inf if self._with_events else poll or _POLL, once=once)
+        super().__init__(root, tell, unsettled, poll=_RESCAN if self._with_events else poll or _POLL, once=once)
         self._root = root
         self._own = own
         self._inotify: INotify | None = None
         self._folders: dict[int, str] = {}
+        self._created: set[str] = set()
         self._unreadable: dict[str, float] = {}
         self._complained: set[str] = set()
 
@@ -100,16 +104,20 @@ class Folder(Polled):
         )
 
     def _look(self) -> None:
-        self._scan(self._root)
+        self._created.clear()
+        self._scan(self._root, again=True)
 
-    def _scan(self, folder: str) -> None:
-        """See all files in a folder and those in it, and have the kernel tell of what comes."""
+    def _scan(self, folder: str, *, again: bool = False) -> None:
+        """See all files in a folder and those in it, and have the kernel tell of what comes.
+
+        ``again``: leave to the kernel what may just be written in folders of which it tells already.
+        """
         folders = [folder]
         while folders:
             parent = folders.pop()
             try:
                 # First, so that nothing comes in between.
-                self._listen(parent)
+                heard = self._listen(parent) and again
                 with os.scandir(parent) as entries:
                     for entry in entries:
                         if entry.name.startswith("."):
@@ -118,7 +126,7 @@ class Folder(Polled):
                             if not self._own or os.path.realpath(entry.path) not in self._own:
                                 folders.append(entry.path)
                         elif is_raw_name(entry.name):
-                            self._see(entry.path)
+                            self._see(entry.path, heard=heard)
             except (FileNotFoundError, NotADirectoryError):
                 if parent == self._root:
                     raise
@@ -130,24 +138,32 @@ class Folder(Polled):
                     self._complained.add(parent)
                     _LOG.warning("The folder %s cannot be read: %s. It is tried again.", parent, error.strerror)
 
-    def _listen(self, folder: str) -> None:
+    def _listen(self, folder: str) -> bool:
+        """Have the kernel tell of what comes into a folder; returns whether it does already."""
         if self._inotify is None:
-            return
+            return False
         from inotify_simple import flags
 
-        mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.DELETE_SELF | flags.MOVE_SELF
+        mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.OPEN | flags.DELETE_SELF | flags.MOVE_SELF
         try:
             number = self._inotify.add_watch(folder, mask | flags.ONLYDIR)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EMFILE):
                 raise
             self._poll_instead(error)
-        else:
-            self._folders[number] = folder
+            return False
+        is_known = number in self._folders
+        self._folders[number] = folder
+        return is_known
 
-    def _see(self, path: str) -> None:
-        if (signature := signature_of_path(path)) is not None:
-            self._unsettled.see(file_name(path), signature)
+    def _see(self, path: str, *, heard: bool) -> None:
+        """See a file; ``heard``: in a folder of which the kernel tells since the last look."""
+        if (signature := signature_of_path(path)) is None:
+            return
+        if heard and 0.0 <= time() - signature[1] / 1e9 < _RESCAN:
+            # Who writes it will close it. If not, the next look finds it.
+            return
+        self._unsettled.see(file_name(path), signature)
 
     def _signature(self, place: str) -> Signature | None:
         path = local_path(place)
@@ -183,13 +199,16 @@ class Folder(Polled):
 
         if event.mask & flags.Q_OVERFLOW:
             _LOG.warning("%s: more has come than the kernel can tell; all of it is looked at again.", self._root)
-            self._look()
+            self._scan(self._root)
             return
         folder = self._folders.get(event.wd)
         if folder is None:
             return
-        if event.mask & flags.IGNORED:
+        if event.mask & (flags.IGNORED | flags.UNMOUNT):
             del self._folders[event.wd]
+            if folder == self._root:
+                # One that was made again at once may even have the same number.
+                raise _ReplacedError("it was replaced")
         elif event.mask & flags.MOVE_SELF:
             self._moved(folder)
         elif event.name:
@@ -199,9 +218,19 @@ class Folder(Polled):
                 if is_new and not event.name.startswith(".") and os.path.realpath(path) not in self._own:
                     self._scan(path)
             elif is_raw_name(event.name):
-                self._take_file(path, closed=bool(event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO)))
+                if event.mask & flags.OPEN:
+                    self._opened(path)
+                else:
+                    self._take_file(path, closed=bool(event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO)))
+
+    def _opened(self, path: str) -> None:
+        """Wait until a file is closed that was created by opening it, and not linked when it was whole."""
+        if path in self._created:
+            self._created.discard(path)
+            self._unsettled.drop(file_name(path))
 
     def _take_file(self, path: str, *, closed: bool) -> None:
+        self._created.discard(path)
         signature = signature_of_path(path)
         if signature is None:
             return
@@ -215,9 +244,11 @@ class Folder(Polled):
             self._unsettled.drop(place)
             if not self._unsettled.knows(place, signature):
                 self._tell(Found(place, signature, monotonic()))
-        elif is_link or status.st_nlink > 1:
+        else:
             # Nobody closes a link, and what it leads to may be growing elsewhere.
             self._unsettled.see(place, signature)
+            if not is_link and status.st_nlink == 1:
+                self._created.add(path)
 
     def _moved(self, folder: str) -> None:
         """Hear no more of what was moved out; what was moved within has its new name already."""

@@ -80,6 +80,10 @@ class Source(ABC):
         """Let the thread end."""
         self._ended.set()
 
+    def forget(self, place: str) -> None:
+        """Do not remember that a file was given; called by another thread."""
+        # Most sources have nothing to remember.
+
     def _run(self) -> None:
         wait = _FIRST_WAIT
         while not self._ended.is_set():
@@ -140,6 +144,12 @@ class Unsettled:
         """Let a file not wait any more: it is complete, or gone."""
         self._waiting.pop(place, None)
 
+    def forget(self, place: str) -> None:
+        """Give a file again if it is seen again; may be called by another thread."""
+        # In this order, because the other thread may begin a look in between.
+        self._given.pop(place, None)
+        self._given_before.pop(place, None)
+
     def due(self) -> list[str]:
         """List the files that have to be looked at again."""
         before = monotonic() - self._settle
@@ -174,6 +184,9 @@ class Polled(Source):
         self._unsettled = unsettled
         self._poll = poll
         self._once = once
+
+    def forget(self, place: str) -> None:
+        self._unsettled.forget(place)
 
     @abstractmethod
     def _look(self) -> None:

@@ -293,6 +293,10 @@ class Watcher:
             # They may have gone, or have grown, in the meantime.
             now = signatures_of(failure.source for failure in ingested.failures)
             self._files.put_failures(ingested.failures, now, self._said)
+        # What is not set aside is taken, or gone: if it comes again as it was, it is to be given again.
+        for place in signatures.keys() - self._files.entries.keys():
+            for source in self._sources:
+                source.forget(place)
         self._finish_batch(max(file.arrived for file in files), ingested.n_files, ingested.n_exposures, n_visits)
 
     def _finish_batch(self, last_arrival: float, n_files: int, n_exposures: int, n_visits: int) -> None:
@@ -354,7 +358,7 @@ class Watcher:
         signatures = signatures_of(places)
         for place in places:
             if place not in signatures:
-                self._files.put(place, "its disk does not answer")
+                self._files.put_unknown(place)
         if signatures:
             self._take([Found(place, signature, now) for place, signature in signatures.items()])
 
