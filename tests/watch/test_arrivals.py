@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 from astropy.io import fits
+from lsst.daf.butler import Butler
 
+from butler_visits.ingest import ingest_raws
 from ingest_helpers import files_in
 from watching import Watching, arrive, everything, n_visits, once, raws, repository_of, undisturbed
 
@@ -142,6 +145,33 @@ def test_a_file_that_grows_is_waited_for(repository: Path, incoming: Path, tmp_p
         (incoming / first.name).write_bytes(content)
         watching.until_visits(2)
         watching.until(lambda: watching.tally.waiting == 0)
+
+
+@pytest.mark.parametrize("poll", [None, 0.05], ids=["events", "polled"])
+def test_room_for_further_hdus(repository: Path, incoming: Path, tmp_path: Path, poll: float | None) -> None:
+    """A file that has its length before it has all its HDUs is no whole one, though `ingest` may not know."""
+    first, second, third = raws(tmp_path / "raw")
+    for file in (first, second, third):
+        with fits.open(file, mode="append") as hdus:
+            hdus.append(fits.ImageHDU(np.ones((40, 40), dtype=np.int16)))
+    content = first.read_bytes()
+    with fits.open(first) as hdus:
+        length = hdus[1].fileinfo()["hdrLoc"]
+    with Watching(repository, incoming, poll=poll, transfer="copy") as watching:
+        watching.until_idle()
+        (incoming / first.name).write_bytes(content[:length] + bytes(len(content) - length))
+        watching.until(lambda: watching.tally.waiting == 1)
+        arrive(second, incoming)
+        watching.until_visits(1)
+        assert watching.tally.files == 1
+        (incoming / first.name).write_bytes(content)
+        watching.until_visits(2)
+    assert not watching.tally.bad
+    # FITS allows anything behind the last HDU.
+    third.write_bytes(third.read_bytes() + bytes(2880))
+    butler = Butler.from_config(str(repository), writeable=True)
+    assert ingest_raws(butler, [third], images=None).n_ingested == 1
+    butler.close()
 
 
 @pytest.mark.parametrize("transfer", ["copy", "symlink", "move"])

@@ -15,7 +15,7 @@ from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..camera.yaml_camera import camera_from_mapping
-from ..errors import IngestError, RawFileError, noting
+from ..errors import IncompleteFileError, IngestError, RawFileError, noting
 from ..instruments import load_instrument, segments_1_on_top
 from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
@@ -164,6 +164,8 @@ class RawIngest:
     update_records: bool
     images: ImageChoice
     dry_run: bool
+    may_grow: bool = False
+    """Whether files may just be written, so that zeros behind the last HDU are room for another one."""
 
     def __post_init__(self) -> None:
         self._headers = HeaderSource(self.choice.translator, self.choice.described, self.threads, use_index=self.index)
@@ -255,6 +257,11 @@ class RawIngest:
             (file,) = read_raw_files([uri])
         if isinstance(file, RawFileError):
             raise gone_error(uri) if self._is_moved(uri) else file
+        if self.may_grow and file.has_zeros_behind:
+            raise IncompleteFileError(
+                f"{uri}, HDU {len(file.headers)}: there are zeros where it may come; if the file is complete, cut "
+                "them off, or use `butler-visits ingest`."
+            )
         return translate_file(file, translator, described)
 
     def _lacking_filters(self, error: Exception, first: str) -> Exception:

@@ -80,6 +80,8 @@ class RawFile:
     uri: str
     headers: tuple[RawHeader, ...]
     images: dict[int, tuple[int, int]]
+    has_zeros_behind: bool = False
+    """Whether the file goes on with zeros, which may be no more than room for further HDUs."""
     described: type[MetadataTranslator] | None = None
     """The translator of its instrument, if that has a description or one of its own in Python."""
 
@@ -281,6 +283,10 @@ def _read_headers(file: BinaryIO, uri: str, size: int | None) -> RawFile:
             headers.append(header)
             if hdu.image is not None:
                 images[len(headers) - 1] = hdu.image
+        has_zeros_behind = False
+        if size is not None and size > hdu.end:
+            file.seek(hdu.end)
+            has_zeros_behind = not file.read(BLOCK).strip(b"\0")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         kind = IncompleteFileError if isinstance(error, EOFError) else RawFileError
         raise kind(
@@ -289,7 +295,7 @@ def _read_headers(file: BinaryIO, uri: str, size: int | None) -> RawFile:
     except ValueError as error:
         kind = IncompleteFileError if isinstance(error, TruncatedError) else RawFileError
         raise kind(f"{uri}, {first_line(error)}.") from error
-    return RawFile(uri, tuple(headers), images)
+    return RawFile(uri, tuple(headers), images, has_zeros_behind)
 
 
 def _inherited(first: RawHeader, own: RawHeader) -> RawHeader:

@@ -89,6 +89,7 @@ class Work:
             update_records=False,
             images=settings.images,
             dry_run=False,
+            may_grow=True,
         )
         self._choice = choice
 
