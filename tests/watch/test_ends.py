@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from click.testing import Result
 from lsst.daf.butler import Butler
 
+from butler_visits.errors import DatabaseError
 from butler_visits.watch.tally import Tally
 from butler_visits.watch.watcher import Watcher
+from butler_visits.watch.work import Ingested, Work
 from command_line import message, visits_command
 from watching import LONGEST, Watching, arrive, everything, n_visits, raws, repository_of, undisturbed
 
@@ -147,7 +150,8 @@ def test_lines(repository: Path, incoming: Path, tmp_path: Path, monkeypatch: py
         watching.until_visits(2)
         pipe.write(f"{tmp_path}/nowhere.fits\n{incoming}/part.fits\nodd://place/x.fits\n{first}\n".encode())
         watching.until(lambda: len(watching.tally.bad) == 2 and watching.tally.waiting == 3)
-        assert len(watching.watcher.failed) == 2
+        # The incomplete one too, which somebody has said.
+        assert len(watching.watcher.failed) == 3
         (incoming / "part.fits").write_bytes(fourth.read_bytes())
         watching.until_visits(3)
         # No end of a line after the last one.
@@ -171,6 +175,75 @@ def test_lines_that_were_read_are_not_lost(repository: Path, tmp_path: Path) -> 
     assert watching.tally.visits == n_visits(repository)
     assert len(everything(repository)["exposure"]) == len(files)
     assert watching.tally.files == len(files)
+
+
+def test_no_more_lines_are_read_than_are_needed(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has not been read when the watch ends is there for the next one."""
+    go_on = threading.Event()
+    ingest = Work.ingest
+
+    def ingest_later(work: Work, places: Sequence[str]) -> Ingested:
+        go_on.wait(LONGEST)
+        return ingest(work, places)
+
+    monkeypatch.setattr(Work, "ingest", ingest_later)
+    end, pipe = piped()
+    os.set_blocking(pipe.fileno(), False)
+    lines = b"".join(b"/nowhere/%s%d.fits\n" % (b"x" * 200, number) for number in range(3000))
+    with Watching(repository, "-", standard_input=end) as watching:
+        watching.until_idle()
+        sent, last = 0, time.monotonic()
+        while sent < len(lines) and time.monotonic() < last + 1.0:
+            if n_bytes := pipe.write(lines[sent : sent + 4096]):
+                sent, last = sent + n_bytes, time.monotonic()
+            time.sleep(0.001)
+        assert sent < len(lines)
+        go_on.set()
+    os.set_blocking(end, False)
+    while select.select([end], [], [], 0)[0]:
+        os.read(end, 1 << 16)
+    pipe.write(b"more\n")
+    time.sleep(0.3)
+    assert os.read(end, 100) == b"more\n"
+    pipe.close()
+    os.close(end)
+
+
+def test_lines_that_cannot_be_taken_are_said(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database is away when the watch is to end."""
+    files = raws(tmp_path / "raw", 4)
+
+    def fail(work: Work, places: Sequence[str]) -> Ingested:
+        raise DatabaseError("it is away")
+
+    monkeypatch.setattr(Work, "ingest", fail)
+    end, pipe = piped()
+    with Watching(repository, "-", standard_input=end) as watching:
+        watching.until_idle()
+        pipe.write("".join(f"{file}\n" for file in files).encode())
+        watching.until(lambda: watching.tally.state == "waiting for the database")
+    pipe.close()
+    os.close(end)
+    (said,) = (record.getMessage() for record in caplog.records if "standard input" in record.getMessage())
+    assert all(str(file) in said for file in files)
+
+
+def test_lines_end_with_a_file_that_is_incomplete(
+    repository: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has said that it is complete."""
+    first, *_ = raws(tmp_path / "raw")
+    first.write_bytes(first.read_bytes()[:4000])
+    end, pipe = piped()
+    pipe.write(f"{first}\n".encode())
+    pipe.close()
+    with Watching(repository, "-", standard_input=end) as watching:
+        watching.join()
+    os.close(end)
+    assert watching.watcher.failed == [str(first)]
+    assert f"{first} has to wait" in caplog.text
 
 
 def test_lines_and_a_folder(repository: Path, incoming: Path, tmp_path: Path) -> None:

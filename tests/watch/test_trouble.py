@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from butler_visits.repository.write_camera import write_camera
 from butler_visits.watch import bad, folders, places, trouble
 from butler_visits.watch.folders import Folder
 from butler_visits.watch.tally import write_bad_files
-from butler_visits.watch.work import Work
+from butler_visits.watch.work import Exposure, Ingested, Work
 from ingest_helpers import science
 from simulated_raws import describe, write_raws
 from simulated_survey import INSTRUMENT, camera, night
@@ -562,3 +562,41 @@ def test_what_the_kernel_does_not_tell(
         watching.until_visits(2)
         arrive(third, incoming / "disk")
         watching.until_visits(3)
+
+
+def test_a_database_that_fails_while_files_are_compared(
+    repository: Path, incoming: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the repository has lost is found although it fails once more at the end of that."""
+    monkeypatch.setattr(trouble, "_FIRST_WAIT", 0.1)
+    undefined, ingest = Work.undefined, Work.ingest
+    fails: list[str] = []
+
+    def fail(work: Work) -> list[Exposure]:
+        if fails:
+            raise DatabaseError(fails.pop())
+        return undefined(work)
+
+    def lose(work: Work, places: Sequence[str]) -> Ingested:
+        if lost:
+            shutil.rmtree(repository)
+            repository_of(repository)
+            fails.append(lost.pop())
+            raise DatabaseError("it was made anew")
+        return ingest(work, places)
+
+    lost: list[str] = []
+    monkeypatch.setattr(Work, "undefined", fail)
+    monkeypatch.setattr(Work, "ingest", lose)
+    first, second, _ = raws(tmp_path / "raw")
+    with Watching(repository, incoming) as watching:
+        watching.until_idle()
+        arrive(first, incoming)
+        watching.until_visits(1)
+        watching.until(lambda: watching.tally.batches == 1)
+        lost.append("it failed in the middle")
+        arrive(second, incoming)
+        watching.until(lambda: watching.tally.files == 3)
+        watching.until_visits(3)
+    assert n_visits(repository) == 2
+    assert not fails

@@ -38,8 +38,8 @@ class AsideFiles(Aside[str]):
     ) -> None:
         """Set files aside that could not be ingested.
 
-        ``signatures``: what they are like, without those whose disk does not answer. ``said``: those that somebody has named, who is to hear if they are not
-        there.
+        ``signatures``: what they are like, without those whose disk does not answer. ``said``: those that somebody has
+        named, who is to hear if they are not there.
         """
         complaints = []
         for failure in failures:
@@ -72,7 +72,8 @@ class AsideFiles(Aside[str]):
         if issubclass(kind, OSError) and not issubclass(kind, VisitsError):
             return f"{place} has to wait: {reason}" if is_new else ""
         if issubclass(kind, IncompleteFileError) and not is_old:
-            return ""
+            # It grows, and only somebody who does not wait for that, or said that it is complete, need hear of it.
+            return f"{place} has to wait: {reason}" if is_new and (self._settings.once or is_said) else ""
         is_new |= place not in self._bad
         self._bad[place] = BadFile(place, reason, entry.since, entry.tries)
         if self._settings.move_bad is not None and is_old and (path := local_path(place)) is not None:

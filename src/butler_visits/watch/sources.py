@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import takewhile
+from select import select
 from threading import Event, Thread
 from time import monotonic
 from typing import NamedTuple
@@ -20,6 +21,9 @@ from ..lists import first_line
 from .places import REMOTE, Signature, is_raw_name, local_path, remote_size, signature_of_path
 
 _LOG = logging.getLogger(__name__)
+
+_CHECK = 0.1
+"""Seconds between two looks of a source that waits for lines at whether the watch is to end."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 """Seconds before a source is looked for again that went away."""
@@ -80,9 +84,8 @@ class Source(ABC):
         """Let the thread end."""
         self._ended.set()
 
-    def forget(self, place: str) -> None:
+    def forget(self, place: str) -> None:  # noqa: B027 (most have nothing to forget)
         """Do not remember that a file was given; called by another thread."""
-        # Most sources have nothing to remember.
 
     def _run(self) -> None:
         wait = _FIRST_WAIT
@@ -248,6 +251,9 @@ class Lines(Source):
         while True:
             while self._n_waiting() > self._MOST_AHEAD and not self._ended.is_set():
                 self._ended.wait(0.05)
+            # What is read is taken off the list of whoever writes it, so nothing is read that nobody waits for.
+            while not self._ended.is_set() and not select([self._file], [], [], _CHECK)[0]:
+                pass
             if self._ended.is_set():
                 return
             # All that was read is passed on, so that nothing is lost in a buffer.

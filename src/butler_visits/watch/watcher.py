@@ -6,6 +6,7 @@ import logging
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -21,7 +22,7 @@ from .aside import Aside
 from .bad import AsideFiles, complain
 from .folders import Folder
 from .memory import Memory, Taken
-from .places import REMOTE, local_path, signatures_of
+from .places import REMOTE, signatures_of
 from .settings import MOST_FILES, Settings
 from .signals import ended_by_signals
 from .sources import Finished, Found, Lines, Looked, News, Prefix, Source, Trouble, Unsettled
@@ -36,6 +37,9 @@ _HEARTBEAT = 5.0
 
 _REMOTE_POLL = 30.0
 """Seconds between two listings of a prefix."""
+
+_LAST_LINES = 5.0
+"""Seconds in which the lines that were read before the watch is to end must have come."""
 
 _MOST_RETRIED = 100
 """Exposures without visits that are done between two batches of new files, which shall not wait for them.
@@ -78,7 +82,7 @@ class Watcher:
         self._sources: list[Source] = []
         self._away: dict[str, str] = {}
         self._stopping = False
-        self._last_shown = self._renewed = 0.0
+        self._stopped = self._last_shown = self._renewed = 0.0
         self._complained: set[str] = set()
         self._patience = Patience(self._wait_for_database, self._reopen, give_up=settings.give_up_database)
 
@@ -100,7 +104,9 @@ class Watcher:
     def failed(self) -> list[str]:
         """The files and exposures that are set aside, and the sources that are not there."""
         exposures = (f"exposure {exposure} of {instrument}" for instrument, exposure in self._exposures.entries)
-        return [*filter(self.tally.bad.__contains__, self._files.entries), *exposures, *self._away]
+        # Of an incomplete file the next run knows, but not of one that somebody has said.
+        files = (place for place in self._files.entries if place in self.tally.bad or place in self._said)
+        return [*files, *exposures, *self._away]
 
     def run(self) -> Tally:
         """Watch until there is nothing more to come, or the watch is told to end."""
@@ -115,8 +121,8 @@ class Watcher:
                     source.start()
                 self._loop()
             except StoppedError:
-                # What is not done is found at the next start.
-                pass
+                # What is not done is found at the next start, but for what somebody has said.
+                self._say_lost_lines()
             finally:
                 for source in self._sources:
                     source.end()
@@ -125,6 +131,17 @@ class Watcher:
                     self._butler.close()
                 self._set_state("ended")
         return self.tally
+
+    def _say_lost_lines(self) -> None:
+        """Log what was read from the standard input and cannot be taken any more."""
+        with suppress(Empty):
+            while True:
+                self._hear(self._news.get_nowait())
+        if lost := sorted(self._said - self._files.entries.keys()):
+            _LOG.warning(
+                "The database is away, and what was read from the standard input is not taken: %s. Send it again.",
+                listed(lost, len(lost)),
+            )
 
     def _begin(self) -> None:
         """Open the repository, and see what is in it."""
@@ -140,14 +157,19 @@ class Watcher:
 
     def _compare(self) -> list[str]:
         """Forget files that the repository does not have, and find exposures without visits; return these files."""
-        lost: list[str] = []
+        missing: set[str] = set()
+        gone: set[str] = set()
         for files in self._memory.batches():
-            missing = self._work.not_stored(files)
-            gone = [one.place for one in files if (path := local_path(one.place)) and not os.path.lexists(path)]
-            self._memory.forget([*missing, *gone])
-            lost += set(missing) - set(gone)
-        self._backlog.extend(self._work.undefined())
-        return lost
+            missing.update(self._work.not_stored(files))
+            gone.update(
+                place for place, is_like in signatures_of(one.place for one in files).items() if is_like is None
+            )
+            self._show()
+        undefined = self._work.undefined()
+        # At last, so that nothing is forgotten where the database fails and this is done again.
+        self._memory.forget(missing | gone)
+        self._backlog.extend(undefined)
+        return sorted(missing - gone)
 
     def _reopen(self) -> None:
         """Open the repository again, which may be restored from a copy, or made anew."""
@@ -162,14 +184,16 @@ class Watcher:
         now = monotonic()
         self._fresh |= {place: Found(place, is_like, now) for place, is_like in signatures_of(self._compare()).items()}
 
+    def _n_ahead(self) -> int:
+        """Count what was found and not taken yet."""
+        return self._news.qsize() + len(self._fresh)
+
     def _make_sources(self) -> list[Source]:
         settings = self._settings
         sources: list[Source] = []
         for name in self._names:
             if name == "-":
-                sources.append(
-                    Lines(self._news.put, self._standard_input, self._memory.knows, lambda: len(self._fresh))
-                )
+                sources.append(Lines(self._news.put, self._standard_input, self._memory.knows, self._n_ahead))
                 continue
             place = as_resource(name)
             if place.isLocal:
@@ -190,7 +214,7 @@ class Watcher:
             if self._fresh and self._is_time():
                 places = list(self._fresh)[:MOST_FILES]
                 self._take([self._fresh.pop(place) for place in places])
-            if self._stopping and not self._fresh.keys() & self._said:
+            if self._stopping and not self._fresh.keys() & self._said and not self._reads_lines():
                 return
             if self._backlog:
                 some = [self._backlog.popleft() for _ in range(min(_MOST_RETRIED, len(self._backlog)))]
@@ -204,10 +228,17 @@ class Watcher:
             elif not self._fresh:
                 self._rest()
 
+    def _reads_lines(self) -> bool:
+        """Tell whether lines may come yet though the watch is to end: what was read is taken."""
+        # One that hangs, because a disk does, is not waited for.
+        return "-" in self._running and monotonic() - self._stopped < _LAST_LINES
+
     def _gather(self) -> None:
         """Take the news, and wait for them as long as there is nothing else to do."""
         now = monotonic()
-        if self._stopping or self._backlog or not self._running or len(self._fresh) >= MOST_FILES:
+        if self._stopping and not self._fresh and self._reads_lines():
+            wait = _LAST_LINES / 50
+        elif self._stopping or self._backlog or not self._running or len(self._fresh) >= MOST_FILES:
             wait = 0.0
         elif self._fresh:
             wait = next(iter(self._fresh.values())).arrived + self._settings.batch - now
@@ -240,6 +271,7 @@ class Watcher:
             case Trouble(source, reason):
                 self._hear_trouble(source, reason)
             case None:
+                self._stopped = monotonic()
                 for each in self._sources:
                     each.end()
                 self._set_state("stopping")
