@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -327,3 +329,13 @@ def test_a_prefix_of_objects(store: str, repository: Path, tmp_path: Path) -> No
     assert (again.tally.files, again.tally.visits) == (1, 1)
     assert len(again.tally.bad) == 1
     assert everything(repository) == undisturbed(tmp_path / "other", files)
+
+
+def test_a_web_server_that_lists_nothing(repository: Path, incoming: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said what to do instead, and other sources are watched."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(incoming))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Watching(repository, f"http://127.0.0.1:{server.server_port}/", poll=0.1) as watching:
+            watching.until(lambda: "Name its files on the standard input" in caplog.text)
+        server.shutdown()

@@ -116,6 +116,14 @@ def test_another_run_is_another_matter(repository: Path, incoming: Path) -> None
     assert once(repository, incoming, output_run="tonight").tally.files == 3
 
 
+def test_other_images_are_another_matter(repository: Path, incoming: Path) -> None:
+    """What was taken without images is looked at again when they are wanted."""
+    age(incoming)
+    once(repository, incoming)
+    make_unreadable(incoming.iterdir())
+    assert once(repository, incoming, images="auto").tally.waiting == 3
+
+
 @pytest.mark.usefixtures("database")
 def test_exposures_without_visits(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """What was killed between the two is found, in whatever folder its files are."""

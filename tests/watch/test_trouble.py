@@ -99,6 +99,16 @@ def test_bad_files_are_moved(repository: Path, incoming: Path, tmp_path: Path) -
     assert (incoming / first.name).exists()
 
 
+def test_bad_files_that_cannot_be_moved(
+    repository: Path, incoming: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = incoming / "bad.fits"
+    bad.write_text("no data")
+    with Watching(repository, incoming, give_up=0.1, move_bad=tmp_path / "nowhere") as watching:
+        watching.until(lambda: watching.tally.bad and watching.tally.bad[str(bad)].tries > 5)
+    assert len(complaints(caplog, "cannot be moved")) == 1
+
+
 def test_incomplete_files_of_a_run(repository: Path, incoming: Path, tmp_path: Path) -> None:
     """Who looks once cannot wait: a file that was changed lately may grow."""
     first, second, third = raws(tmp_path / "raw")

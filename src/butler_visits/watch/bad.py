@@ -28,10 +28,12 @@ class AsideFiles(Aside[str]):
         super().__init__(settings.first_wait, settings.longest_wait)
         self._settings = settings
         self._bad = bad
+        self._unmoved: set[str] = set()
 
     def drop(self, key: str) -> None:
         super().drop(key)
         self._bad.pop(key, None)
+        self._unmoved.discard(key)
 
     def put_failures(
         self, failures: Iterable[IngestFailure], signatures: dict[str, Signature | None], said: set[str]
@@ -98,7 +100,9 @@ class AsideFiles(Aside[str]):
         try:
             shutil.move(source, target)
         except OSError as error:
-            _LOG.warning("%s cannot be moved to %s: %s.", source, folder, first_line(error))
+            if place not in self._unmoved:
+                self._unmoved.add(place)
+                _LOG.warning("%s cannot be moved to %s: %s. It is tried again.", source, folder, first_line(error))
             return
         _LOG.warning("%s is moved to %s.", source, target)
         super().drop(place)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from lsst.resources import ResourcePath
 
+from ..errors import VisitsError
 from ..ingest.files import file_name
 from ..lists import first_line
 from .places import REMOTE, Signature, is_raw_name, local_path, remote_size, signature_of_path
@@ -293,6 +294,15 @@ class Prefix(Polled):
         self._uri = uri
 
     def _look(self) -> None:
+        try:
+            self._see_all()
+        except NotImplementedError as error:
+            raise VisitsError(
+                f"{self._uri} cannot be listed ({first_line(error)}). Name its files on the standard input, with - "
+                "as SOURCE"
+            ) from error
+
+    def _see_all(self) -> None:
         for parent, folders, names in self._uri.walk():
             folders.sort()
             for name in sorted(filter(is_raw_name, names)):

@@ -70,7 +70,7 @@ class Watcher:
         self._shows = shows
         self._say = say
         self._standard_input = standard_input
-        self._memory = Memory(repository, settings.output_run, *self._names)
+        self._memory = Memory(repository, settings.output_run, settings.images, *self._names)
         self._news: SimpleQueue[News] = SimpleQueue()
         self._fresh: dict[str, Found] = {}
         self._said: set[str] = set()
