@@ -22,18 +22,13 @@ BUCKET = "nights"
 
 
 @pytest.fixture
-def upload(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def upload() -> Iterator[Any]:
     """Return a client for a bucket in memory."""
+    from lsst.resources.s3utils import clean_test_environment_for_s3
     from moto import mock_aws
 
-    for key, value in {
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(key, value)
-    monkeypatch.delenv("S3_ENDPOINT_URL", raising=False)
-    with mock_aws():
+    # Clients are remembered, also those of tests that had no credentials.
+    with clean_test_environment_for_s3(), mock_aws():
         client = boto3.client("s3")
         client.create_bucket(Bucket=BUCKET)
         yield client

@@ -163,7 +163,7 @@ def test_room_for_further_hdus(repository: Path, incoming: Path, tmp_path: Path,
         watching.until(lambda: watching.tally.waiting == 1)
         arrive(second, incoming)
         watching.until_visits(1)
-        assert watching.tally.files == 1
+        watching.until(lambda: watching.tally.files == 1)
         (incoming / first.name).write_bytes(content)
         watching.until_visits(2)
     assert not watching.tally.bad

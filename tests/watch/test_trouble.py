@@ -550,7 +550,7 @@ def test_a_file_that_is_long_enough_is_open(repository: Path, incoming: Path, tm
             for number, other in enumerate((second, third), start=1):
                 (incoming / other.name).symlink_to(other)
                 watching.until_visits(number)
-            assert watching.tally.files == 2
+            watching.until(lambda: watching.tally.files == 2)
         watching.until_visits(3)
 
 
