@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from butler_visits.errors import IngestError
+from butler_visits.errors import IngestError, RawFileError
 from butler_visits.ingest import ingest_raws, ingest_table
 from ingest_helpers import DESCRIPTION, RUN, science, stored, summary
 from simulated_raws import describe, write_raws
@@ -82,3 +82,12 @@ def test_remote_table(upload: Any, tmp_path: Path) -> None:
     assert ingest_table(butler, f"s3://{BUCKET}/log.csv", INSTRUMENT).n_ingested == 1
     with pytest.raises(IngestError, match=r"There is no table s3://nights/other\.csv"):
         ingest_table(butler, f"s3://{BUCKET}/other.csv", INSTRUMENT)
+
+
+def test_store_without_credentials(upload: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether another process has moved the file cannot be asked either."""
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(key)
+    butler = make_repository(tmp_path / "repository")
+    with pytest.raises(RawFileError, match=r"The file s3://nights/raw\.fits cannot be read: "):
+        ingest_raws(butler, [f"s3://{BUCKET}/raw.fits"], instrument=DESCRIPTION, transfer="move")

@@ -327,7 +327,13 @@ class RawIngest:
 
     def _is_moved(self, uri: str) -> bool:
         """Tell whether a file is not there any more because another process may have moved it."""
-        return self.transfer == "move" and not ResourcePath(uri).exists()
+        if self.transfer != "move":
+            return False
+        try:
+            return not ResourcePath(uri).exists()
+        except Exception:
+            # What the libraries behind each scheme raise is anything; why it cannot be read is known already.
+            return False
 
     def _write(self, name: str, raws: Sequence[Raw]) -> None:
         """Write files of an instrument, and count them."""
