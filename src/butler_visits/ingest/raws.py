@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -14,16 +14,11 @@ from lsst.daf.butler import Butler
 from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
-from ..camera.yaml_camera import camera_from_mapping
 from ..errors import IncompleteFileError, IngestError, RawFileError, noting
-from ..instruments import load_instrument, segments_1_on_top
-from ..instruments.description import InstrumentDescription
 from ..lists import FAILURES, batches, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS
-from ..raws.pixels import IntArray, image_hdus
 from ..repository import check_kept, datastore_roots, fetch_instruments, try_again
-from ..repository.cameras import CameraFinder
 from ..repository.instruments import store_translator
 from .choice import GivenInstrument, InstrumentChoice, band_of, choose_instrument
 from .datasets import Raw, RawWriter, TransferMode
@@ -31,6 +26,7 @@ from .days import DayRollover
 from .doubts import warn_of_times
 from .files import FoundFiles, find_raw_files
 from .filters import filters_error, lacks_filter
+from .image_finder import ImageFinder
 from .images import ImageChoice, images_wanted
 from .indexed import HeaderSource, IndexedFile, translate_indexed
 from .insert import ExposurePlan, check_arguments, plan_and_write
@@ -174,13 +170,13 @@ class RawIngest:
         self._files: Sequence[str] = ()
         self._instruments: dict[type[MetadataTranslator], Mapping[str, Any]] = {}
         self._remembered: set[str] = set()
-        self._cameras = CameraFinder(self.butler)
+        self._image_finder = ImageFinder(self.butler, self.threads)
         self._begin()
 
     def _begin(self) -> None:
         """Forget what was done before."""
         self._exposures: dict[str, set[int]] = defaultdict(set)
-        self._boxes: dict[str, Mapping[int, Sequence[IntArray]]] = {}
+        self._image_finder.renew()
         self._result = IngestResult()
         self._days = DayRollover(self.butler)
         self.seen: dict[tuple[str, int], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
@@ -236,7 +232,10 @@ class RawIngest:
                     continue
                 self._instruments[one.translator] = fields
                 translated[one.translator].append(one)
-            hdus = self._image_hdus(files_read, [one for ones in translated.values() for one in ones])
+            hdus: Mapping[str, Mapping[int, Sequence[int]]] = {}
+            if images_wanted(self.images):
+                names = {translator: fields["name"] for translator, fields in self._instruments.items()}
+                hdus = self._image_finder.find(files_read, [one for ones in translated.values() for one in ones], names)
             for translator, ones in translated.items():
                 values = observation_values([(one.uri, one.observation) for one in ones], partial(band_of, translator))
                 for one, value in zip(ones, values, strict=True):
@@ -277,53 +276,6 @@ class RawIngest:
                     if lacks_filter(other):
                         lacking[uri] = other
         return error if len(lacking) == 1 else filters_error(lacking)
-
-    def _image_hdus(
-        self, files: Mapping[str, RawFile | RawFileError | IndexedFile], translated: Sequence[TranslatedFile]
-    ) -> dict[str, dict[int, Sequence[int]]]:
-        """Find the HDUs of each detector's image by file, of which an index does not tell."""
-        if not images_wanted(self.images):
-            return {}
-        unread = [one.uri for one in translated if not isinstance(files[one.uri], RawFile)]
-        read = {**files, **dict(zip(unread, read_raw_files(unread, threads=self.threads), strict=True))}
-        hdus: dict[str, dict[int, Sequence[int]]] = defaultdict(dict)
-        for one in translated:
-            file = read[one.uri]
-            if not isinstance(file, RawFile):
-                _LOG.warning("%s It is ingested without an image.", file)
-                continue
-            described = getattr(one.translator, "description", None)
-            file = replace(file, described=one.translator if described else None)
-            only = described is not None and len(described.detectors) == 1
-            name = self._instruments[one.translator]["name"]
-            boxes = self._camera_boxes(name, described)
-            for detector in one.detectors:
-                try:
-                    hdus[one.uri][detector.id] = image_hdus(
-                        file,
-                        detector.id,
-                        detector.full_name,
-                        boxes=boxes.get(detector.id, ()),
-                        segments_1_on_top=segments_1_on_top(name),
-                        alone=len(one.detectors) == 1,
-                        only=only,
-                    )
-                except RawFileError as error:
-                    _LOG.warning("%s It is ingested without an image.", error)
-        return hdus
-
-    def _camera_boxes(self, name: str, description: InstrumentDescription | None) -> Mapping[int, Sequence[IntArray]]:
-        """Return the pixels of each detector by the cameras that an instrument has, or will have."""
-        if name not in self._boxes:
-            record = fetch_instruments(self.butler).get(name)
-            boxes = self._cameras.boxes(load_instrument(record)) if record is not None else {}
-            if not boxes and description is not None and description.camera is not None:
-                camera = camera_from_mapping(description.camera, "the description")
-                boxes = {
-                    id_: [box] for id_, box in zip(camera.detector_ids.tolist(), camera.bounding_boxes, strict=True)
-                }
-            self._boxes[name] = boxes
-        return self._boxes[name]
 
     def _is_moved(self, uri: str) -> bool:
         """Tell whether a file is not there any more because another process may have moved it."""
