@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from astro_metadata_translator import MetadataTranslator
@@ -173,3 +174,40 @@ def survey(make_survey: Callable[..., Butler]) -> Butler:
     butler = make_survey()
     make_task(butler).run(data_ids(add_exposures(butler, map(exposure, (1, 2, 3)))))
     return butler
+
+
+# Watches
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Make a repository for a watch."""
+    from watching import repository_of
+
+    return repository_of(tmp_path / "repository")
+
+
+@pytest.fixture
+def incoming(tmp_path: Path) -> Path:
+    """Make the folder where files arrive."""
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+# Pages
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Any]:
+    """Return what drives a browser, or skip."""
+    from browser import started
+
+    yield from started()
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Any) -> Iterator[Any]:
+    """Return a running Chromium, or skip."""
+    from browser import launched
+
+    yield from launched(playwright)

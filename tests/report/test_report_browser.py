@@ -21,7 +21,6 @@ from browser import (
     directions,
     drawn,
     field,
-    launched,
     layers,
     legend,
     on_screen,
@@ -30,7 +29,6 @@ from browser import (
     polygon,
     settle,
     square,
-    started,
     texts,
     turn,
 )
@@ -53,17 +51,6 @@ REGIONS = {
     visit.fields["id"]: {k: polygon(square(*place, 0.6)) for k, place in enumerate(places)}
     for visit, places in zip(FIELDS[:2], [[(39.3, -20.0), (40.7, -20.0)], [(49.3, -20.0), (50.7, -20.0)]], strict=True)
 }
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Any]:
-    yield from started()
-
-
-@pytest.fixture(scope="module")
-def chromium(playwright: Any) -> Iterator[Any]:
-    """Return a running Chromium, or skip."""
-    yield from launched(playwright)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,6 @@ from browser import (
     polygon,
     settle,
     square,
-    started,
     texts,
     turn,
 )
@@ -44,16 +43,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
 
 # What is drawn as Rubin draws the band i, with a solid line that nothing outlines.
 DARK_RED = (0x37, 0x02, 0x01)
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Any]:
-    yield from started()
-
-
-@pytest.fixture(scope="module")
-def chromium(playwright: Any) -> Iterator[Any]:
-    yield from launched(playwright)
 
 
 @pytest.fixture(scope="module")

@@ -22,19 +22,6 @@ from watching import Watching, arrive, everything, n_visits, once, raws, reposit
 Arrival = Callable[[Path, Path], object]
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Make a repository."""
-    return repository_of(tmp_path / "repository")
-
-
-@pytest.fixture
-def incoming(tmp_path: Path) -> Path:
-    """Make the folder where files arrive."""
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
 def in_pieces(file: Path, folder: Path) -> None:
     """Write a file in two pieces, and close it once."""
     content = file.read_bytes()

@@ -22,22 +22,9 @@ from butler_visits.watch.tally import Tally
 from butler_visits.watch.watcher import Watcher
 from butler_visits.watch.work import Ingested, Work
 from command_line import message, visits_command
-from watching import LONGEST, Watching, arrive, everything, n_visits, raws, repository_of, undisturbed
+from watching import LONGEST, Watching, arrive, everything, n_visits, raws, undisturbed
 
 QUICK = ("--batch", "0.05", "--settle", "0.1", "--no-images")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Make a repository."""
-    return repository_of(tmp_path / "repository")
-
-
-@pytest.fixture
-def incoming(tmp_path: Path) -> Path:
-    """Make the folder where files arrive."""
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ from watching import Watching, arrive, everything, many_raws, n_visits, once, ra
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Make a repository."""
-    return repository_of(tmp_path / "repository")
-
-
-@pytest.fixture
 def incoming(tmp_path: Path) -> Path:
     """Make a folder with three raws, in which further ones arrive."""
     raws(tmp_path / "in")

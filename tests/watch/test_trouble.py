@@ -31,19 +31,6 @@ from templates import make_repository
 from watching import Watching, arrive, everything, n_visits, once, raws, repository_of, undisturbed
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """Make a repository."""
-    return repository_of(tmp_path / "repository")
-
-
-@pytest.fixture
-def incoming(tmp_path: Path) -> Path:
-    """Make the folder where files arrive."""
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
 def complaints(caplog: pytest.LogCaptureFixture, about: object) -> list[str]:
     """Return what was logged of something."""
     said = [record.getMessage() for record in caplog.records if record.name.startswith("butler_visits")]
