@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -24,6 +25,8 @@ def object_store() -> Iterator[str]:
             environment.setenv("AWS_ACCESS_KEY_ID", "any")
             environment.setenv("AWS_SECRET_ACCESS_KEY", "any")
             environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            # The server's objects live as long as the process; a fixture may be made twice in it.
+            urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
             boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=_BUCKET)
             yield f"s3://{_BUCKET}/"
     finally:
