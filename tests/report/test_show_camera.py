@@ -233,7 +233,8 @@ def test_afw_file_as_yaml(golden: Path, tmp_path: Path, name: str) -> None:
     assert np.array_equal(written.detector_ids, camera.detector_ids)
     for padding in (0, 250):
         distance = np.hypot(*np.moveaxis(written.corners(padding) - camera.corners(padding), -1, 0)).max()
-        assert np.rad2deg(distance) * 3600 <= deviation * 1.01 < 1e-9
+        # It is said with two digits.
+        assert np.rad2deg(distance) * 3600 <= deviation * 1.05 < 1e-9
 
 
 @pytest.mark.parametrize(
