@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
+# Tests wait for databases, processes and signals, so there are more of them at once than cores.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 + os.cpu_count())")
 INPUTS ?= 10000
 KILLS ?= 42
 
@@ -37,19 +39,19 @@ demo: $(VENV)/.installed
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n logical --dist worksteal -m "not slow" -k "$(TESTS)"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -k "$(TESTS)"
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n logical --dist worksteal -m slow -k "$(TESTS)"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow -k "$(TESTS)"
 
 test-oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest -n logical --dist worksteal -m "not slow" -k "$(VERSIONS)"
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -k "$(VERSIONS)"
 
 fuzz: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests/helpers $(BIN)/python tests/fuzz/run.py $(INPUTS)
 
 fuzz-kills: $(VENV)/.installed-test
-	BUTLER_VISITS_KILLS=$(KILLS) $(BIN)/python -m pytest -n logical tests/kills
+	BUTLER_VISITS_KILLS=$(KILLS) $(BIN)/python -m pytest -n $(WORKERS) tests/kills
 
 bench: $(VENV)/.installed-test
 	PYTHONPATH=demo:tests $(BIN)/python benchmarks/bench.py

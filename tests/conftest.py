@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ settings.load_profile("any-duration")
 
 def pytest_configure(config: pytest.Config) -> None:
     """End what a run that was killed has left behind; xdist's workers leave that to the process that starts them."""
+    # A shell lets what runs in the background ignore Ctrl-C, and programs that tests start would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         end_leftovers()
         if (folder := folder_in_memory()) is not None:
@@ -101,9 +104,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the sets of parameters that are marked for the other database; begin with what takes longest."""
-    others = [item for item in items if hasattr(item, "callspec") and not _is_wanted(item.callspec.params, item)]
+    wanted: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        (wanted if not hasattr(item, "callspec") or _is_wanted(item.callspec.params, item) else others).append(item)
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in others]
+    items[:] = wanted
     # No worker shall be left alone with it at the end.
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
 

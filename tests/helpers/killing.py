@@ -79,9 +79,6 @@ def die() -> None:
 
 def send(number: int, _folder: Path | None = None) -> None:
     """Send this process a signal."""
-    if number == signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
-        # Programs that are started in the background do not hear it.
-        signal.signal(number, signal.default_int_handler)
     os.kill(os.getpid(), number)
 
 

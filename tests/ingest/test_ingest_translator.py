@@ -86,6 +86,7 @@ def test_all_that_is_registered(raws: Path, tmp_path: Path) -> None:
     assert len(stored(butler, RUN)["raw"]) == 6
 
 
+@pytest.mark.slow
 def test_a_new_process_knows_it(raws: Path, tmp_path: Path) -> None:
     """The repository remembers the module, which is needed to find the images of the detectors."""
     butler = make_repository(tmp_path / "repo")

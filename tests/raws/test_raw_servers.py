@@ -264,6 +264,7 @@ def test_headers(server: Any, night: dict[str, str]) -> None:
     check_headers(server, {name: uri for name, uri in night.items() if name not in SLOW})
 
 
+@pytest.mark.slow
 def test_servers_that_are_waited_for(server: Any, night: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(headers, "STALLED", 5.0)
     check_headers(server, {name: night[name] for name in (*SLOW, "fine")})

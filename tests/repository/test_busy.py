@@ -38,6 +38,7 @@ def locked(repository: Path, seconds: float) -> Iterator[None]:
     thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite_only  # PostgreSQL has no lock on a whole database.
 @pytest.mark.parametrize("what", ["plan", "run"])
 def test_locked_database_is_waited_for(make_survey: Callable[..., Butler], what: str) -> None:

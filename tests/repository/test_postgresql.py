@@ -111,6 +111,7 @@ def own_cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.slow
 def test_server_that_is_started_anew_and_one_that_is_gone(
     own_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,6 +156,7 @@ def test_server_that_is_started_anew_and_one_that_is_gone(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_server_that_is_gone_when_a_worker_opens_the_repository(
     own_cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

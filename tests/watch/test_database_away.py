@@ -30,6 +30,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trouble, "_LONGEST_WAIT", 0.2)
 
 
+@pytest.mark.slow
 def test_it_is_waited_for(cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     incoming = tmp_path / "in"
     incoming.mkdir()

@@ -7,7 +7,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,14 +25,6 @@ from command_line import message, visits_command
 from watching import LONGEST, Watching, arrive, everything, n_visits, raws, undisturbed
 
 QUICK = ("--batch", "0.05", "--settle", "0.1", "--no-images")
-
-
-@pytest.fixture
-def _sigint() -> Iterator[None]:
-    """Let Ctrl-C be heard, which programs in the background do not."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def commanded(repository: Path, *arguments: object, drive: Callable[[Callable[[], Tally]], None]) -> Result:
@@ -58,7 +50,6 @@ def commanded(repository: Path, *arguments: object, drive: Callable[[Callable[[]
     return result
 
 
-@pytest.mark.usefixtures("_sigint")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda one: one.name)
 def test_a_signal_ends_it_well(repository: Path, incoming: Path, tmp_path: Path, number: int) -> None:
     files = raws(tmp_path / "raw")
@@ -83,7 +74,7 @@ def test_a_signal_ends_it_well(repository: Path, incoming: Path, tmp_path: Path,
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-@pytest.mark.usefixtures("_sigint")
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
 def test_a_second_signal_ends_it_at_once(
     repository: Path, incoming: Path, tmp_path: Path, numbers: tuple[int, int]

@@ -40,6 +40,7 @@ def wait_until(page: NightPage, state: Tally, done: Callable[[], object]) -> Non
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_page_of_the_night(survey: Butler, tmp_path: Path) -> None:
     other_day = exposure(7, id=(DAY + 1) * 100000 + 7, obs_id="SC_O_20260402_000007", day_obs=DAY + 1)
     make_task(survey).run(data_ids(add_exposures(survey, [other_day])))
@@ -64,6 +65,7 @@ def test_page_of_the_night(survey: Butler, tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir() if one.suffix == ".html"] == ["night.html"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     page, state = NightPage(str(tmp_path / "missing"), str(tmp_path / "night.html"), interval=0), tally()
     for _ in range(2):

@@ -61,6 +61,7 @@ def test_a_file_that_has_changed_is_read_again(repository: Path, incoming: Path)
     assert again.tally.files == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["removed", "damaged", "of another version", "nowhere"])
 def test_without_memory_it_only_takes_longer(
     repository: Path, incoming: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, lost: str
@@ -150,6 +151,7 @@ def test_of_one_instrument_only(repository: Path, incoming: Path) -> None:
     assert once(repository, incoming, instrument="SimCam").tally.visits == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("database")
 def test_two_watches(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Two watches of one folder and one repository take everything once."""

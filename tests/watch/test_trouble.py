@@ -254,6 +254,7 @@ def test_a_share_that_vanishes(repository: Path, tmp_path: Path, mounts: list[Pa
     assert watching.tally.bad == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer", ["direct", "copy"])
 def test_a_full_disk(
     incoming: Path, tmp_path: Path, mounts: list[Path], caplog: pytest.LogCaptureFixture, transfer: str

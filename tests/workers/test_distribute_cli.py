@@ -30,6 +30,7 @@ def butler(make_survey: Callable[..., Butler]) -> Butler:
     return butler
 
 
+@pytest.mark.slow
 def test_processes(butler: Butler) -> None:
     command = ["define-visits", root(butler), INSTRUMENT, "--processes", 2]
     result = run_new_program("butler", "--long-log", "--log-level", "VERBOSE", *command)
