@@ -348,7 +348,7 @@ def test_empty_repository_says_what_to_do(
         assert texts(page, "#details h2") == ["There are no visits"]
         commands = texts(page, "#details pre")
         assert commands[-1] == f"butler define-visits REPO {INSTRUMENT}"
-        assert commands[0].startswith("butler define-visits" if given else "butler-visits ingest")
+        assert commands[0].startswith("butler define-visits" if given else "butler-visits ingest REPO RAW…")
 
 
 # Tables

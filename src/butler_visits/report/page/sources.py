@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,7 +16,7 @@ from ...define.visits import PlannedVisit
 from ...geometry import FloatArray, decode_polygon
 from ...lists import counted, listed
 from .model import Page, PageVisit, Undefined
-from .undefined import UNTOLD, failures_of, off_sky, undefined_exposures
+from .undefined import NEW, UNTOLD, failures_of, off_sky, undefined_exposures
 
 
 def visits_page(
@@ -73,25 +74,34 @@ def visits_page(
         undefined=undefined,
         detector_names=repository.fetch_detector_names(butler, instrument),
         detector_regions=partial(repository.fetch_detector_regions, butler, instrument),
-        next_steps=_next_steps(butler, instrument, exposures, where),
+        next_steps=_next_steps(instrument, exposures, undefined, where),
     )
 
 
-def _next_steps(butler: Butler, instrument: str, exposures: Sequence[DimensionRecord], where: str) -> list[str]:
+def _next_steps(
+    instrument: str, exposures: Sequence[DimensionRecord], undefined: Sequence[Undefined], where: str
+) -> list[str]:
     """Say what leads to visits where there are none."""
+    define = f"$ butler define-visits REPO {shlex.quote(instrument)}"
     if not exposures and where:
         return [f"No exposure of {instrument} matches {where!r}."]
     if not exposures:
         return [
-            f"There are no exposures of {instrument} yet. Ingest raws, define their visits, and make this page again:",
-            f"$ butler-visits ingest REPO {instrument} RAW…",
-            f"$ butler define-visits REPO {instrument}",
+            f"There are no exposures of {instrument} yet. Ingest raws, define their visits, and make this page again. "
+            "FILE describes the instrument; leave --instrument out where the headers tell it:",
+            "$ butler-visits ingest REPO RAW… --instrument FILE",
+            define,
         ]
+    selected = f" that match {where!r}" if where else ""
+    possible = sum(entry.count for entry in undefined if entry.reason == NEW)
+    of = f"of {counted(len(exposures), 'exposure', ',')} of {instrument}{selected} can become visits"
+    if not possible:
+        return [f"None {of}: the reasons stand below."]
+    define += f" --where {shlex.quote(where)}" if where else ""
     return [
-        f"{counted(len(exposures), 'exposure', ',')} of {instrument} can become visits, but for those below. "
-        "See what would be defined, define it, and make this page again:",
-        f"$ butler define-visits REPO {instrument} --dry-run",
-        f"$ butler define-visits REPO {instrument}",
+        f"{possible:,} {of}. See what would be defined, define it, and make this page again:",
+        f"{define} --dry-run",
+        define,
     ]
 
 

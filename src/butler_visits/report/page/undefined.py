@@ -20,6 +20,7 @@ from .model import Undefined
 
 UNTOLD = "It cannot be told through a Butler server whether they have a visit"
 """No reason why exposures have none."""
+NEW = "Not defined yet: define-visits would define them"
 _OFF_SKY = "Not on the sky: {}"
 _OF_UNKNOWN_TYPE = "of unknown type"
 
@@ -83,7 +84,7 @@ def _reason(visit: PlannedVisit) -> str:
     if visit.untold:
         return UNTOLD
     if visit.action is Action.NEW:
-        return "Not defined yet: define-visits would define them"
+        return NEW
     if visit.action is Action.UPDATE:
         return "Not joined to their visit yet: define-visits --incremental would do it"
     if visit.action is Action.UNCHANGED:
