@@ -32,7 +32,16 @@ function savePicture() {
 
 byId("save-picture").addEventListener("click", savePicture);
 
-// On paper all is light, and there is nothing of WebGL.
+// What the filters and the legend leave, in words.
+function filtersText() {
+  const filters = ["night", "band", "action", "text"].filter(name => controls[name].value)
+    .map(name => `${name} ${name === "text" ? `“${controls.text.value}”` : controls[name].value}`).join(", ");
+  const off = scene.classes.filter(one => state.off.has(one.key)).map(one => one.name).join(", ");
+  const parts = [filters, off && `not on the map: ${off}`].filter(Boolean);
+  return parts.length ? `${byId("count").textContent}: ${parts.join("; ")}.` : "";
+}
+
+// On paper all is light, there is nothing of WebGL, and nobody can ask for more.
 for (const [name, isOn] of [["beforeprint", true], ["afterprint", false]]) addEventListener(name, () => {
   isPrinting = isOn;
   document.documentElement.classList.toggle("printing", isOn);
@@ -40,4 +49,7 @@ for (const [name, isOn] of [["beforeprint", true], ["afterprint", false]]) addEv
   isStale = true;
   drawNow();
   showDetails();
+  byId("filtered").textContent = filtersText();
+  byId("filtered").hidden = !isOn || !filtersText();
+  if (isOn) { listTo(MOST_OUTLINES); listNightsTo(MOST_OUTLINES); }
 });

@@ -1,7 +1,13 @@
 // The counts, and the list of visits: sorted by any column, to be copied and saved.
 
 const PAGE = 100;
-let listed = 0, nightsListed = 0;
+let listed = 0, nightsListed = 0, listNightsTo = null;
+
+// Say how many of a list's rows are there, if not all are.
+function sayListed(id, more, count, all, what) {
+  byId(id).textContent = count < all ? `${countText(count)} of ${plural(all, what)} are listed` : "";
+  byId(more).hidden = count === all;
+}
 
 const angleOf = axis => k => centres[k] ? angles(centres[k])[axis] : null;
 const LIST = [
@@ -21,13 +27,9 @@ const LIST = [
 // All visits in the order of the list; `null` is the order in which they are there.
 let sorting = null, order = Array.from({ length: data.count }, (_, k) => k);
 
-const DIGITS = /^-?\d+$/;
-function compare(a, b) {
-  if (typeof a === typeof b && !(typeof a === "string" && DIGITS.test(a) && DIGITS.test(b))) return a < b ? -1 : a > b ? 1 : 0;
-  // Ids that are too large for numbers are text here.
-  if (DIGITS.test(a) && DIGITS.test(b)) return BigInt(a) < BigInt(b) ? -1 : BigInt(a) > BigInt(b) ? 1 : 0;
-  return String(a) < String(b) ? -1 : 1;
-}
+// Texts are sorted by the numbers in them, also ids that are too large for numbers and so are text here.
+const TEXTS = new Intl.Collator("en", { numeric: true });
+const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : TEXTS.compare(a, b);
 
 function sortBy(key, isDown) {
   const column = LIST.find(one => one.key === key);
@@ -53,30 +55,31 @@ function fillCounts() {
   const table = byId("counts"), all = row(["th"], ["all", ...totals.map(cell), countText(state.shown.length)], { numbers: 1 });
   fillTable(table, ["Night", ...filters, "all"], [all], { numbers: 1 });
   nightsListed = 0;
-  const more = () => {
-    all.before(...rows.slice(nightsListed, nightsListed + PAGE).map(([night, values]) => row(["th", "td"], [night, ...values.map(cell), cell(sum(values))], { numbers: 1 })));
-    nightsListed = Math.min(nightsListed + PAGE, rows.length);
-    byId("more-nights").hidden = nightsListed === rows.length;
+  listNightsTo = count => {
+    all.before(...rows.slice(nightsListed, count).map(([night, values]) => row(["th", "td"], [night, ...values.map(cell), cell(sum(values))], { numbers: 1 })));
+    nightsListed = between(nightsListed, count, rows.length);
+    sayListed("listed-nights", "more-nights", nightsListed, rows.length, "night");
   };
-  byId("more-nights").onclick = more;
-  more();
+  listNightsTo(PAGE);
 }
 
 function listRow(k) {
   const choose = button(visits.fields.id[k], () => { select({ visit: k }, true); byId("sky").scrollIntoView({ block: "nearest" }); });
   const made = row(["td"], LIST.map((column, at) => {
     const value = column.of(k);
-    return at === 0 ? choose : value === null || value === "" ? "–" : column.shown ? column.shown(value) : value;
+    return at === 0 ? choose : value === null || value === "" ? "–" : column.shown && typeof value === "number" ? column.shown(value) : value;
   }));
   [...made.cells].forEach((cell, at) => { cell.className = LIST[at].isNumber ? "number" : LIST[at].isLong ? "long" : ""; });
   made.dataset.visit = k;
   return made;
 }
 
-function listMore() {
-  byId("list").querySelector("tbody").append(...state.shown.slice(listed, listed + PAGE).map(listRow));
-  listed = Math.min(listed + PAGE, state.shown.length);
-  byId("more").hidden = listed === state.shown.length;
+function listTo(count) {
+  const [rows, far] = byId("list").tBodies;
+  far.replaceChildren();
+  rows.append(...state.shown.slice(listed, count).map(listRow));
+  listed = between(listed, count, state.shown.length);
+  sayListed("listed", "more", listed, state.shown.length, "visit");
   markInList();
 }
 
@@ -92,15 +95,21 @@ function fillList() {
     if (isSorted) cell.setAttribute("aria-sort", sorting.isDown ? "descending" : "ascending");
     if (LIST[at].isNumber) cell.className = "number";
   });
+  byId("list").append(element("tbody"));
   listed = 0;
-  listMore();
+  listTo(PAGE);
 }
 
-// Mark the chosen visit; it is listed if it is far down.
+// Mark the chosen visit; what is farther down than the list goes stands alone below it.
 function markInList() {
-  for (const one of byId("list").querySelectorAll("tr[aria-current]")) one.removeAttribute("aria-current");
-  const chosen = state.selected?.visit;
-  byId("list").querySelector(`tr[data-visit="${chosen}"]`)?.setAttribute("aria-current", "true");
+  const list = byId("list"), far = list.tBodies[1], chosen = state.selected?.visit, rowOf = () => list.querySelector(`tr[data-visit="${chosen}"]`);
+  for (const one of list.querySelectorAll("tr[aria-current]")) one.removeAttribute("aria-current");
+  if (rowOf()?.parentNode !== far) {
+    const skipped = state.shown.indexOf(chosen) - listed, gap = element("tr");
+    gap.append(element("td", `… ${plural(skipped, "visit")} between …`, { colSpan: LIST.length }));
+    far.replaceChildren(...skipped < 0 ? [] : skipped ? [gap, listRow(chosen)] : [listRow(chosen)]);
+  }
+  rowOf()?.setAttribute("aria-current", "true");
 }
 
 const COLUMNS_OF_FILE = ["visit", "name", "night", "filter", "band", "target", "begin_tai", "exposure_time", "ra", "dec", "exposures"];
@@ -109,7 +118,7 @@ const COLUMNS_OF_FILE = ["visit", "name", "night", "filter", "band", "target", "
 function asText(separator) {
   const quoted = value => {
     const text = value === null || value === undefined ? "" : String(value);
-    return separator === "\t" ? text.replace(/[\t\r\n]+/g, " ") : /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+    return text.includes(separator) || /["\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };
   const digits = value => value === null ? null : value.toFixed(6);
   const lines = state.shown.map(k => [visits.fields.id[k], visits.fields.name[k], labelOf("night", k), labelOf("filter", k), labelOf("band", k), fieldOf("target_name", k),
@@ -133,6 +142,7 @@ async function copyList() {
   byId("copied").textContent = `${plural(state.shown.length, "visit")} copied`;
 }
 
-byId("more").addEventListener("click", listMore);
+byId("more").addEventListener("click", () => listTo(listed + PAGE));
+byId("more-nights").addEventListener("click", () => listNightsTo(nightsListed + PAGE));
 byId("copy").addEventListener("click", copyList);
 byId("save-csv").addEventListener("click", () => save("visits.csv", new Blob([asText(",")], { type: "text/csv" })));
