@@ -217,3 +217,17 @@ def chromium(playwright: Any) -> Iterator[Any]:
     from browser import launched
 
     yield from launched(playwright)
+
+
+@pytest.fixture(scope="module")
+def without_webgl(playwright: Any) -> Iterator[Any]:
+    """Return a running Chromium that has no WebGL, or skip."""
+    from browser import launched
+
+    yield from launched(playwright, "--disable-3d-apis")
+
+
+@pytest.fixture(scope="module", params=["WebGL", "canvas"])
+def browser(request: pytest.FixtureRequest) -> Any:
+    """Return a browser with WebGL, and one without."""
+    return request.getfixturevalue("chromium" if request.param == "WebGL" else "without_webgl")

@@ -21,7 +21,6 @@ from browser import (
     box,
     drawn,
     field,
-    launched,
     layers,
     legend,
     on_screen,
@@ -43,17 +42,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
 
 # What is drawn as Rubin draws the band i, with a solid line that nothing outlines.
 DARK_RED = (0x37, 0x02, 0x01)
-
-
-@pytest.fixture(scope="module")
-def without_webgl(playwright: Any) -> Iterator[Any]:
-    yield from launched(playwright, "--disable-3d-apis")
-
-
-@pytest.fixture(scope="module", params=["WebGL", "canvas"])
-def browser(request: pytest.FixtureRequest) -> Any:
-    """Return a browser with WebGL, and one without."""
-    return request.getfixturevalue("chromium" if request.param == "WebGL" else "without_webgl")
 
 
 def write(folder: Path, visits: list[PageVisit], **more: Any) -> Path:

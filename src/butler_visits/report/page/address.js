@@ -12,6 +12,8 @@ function writeAddress() {
   const parts = new URLSearchParams();
   for (const [name, control] of Object.entries(controls)) if (control.value !== defaultOf(name)) parts.set(name, control.value);
   if (state.selected?.visit !== undefined) parts.set("visit", visits.fields.id[state.selected.visit]);
+  // Where it is: on a page of other visits its number is another cell's.
+  if (state.selected?.cell !== undefined) parts.set("cell", angles(cells.centres[state.selected.cell]).map(angle => angle.toFixed(5)).join(","));
   if (sorting) parts.set("sort", `${sorting.isDown ? "-" : ""}${sorting.key}`);
   if (state.hours) parts.set("hours", "1");
   for (const key of state.off) parts.append("off", key);
@@ -33,7 +35,8 @@ function readAddress() {
   setHours(parts.get("hours") === "1");
   state.off = new Set(parts.getAll("off"));
   const visit = parts.has("visit") ? visits.fields.id.findIndex(id => String(id) === parts.get("visit")) : -1;
-  state.selected = visit < 0 ? null : { visit };
+  const cell = cells && cellAt(direction(...(parts.get("cell") || "").split(",").map(Number)), cells.centres.keys());
+  state.selected = visit >= 0 ? { visit } : cell === null ? null : { cell };
   const [ra, dec, scale] = (parts.get("at") || "").split(",").map(Number);
   const isPlaced = [ra, dec, scale].every(Number.isFinite) && scale > 0;
   apply({ isFirst: true });

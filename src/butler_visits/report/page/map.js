@@ -120,7 +120,7 @@ function itemsAt(x, y) {
   if (isStale) drawNow();
   if (scene.counts) {
     const on = new Set(scene.classes.filter(one => !state.off.has(one.key)).flatMap(one => one.members));
-    const cell = scene.cells.filled.reduce((best, k) => on.has(k) && apart(cells.centres[k], vector) < (best === null ? .8 * cells.side : apart(cells.centres[best], vector)) ? k : best, null);
+    const cell = cellAt(vector, on);
     return cell === null ? [] : [{ cell }];
   }
   const project = projection(), members = scene.groups.flatMap(one => one.members);

@@ -67,3 +67,13 @@ const cells = coverage && (() => {
     side: Math.sqrt(Math.PI / 3) / 2 ** coverage.order / DEGREE,
   };
 })();
+
+// Which of some cells is nearest to a direction, if it is not beside all of them.
+function cellAt(vector, candidates) {
+  let best = null, least = .8 * cells.side;
+  for (const k of candidates) {
+    const distance = apart(cells.centres[k], vector);
+    if (distance < least) { best = k; least = distance; }
+  }
+  return best;
+}

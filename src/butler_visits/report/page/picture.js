@@ -1,8 +1,14 @@
 // The map as a file, with what its colours mean below it.
 
+// The legend's title, and what is drawn.
+function pictureEntries() {
+  const entries = legendEntries().filter(one => !state.off.has(one.key));
+  return entries.length ? [{ text: byId("legend-title").textContent }, ...entries] : [];
+}
+
 function savePicture() {
   drawNow();
-  const ratio = picture.width / size.width, entries = legendEntries(), line = 20, perRow = Math.max(1, Math.floor(size.width / 220));
+  const ratio = picture.width / size.width, entries = pictureEntries(), line = 20, perRow = Math.max(1, Math.floor(size.width / 220));
   const height = size.height + line * (Math.ceil(entries.length / perRow) + 1), canvas = element("canvas", null, { width: picture.width, height: height * ratio });
   const context = canvas.getContext("2d");
   context.fillStyle = style("--panel");
@@ -14,7 +20,7 @@ function savePicture() {
   entries.forEach((entry, k) => {
     const x = 8 + 220 * (k % perRow), y = size.height + line * (Math.floor(k / perRow) + .8);
     if (entry.isFilled) { context.fillStyle = entry.colour; context.fillRect(x + 4, y - 6, 22, 12); }
-    else for (const { colour, width, dash } of strokesOf({ width: 1.6, ...entry })) {
+    else if (entry.colour) for (const { colour, width, dash } of strokesOf({ width: 1.6, ...entry })) {
       context.strokeStyle = colour;
       context.lineWidth = width;
       context.setLineDash(dash);
@@ -24,8 +30,8 @@ function savePicture() {
       context.stroke();
     }
     if (!entry.isFilled && entry.symbol) drawSymbols(context, entry, [[x + 15, y]]);
-    context.fillStyle = style("--text");
-    context.fillText(entry.text, x + 36, y);
+    context.fillStyle = style(entry.colour ? "--text" : "--quiet");
+    context.fillText(entry.text, entry.colour ? x + 36 : x, y);
   });
   canvas.toBlob(blob => save("visits.png", blob));
 }

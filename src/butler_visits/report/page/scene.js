@@ -4,22 +4,25 @@
 const MOST_OUTLINES = data.most_outlines, LONGEST_EDGE = 2 * DEGREE, CELL_PIXELS = 40;
 
 // Polygons as pieces x, y, z, x, y, z of lines that are short enough to be straight, as seen from `origin`: differences from
-// it keep their digits in 32 bits.
+// it keep their digits in 32 bits. And of each piece the angle from the polygon's first corner to it, along the outline.
 function segmentsOf(polygons, origin) {
-  const found = [];
+  const points = [], starts = [];
   for (const corners of polygons) {
+    let along = 0;
     corners.forEach((from, k) => {
       const to = corners[(k + 1) % corners.length], step = to.map((x, axis) => x - from[axis]);
       const pieces = Math.max(1, Math.ceil(Math.hypot(...step) / LONGEST_EDGE));
       let last = from;
       for (let piece = 1; piece <= pieces; piece++) {
         const next = piece === pieces ? to : unit(from.map((x, axis) => x + piece / pieces * step[axis]));
-        for (const end of [last, next]) found.push(end[0] - origin[0], end[1] - origin[1], end[2] - origin[2]);
+        for (const end of [last, next]) points.push(end[0] - origin[0], end[1] - origin[1], end[2] - origin[2]);
+        starts.push(along);
+        along += Math.hypot(next[0] - last[0], next[1] - last[1], next[2] - last[2]);
         last = next;
       }
     });
   }
-  return Float32Array.from(found);
+  return { points: Float32Array.from(points), starts: Float32Array.from(starts) };
 }
 
 // Polygons of four corners as triangles, as seen from `origin`.
@@ -41,7 +44,7 @@ function makeScene(shown, colour, off, selected) {
   }
   const scene = { origin, radius, scale: view.scale, near: near.length, layers: [], classes: [], cells: null };
   const line = (name, polygons, one, settings) =>
-    scene.layers.push({ kind: "lines", name, count: polygons.length, points: segmentsOf(polygons, origin), width: 1.2, ...one, ...settings });
+    scene.layers.push({ kind: "lines", name, count: polygons.length, ...segmentsOf(polygons, origin), width: 1.2, ...one, ...settings });
   scene.counts = Boolean(coverage) && near.length > MOST_OUTLINES;
   if (scene.counts) {
     const depth = cellDepths(shown), filled = [...depth.keys()].filter(cell => depth[cell]);

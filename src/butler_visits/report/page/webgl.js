@@ -1,8 +1,9 @@
 // Draws layers with WebGL.
 
 const LINE_VERTICES = `#version 300 es
-uniform mat3 turn; uniform vec3 offset; uniform vec2 size; uniform float radius, width;
+uniform mat3 turn; uniform vec3 offset; uniform vec2 size; uniform float radius, width, period;
 in vec3 from, to;
+in float start;
 out vec2 place;
 void main() {
   vec3 a = turn * from + offset, b = turn * to + offset;
@@ -20,19 +21,20 @@ void main() {
   float half_width = width / 2.0 + 0.5, side = corner % 2 == 0 ? -half_width : half_width;
   place = vec2(corner < 2 ? -width / 2.0 : whole + width / 2.0, side);
   vec2 at = p + along * place.x + vec2(-along.y, along.x) * side;
+  // Dashes go on where those of the piece before end.
+  if (period > 0.0) place.x += mod(start * radius, period);
   gl_Position = vec4(-2.0 * at.x / size.x, 2.0 * at.y / size.y, 0.0, 1.0);
 }`;
 
 const LINE_FRAGMENTS = `#version 300 es
 precision highp float;
-uniform vec3 colour; uniform float width; uniform float dash[6]; uniform int dashes;
+uniform vec3 colour; uniform float width, period; uniform float dash[6]; uniform int dashes;
 in vec2 place;
 out vec4 drawn;
 void main() {
   float seen = width / 2.0 + 0.5 - abs(place.y);
   if (dashes > 0) {
-    float period = 0.0, start = 0.0;
-    for (int k = 0; k < dashes; k++) period += dash[k];
+    float start = 0.0;
     float at = mod(place.x, period);
     bool gap = false;
     for (int k = 0; k < dashes; k++) {
@@ -76,18 +78,25 @@ function webglPainter(canvas) {
   let of = null, buffers = [];
 
   function upload(scene) {
-    for (const { array, buffer } of buffers) { gl.deleteVertexArray(array); gl.deleteBuffer(buffer); }
+    for (const { array, held } of buffers) { gl.deleteVertexArray(array); held.forEach(one => gl.deleteBuffer(one)); }
     buffers = scene.layers.map(layer => {
-      const array = gl.createVertexArray(), buffer = gl.createBuffer(), isLine = layer.kind === "lines";
+      const array = gl.createVertexArray(), held = [];
+      // Numbers of which each vertex has `size` for each of the names, one after the other.
+      const give = (numbers, names, size) => {
+        held.push(gl.createBuffer());
+        gl.bindBuffer(gl.ARRAY_BUFFER, held.at(-1));
+        gl.bufferData(gl.ARRAY_BUFFER, numbers, gl.STATIC_DRAW);
+        names.forEach((name, number) => {
+          const at = gl.getAttribLocation(programs[layer.kind], name);
+          gl.enableVertexAttribArray(at);
+          gl.vertexAttribPointer(at, size, gl.FLOAT, false, 4 * size * names.length, 4 * size * number);
+        });
+      };
       gl.bindVertexArray(array);
-      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-      gl.bufferData(gl.ARRAY_BUFFER, isLine ? sixTimes(layer.points) : layer.points, gl.STATIC_DRAW);
-      for (const [number, name] of (isLine ? ["from", "to"] : ["from"]).entries()) {
-        const at = gl.getAttribLocation(programs[layer.kind], name);
-        gl.enableVertexAttribArray(at);
-        gl.vertexAttribPointer(at, 3, gl.FLOAT, false, isLine ? 24 : 12, 12 * number);
-      }
-      return { array, buffer };
+      if (layer.kind === "fills") give(layer.points, ["from"], 3);
+      else give(sixTimes(layer.points, 6), ["from", "to"], 3);
+      if (layer.dash?.length) give(sixTimes(layer.starts, 1), ["start"], 1);
+      return { array, held };
     });
     of = scene;
   }
@@ -116,6 +125,7 @@ function webglPainter(canvas) {
         gl.uniform1f(uniform("width"), width * ratio);
         gl.uniform1fv(uniform("dash"), Float32Array.from({ length: 6 }, (_, k) => (dash[k] || 0) * ratio));
         gl.uniform1i(uniform("dashes"), dash.length);
+        gl.uniform1f(uniform("period"), ratio * dash.reduce((sum, length) => sum + length, 0));
         gl.drawArrays(gl.TRIANGLES, 0, layer.points.length);
       }
     });
@@ -123,12 +133,13 @@ function webglPainter(canvas) {
   return { kind: "WebGL", draw };
 }
 
-// Each line for each of its six vertices. Instances would do without that, but take ten times as long without a graphics card.
-function sixTimes(points) {
-  const found = new Float32Array(6 * points.length);
-  for (let at = 0; at < points.length; at += 6) {
-    const line = points.subarray(at, at + 6);
-    for (let k = 0; k < 6; k++) found.set(line, 6 * (at + k));
+// The numbers of each line for each of its six vertices. Instances would do without that, but take ten times as long without a
+// graphics card.
+function sixTimes(numbers, size) {
+  const found = new Float32Array(6 * numbers.length);
+  for (let at = 0; at < numbers.length; at += size) {
+    const line = numbers.subarray(at, at + size);
+    for (let k = 0; k < 6; k++) found.set(line, 6 * at + size * k);
   }
   return found;
 }
