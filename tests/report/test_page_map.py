@@ -9,9 +9,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
-from browser import NIGHT, Floats, axes, box, directions, field, layers, on_screen, opened, page_of, settle, texts, turn
+from browser import (
+    NIGHT,
+    Floats,
+    axes,
+    box,
+    directions,
+    field,
+    layers,
+    legend,
+    on_screen,
+    opened,
+    page_of,
+    settle,
+    square,
+    texts,
+    turn,
+)
+from butler_visits.report import plot_coverage
 from butler_visits.report.page import PageVisit, build, render_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.sqlite_only]
@@ -62,6 +80,64 @@ def test_dashes_go_on_around_corners(browser: Any, tmp_path: Path, count: int) -
         length = np.linalg.norm(np.roll(line, -1, axis=0) - line, axis=-1).sum()
         dashes = np.count_nonzero(drawn & ~np.roll(drawn, 1))
         assert dashes == pytest.approx(length / (5.3 * 1.2), rel=0.15)
+
+
+def close_to(image: Floats, colour: str) -> int:
+    """Count the pixels of a colour."""
+    wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return int((np.abs(image - wanted).sum(axis=-1) < 90).sum())
+
+
+@pytest.mark.parametrize("bands", [("L", "Ha"), ("L", "Ha", "OIII"), ("g", "i"), ("u", "g", "r", "i"), ("r", "white")])
+def test_bands_at_one_place_are_all_seen(browser: Any, tmp_path: Path, bands: Sequence[str]) -> None:
+    """Their lines, and their symbols."""
+    outline = circle(40.0, -20.0, 10.0, 24)
+    visits = [field(k, 0, 0, physical_filter=band, band=band, outline=outline) for k, band in enumerate(bands)]
+    with opened(browser, write(tmp_path, visits), device_scale_factor=2) as page:
+        turn(page, 40.0, -20.0, 3.0)
+        image = pixels(page)
+        styles = page.evaluate(
+            "() => visitsPage.scene().layers.map(one => [one.name, one.colour, one.dash, one.symbol])"
+        )
+        assert len({colour for _, colour, *_ in styles}) == len(bands)
+        assert len({(tuple(dash), symbol) for *_, dash, symbol in styles}) == len(bands)
+        y, x = np.array(image.shape[:2]) // 2
+        middle = image[y - 8 : y + 8, x - 8 : x + 8]
+        for name, colour, *_ in styles:
+            assert close_to(image, colour) - close_to(middle, colour) > 80, name
+            assert close_to(middle, colour) >= 4 or len(bands) > 2, name
+
+
+@pytest.mark.parametrize(
+    "bands", [["L", "Ha"], ["r", "Ha", "white", "i"], [None, "Ha", "L"], [f"n{k:02}" for k in range(12)]]
+)
+def test_bands_are_drawn_as_in_the_plot(chromium: Any, tmp_path: Path, bands: Sequence[str | None]) -> None:
+    """Also where several filters of a band are on the page, which the plot does not tell apart."""
+    outlines = [square(3.0 * k, 0.0, 1.0) for k in range(len(bands))]
+    figure = plot_coverage(outlines, bands=[band or "" for band in bands])
+    axes: Any = figure.axes[0]
+    lines = [line for line in axes.lines if line.get_color() != "k"]
+    names = [text.get_text().rsplit(" (")[0] for text in figure.legends[0].get_texts()]
+    plotted = {
+        name: (to_hex(line.get_color()), tuple(line._unscaled_dash_pattern[1] or ()))
+        for name, line in zip(names, lines, strict=True)
+    }
+    visits = [field(k, 3.0 * k, 0, physical_filter=f"{band or 'no band'}", band=band) for k, band in enumerate(bands)]
+    visits += [field(99, 80.0, 0, physical_filter="zz another", band=bands[0])]
+    with opened(chromium, write(tmp_path, visits)) as page:
+        drawn = page.evaluate(
+            "() => visitsPage.scene().layers.map(({ name, colour, outline, dash }) => [name, outline || colour, dash])"
+        )
+        styles = {name: (colour.lower(), tuple(dash)) for name, colour, dash in drawn}
+        assert {name: styles[name] for name in names} == plotted
+        assert len(set(styles.values())) == min(len(styles), 8 + len({*bands} & {*"ugrizy"}))
+
+
+def test_bands_whose_names_are_parts_of_others(chromium: Any, tmp_path: Path) -> None:
+    visits = [field(k, 3.0 * k, 0, physical_filter=band, band=band) for k, band in enumerate(["gr", "ugrizy", "r"])]
+    with opened(chromium, write(tmp_path, visits)) as page:
+        assert legend(page) == ["r (1)", "gr (1)", "ugrizy (1)"]
+        assert layers(page) == {"r": 1, "gr": 1, "ugrizy": 1}
 
 
 # The address

@@ -219,16 +219,20 @@ def test_lines_and_symbols_of_bands(chromium: Any, tmp_path: Path) -> None:
         field(7, 70.0, 0, physical_filter="white", band=None),
     ]
     file = write(tmp_path, visits)
+    names = ["u_1", "g_1", "r_1", "r_2", "i_1", "z_1", "y_1", "white"]
     for dark in (False, True):
         with opened(chromium, file, dark=dark) as page:
             drawn_as = page.evaluate(
                 "() => visitsPage.scene().layers.map(one => [one.name, one.colour, one.dash.length, one.symbol])"
             )
-            assert [name for name, *_ in drawn_as] == ["u_1", "g_1", "r_1", "r_2", "i_1", "z_1", "y_1", "white"]
-            assert len({colour for _, colour, *_ in drawn_as}) == 8
-            assert [symbol for *_, symbol in drawn_as] == ["o", "^", "v", "D", "s", "*", "p", "D"]
-            assert [dashes for _, _, dashes, _ in drawn_as] == [2, 4, 4, 0, 0, 6, 2, 0]
-            assert drawn_as[2][1] == ("#ff7e00" if dark else "#B52626")
+            assert legend(page) == [f"{name} (1)" for name in names]
+            styles = {name: style for name, *style in drawn_as}
+            assert styles.keys() == set(names)
+            assert len({colour for colour, *_ in styles.values()}) == 8
+            # Filters without a band come first where styles are given, and then further ones of a band.
+            assert [styles[name][2] for name in names] == ["o", "^", "v", "s", "s", "*", "p", "D"]
+            assert [styles[name][1] for name in names] == [2, 4, 4, 2, 0, 6, 2, 0]
+            assert styles["r_1"][0] == ("#ff7e00" if dark else "#B52626")
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -16,6 +16,9 @@ FREE = {
 }
 """Colours for filters whose band has none, or has given its own to another filter."""
 
+FREE_LINES = ((), (4.0, 3.0), (1.0, 2.0), (6.0, 2.0, 1.0, 2.0))
+"""Line styles that go with them, one after the other, so that outlines at one place are seen through each other."""
+
 ACTIONS = {
     "light": {
         "new": "#00a860",

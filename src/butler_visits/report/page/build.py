@@ -25,6 +25,7 @@ from ..colours import (
     ACTIONS,
     BACKGROUNDS,
     FREE,
+    FREE_LINES,
     MARKS,
     band_colours,
     band_lines,
@@ -166,6 +167,7 @@ def _data(page: Page) -> dict[str, Any]:
         "colours": {theme: _colours(theme) for theme in BACKGROUNDS},
         "lines_of_bands": band_lines(),
         "symbols_of_bands": band_symbols(),
+        "free_lines": FREE_LINES,
     }
 
 

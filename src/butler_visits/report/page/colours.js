@@ -12,26 +12,29 @@ function style(name) {
   return known.get(name);
 }
 
-// Of each filter its band, or a number of a free colour: several filters of a band do not share its colour.
+// Of each filter its band, or a number of a free style: several filters of a band do not share its style. The first of each
+// band are numbered first, as where a picture knows bands only.
 const filterStyles = (() => {
-  const bandOf = new Map(), found = new Map(), used = new Set();
-  columns.filter.codes.forEach((code, k) => bandOf.set(code, labelOf("band", k)));
-  let free = 0;
-  for (const code of [...bandOf.keys()].sort((a, b) => bandRank(bandOf.get(a)) - bandRank(bandOf.get(b)) || a - b)) {
-    const band = bandOf.get(code), own = BAND_ORDER.includes(band) && !used.has(band);
-    used.add(band);
-    found.set(columns.filter.labels[code], own ? { band } : { free: free++ });
-  }
-  return found;
+  const bandOf = new Map();
+  columns.filter.codes.forEach((code, k) => bandOf.set(code, labelOf("band", k).replace(/^none$/, "")));
+  const codes = [...bandOf.keys()].sort((a, b) => {
+    const [one, other] = [bandOf.get(a), bandOf.get(b)];
+    return bandRank(one) - bandRank(other) || (one === other ? a - b : one < other ? -1 : 1);
+  });
+  const isFirst = code => codes.find(other => bandOf.get(other) === bandOf.get(code)) === code;
+  const hasOwn = code => BAND_ORDER.includes(bandOf.get(code)) && isFirst(code);
+  const free = [...codes.filter(code => isFirst(code) && !hasOwn(code)), ...codes.filter(code => !isFirst(code))];
+  return new Map(codes.map(code => [columns.filter.labels[code], hasOwn(code) ? { band: bandOf.get(code) } : { free: free.indexOf(code) }]));
 })();
 
-const FREE_LINES = [[], [6, 2], [2, 2], [8, 2, 2, 2]];
+// Not as many as there are lines, so that those of which line and colour are the same have another.
+const FREE_SYMBOLS = ["D", "s", "^", "v", "*"];
 
 // How the visits of a filter are drawn: colour and, if it needs one, the outline's; dashes in widths of the line; symbol.
 function filterStyle({ band, free }) {
   if (band) return { ...theme().bands[band], dash: data.lines_of_bands[band], symbol: data.symbols_of_bands[band] };
-  const colours = theme().free;
-  return { ...colours[free % colours.length], dash: FREE_LINES[Math.floor(free / colours.length) % FREE_LINES.length], symbol: "D" };
+  const at = items => items[free % items.length];
+  return { ...at(theme().free), dash: at(data.free_lines), symbol: at(FREE_SYMBOLS) };
 }
 
 const PLAIN = { dash: [], symbol: "o" };

@@ -31,7 +31,7 @@ const columns = { night: coded(data.night), filter: coded(data.filter), band: co
 const labelOf = (name, visit) => columns[name].labels[columns[name].codes[visit]];
 const fieldOf = (name, visit) => (visits.fields[name] || [])[visit] ?? null;
 
-const BAND_ORDER = "ugrizy";
+const BAND_ORDER = [..."ugrizy"];
 const bandRank = band => (BAND_ORDER.indexOf(band) + 99) % 99;
 const NUMBERS = new Intl.NumberFormat("en");
 const countText = number => NUMBERS.format(number);

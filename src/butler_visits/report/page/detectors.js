@@ -21,7 +21,8 @@ function nameInside(name, points) {
 }
 
 const PICTURE = 400, PICTURE_MARGIN = 40;
-const TICK_STEPS = [1 / 3600, 2 / 3600, 5 / 3600, 10 / 3600, 20 / 3600, 1 / 60, 2 / 60, 5 / 60, 10 / 60, .5, 1, 2, 5, 10, 30, 90];
+// None is more than 2.5 times the one before, so that there are not many ticks where there are three.
+const TICK_STEPS = [...[.1, .2, .5, 1, 2, 5, 10, 20, 30].map(seconds => seconds / 3600), ...[1, 2, 5, 10, 20, 30].map(minutes => minutes / 60), 1, 2, 5, 10, 20, 45];
 
 // North is up and east to the left; lengths are degrees on the plane around the middle.
 function detectorPicture(k) {
@@ -52,7 +53,7 @@ function detectorPicture(k) {
 
 // A scale along the lower and the left edge.
 function ticks(middle, span, pixels, at) {
-  const step = stepOf(TICK_STEPS, span / 4), unit = step < 1 / 60 ? ["″", 3600] : step < .5 ? ["′", 60] : ["°", 1], made = [];
+  const step = TICK_STEPS.findLast(one => one <= span / 3) || TICK_STEPS[0], unit = step < 1 / 60 ? ["″", 3600] : step < .5 ? ["′", 60] : ["°", 1], made = [];
   for (let value = -20 * step; value <= 20 * step; value += step) {
     const text = `${+(value * unit[1]).toFixed(2)}${unit[0]}`.replace("-", "−"), [x] = at([value, 0]), [, y] = at([0, value]);
     if (x > PICTURE_MARGIN && x < PICTURE - PICTURE_MARGIN / 2)

@@ -10,7 +10,11 @@ const stepOf = (steps, least) => steps.find(one => one >= least) || WHOLE_SKY;
 function angleText(angle, step) {
   return `${Math.abs(angle).toFixed(step >= 1 ? 0 : between(1, Math.ceil(-Math.log10(step) - 1e-9), 5))}°`;
 }
-const decText = (dec, step) => `${dec < 0 ? "−" : "+"}${angleText(dec, step)}`;
+function decText(dec, step) {
+  const text = angleText(dec, step);
+  // What is rounded to zero is not below it.
+  return `${dec < 0 && parseFloat(text) ? "−" : "+"}${text}`;
+}
 function raText(ra, step, hours) {
   const positive = ((ra % 360) + 360) % 360;
   if (!hours) return angleText(positive, step);

@@ -27,7 +27,7 @@ function drawNow() {
   overlay.clearRect(0, 0, size.width, size.height);
   if (isPrinting) drawLayers(overlay, scene);
   const project = projection();
-  for (const group of scene.groups)
+  for (const group of [...scene.groups].sort((a, b) => symbolRank(a) - symbolRank(b)))
     drawSymbols(overlay, group, group.members.map(k => project(centres[k])).filter(place => place[2] >= 0));
   const detectors = state.selected?.visit === undefined ? [] : drawDetectorsOnMap(project, state.selected.visit);
   names = drawGraticule(overlay, state.hours);

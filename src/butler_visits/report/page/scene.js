@@ -34,6 +34,12 @@ function trianglesOf(polygons, origin) {
   return found;
 }
 
+// How much of a line is there, and not left out by its dashes.
+function inkOf({ dash }) {
+  const sum = lengths => lengths.reduce((total, length) => total + length, 0);
+  return dash.length ? sum(dash.filter((_, at) => at % 2 === 0)) / sum(dash) : 1;
+}
+
 // What is drawn of some visits, for the view as it is.
 function makeScene(shown, colour, off, selected) {
   const origin = direction(view.ra, view.dec), whole = viewRadius() > 30;
@@ -65,7 +71,8 @@ function makeScene(shown, colour, off, selected) {
   const drawn = scene.counts ? [{ ...PLAIN, key: "outlines", name: "outlines", colour: style("--text"), width: .8, members: scene.drawn }] : scene.classes;
   const wanted = new Set(scene.drawn);
   scene.groups = drawn.filter(one => !off.has(one.key)).map(one => ({ ...one, members: one.members.filter(k => wanted.has(k)) }));
-  for (const one of scene.groups) line(one.name, one.members.map(cornersOf), one);
+  // Those with the fewest gaps are drawn first: what lies on them at the same place leaves them to be seen.
+  for (const one of [...scene.groups].sort((a, b) => inkOf(b) - inkOf(a))) line(one.name, one.members.map(cornersOf), one);
   const stored = shown.filter(k => hasOutline(storedOf(k))).map(storedOf);
   if (stored.length) line("stored outline", stored.map(cornersOf), { ...theme().stored, dash: [5, 3] });
   if (centres[selected?.visit]) line("chosen", [cornersOf(selected.visit)], theme().chosen, { width: 3, dash: [] });

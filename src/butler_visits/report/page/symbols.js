@@ -1,10 +1,13 @@
-// The symbols in the middle of visits, by matplotlib's names of them.
+// The symbols in the middle of visits, by matplotlib's names of them: how many corners, where the first is, and the radius.
+// The largest are drawn first, so that each is seen below those that lie on it.
 
-const CORNERS = { "^": [3, 90], v: [3, -90], s: [4, 45], D: [4, 0], p: [5, 90], "*": [10, 90], o: [14, 0] };
+const CORNERS = { o: [14, 0, 4.5], s: [4, 45, 4.5], p: [5, 90, 3.5], D: [4, 0, 3.2], "^": [3, 90, 3.2], v: [3, -90, 3.2], "*": [10, 90, 3.2] };
+const shapeOf = symbol => CORNERS[symbol] || CORNERS.o;
+const symbolRank = ({ symbol }) => Object.keys(CORNERS).indexOf(symbol);
 
 // The corners of a symbol around a point, of some radius.
 function symbolPoints(symbol, x, y, radius) {
-  const [count, first] = CORNERS[symbol] || CORNERS.o;
+  const [count, first] = shapeOf(symbol);
   return Array.from({ length: count }, (_, k) => {
     const angle = (first + k * 360 / count) * DEGREE, r = symbol === "*" && k % 2 ? .45 * radius : radius;
     return [x + r * Math.cos(angle), y - r * Math.sin(angle)];
@@ -14,7 +17,7 @@ function symbolPoints(symbol, x, y, radius) {
 function drawSymbols(context, { symbol, colour, outline }, places) {
   context.beginPath();
   for (const [x, y] of places) {
-    symbolPoints(symbol, x, y, 3.2).forEach(([px, py], k) => k ? context.lineTo(px, py) : context.moveTo(px, py));
+    symbolPoints(symbol, x, y, shapeOf(symbol)[2]).forEach(([px, py], k) => k ? context.lineTo(px, py) : context.moveTo(px, py));
     context.closePath();
   }
   context.fillStyle = colour;
