@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,7 +179,39 @@ def test_right_ascensions_are_not_on_the_axis_of_declinations(place: tuple[float
 
 
 def ticks(axes: Any, kind: str, side: str) -> list[Any]:
-    return [(tick[0], tick[1], tick[-1]) for tick in axes.gridlines.get_tick_iterator(kind, side)]
+    return [(tick[0], tick[1], tick[3]) for tick in axes.gridlines.get_tick_iterator(kind, side)]
+
+
+@pytest.mark.parametrize(
+    ("place", "width"),
+    [
+        ((100.0, 0.0), 1.0), ((100.0, -0.05), 0.1), ((0.0, -0.2), 0.5), ((0.0, 0.0), 8.0), (ZERO, 0.02),
+        ((40.0, 86.0), 3.0), ((200.0, -87.0), 1.0),
+    ],
+)  # fmt: skip
+def test_labels_say_where_the_lines_are(place: tuple[float, float], width: float) -> None:
+    """South of the equator they have a minus sign, and there is no right ascension of 360 or below 0."""
+    figure = plot_coverage([vertices(square(direction(*place), width))])
+    axes: Any = figure.axes[0]
+    figure.draw_without_rendering()
+    seen = set()
+    for kind, side in (("lat", "left"), ("lat", "right"), ("lon", "top"), ("lon", "bottom")):
+        for (x, y), _, label in ticks(axes, kind, side):
+            said = float(label.strip("$").removesuffix(r"^{\circ}"))
+            # The inverse of Lambert's projection (Snyder 1987, equations 20-14 and 20-15).
+            rho, lat = math.hypot(x, y), math.radians(axes.lat_0)
+            c = 2 * math.asin(rho / 2)
+            dec = math.asin(math.cos(c) * math.sin(lat) + y * math.sin(c) * math.cos(lat) / rho)
+            east = x * math.sin(c), rho * math.cos(lat) * math.cos(c) - y * math.sin(lat) * math.sin(c)
+            ra = (axes.lon_0 + math.degrees(math.atan2(*east))) % 360
+            if kind == "lat":
+                assert said == pytest.approx(math.degrees(dec), abs=0.02 * width)
+            else:
+                assert 0 <= said < 360
+                assert abs((said - ra + 180) % 360 - 180) * math.cos(dec) < 0.02 * width
+            seen.add((kind, said < 0))
+    assert (("lat", True) in seen) == (place[1] - width / 2 < 0)
+    assert ("lon", False) in seen
 
 
 def drawn_lines(axes: Any) -> list[Any]:

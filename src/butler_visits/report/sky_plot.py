@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -291,6 +293,7 @@ def _draw_sky(directions: FloatArray, title: str) -> Any:
         sky.ax.grid(visible=True, linestyle=":", color="k", lw=0.5, wrap=float(ra + 180) % 360, full_circle=False)
     else:
         sky = HammerSkyproj(figure.subplots(), lon_0=_opposite_of_gap(lon_lat(directions)[:, 0]))
+    sky.ax.gridlines.get_tick_iterator = partial(_signed_ticks, sky, sky.ax.gridlines.get_tick_iterator)
     sky.ax.set_xlabel("Right ascension", fontsize=_LARGEST_FONT)
     sky.ax.set_ylabel("Declination", fontsize=_LARGEST_FONT)
     size = np.abs([np.diff(sky.ax.get_xlim()), np.diff(sky.ax.get_ylim())]).ravel()
@@ -299,6 +302,16 @@ def _draw_sky(directions: FloatArray, title: str) -> Any:
     figure.subplots_adjust(_LEFT / width, _BOTTOM / height, 1 - _RIGHT / width, 1 - _TOP / height)
     figure.suptitle(title, **_PLAIN)
     return sky
+
+
+def _signed_ticks(
+    sky: Any, ticks: Callable[[str, str], Iterable[tuple[Any, ...]]], kind: str, side: str
+) -> Iterator[tuple[Any, ...]]:
+    """Yield an axis's ticks with the minus sign that matplotlib leaves out between -1 and 0 degrees."""
+    for place, normal, tangent, label, *more in ticks(kind, side):
+        if kind == "lat" and "-" not in label and re.search("[1-9]", label) and sky.proj_inverse(*place)[1] < 0:
+            label = label.replace("$", "$-", 1)
+        yield place, normal, tangent, label, *more
 
 
 def _opposite_of_gap(ra: FloatArray) -> float:
