@@ -511,6 +511,54 @@ def test_pointing_by_solved_frames(tmp_path: Path, changes: dict[str, Any]) -> N
     assert record["tracking_dec"] == pytest.approx(DEC, abs=3e-5)
 
 
+@pytest.mark.parametrize("n_wrong", [1, 2])
+def test_pointing_that_solved_frames_contradict(tmp_path: Path, n_wrong: int) -> None:
+    """A mount that was not aligned: the visits of solved frames are where these are, as the draft advises."""
+    (tmp_path / "night").mkdir()
+    for number, dec in enumerate((47.2, 20.0, -10.0)):
+        wrong = dec + (1.5 if number < n_wrong else 0)
+        begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
+        places = {"OBJCTRA": f"{RA}", "OBJCTDEC": f"{wrong:.3f}", "POSANGLE": 10.0 * number}
+        wcs = solved(1.5, 10.0 * number, dec=dec)
+        write_frame(tmp_path / "night" / f"{number}.fits", APT, **begin, **places, **wcs)
+    draft = tmp_path / "mycam.yaml"
+    result = run("describe", tmp_path / "night", "--write", draft)
+    said = f"OBJCTRA and OBJCTDEC are not where the camera looked in {n_wrong} of 3 solved frames, by 90 arcmin in "
+    assert f"- {said}" in result.stdout
+    advised = "computeVisitRegions.active.wcsSource=prefer-raw"
+    assert f"-c {advised}" in result.stdout
+    assert "from the middle" not in draft.read_text()
+    repository = tmp_path / "repository"
+    assert run("ingest", repository, tmp_path / "night", "--instrument", draft).exit_code == 0
+    result = run("define-visits", repository, "QHY268M", "-c", advised)
+    assert result.exit_code == 0, result.output
+    with Butler.from_config(repository).query() as query:
+        visits = list(query.dimension_records("visit").where(instrument="QHY268M"))
+    centres = [one.region.getCentroid() for one in sorted(visits, key=lambda one: one.id)]
+    decs = [math.degrees(math.asin(centre.z())) for centre in centres]
+    assert decs == pytest.approx([47.2, 20.0, -10.0], abs=1e-3)
+
+
+def test_pointing_that_no_telescope_misses(tmp_path: Path) -> None:
+    """Define-visits refuses such a frame whatever it is told, so that the draft does not advise it."""
+    write_frame(tmp_path / "a.fits", APT, **solved(1.5, 10, dec=DEC - 20))
+    draft, _ = drafted(tmp_path)
+    (line,) = [line for line in draft.check if "not where the camera looked in 1 of 1 solved frame" in line]
+    assert "by 20 degrees in " in line
+    assert "correct the pointings or the WCSs" in line
+    assert "prefer-raw" not in line
+
+
+@pytest.mark.parametrize(("off", "text"), [(0.0, "less than 1 arcsec"), (5.0, "5 arcsec")])
+def test_pointing_that_solved_frames_confirm(tmp_path: Path, off: float, text: str) -> None:
+    place = {"OBJCTRA": f"{RA}", "OBJCTDEC": f"{DEC + off / 3600:.9f}"}
+    write_frame(tmp_path / "a.fits", APT, **place, **solved(1.5, 10))
+    write_frame(tmp_path / "b.fits", APT, OBJCTRA=None, DATE_OBS="2024-05-06T22:31:43", **solved(1.5, 10))
+    draft, _ = drafted(tmp_path)
+    assert f"In 1 solved frame it is {text} from the middle." in draft.text
+    assert not any("OBJCTRA" in line for line in draft.check)
+
+
 def test_no_pointing(tmp_path: Path) -> None:
     write_frame(tmp_path / "a.fits", APT, OBJCTRA=None, OBJCTDEC=None)
     draft, description = drafted(tmp_path)

@@ -14,7 +14,7 @@ _LOG = logging.getLogger(__name__)
 _FIELDS = 3.0
 """A place so many fields from where the telescope looked is suspicious."""
 
-_FAR = np.deg2rad(5.0)
+LARGEST_MISS = np.deg2rad(5.0)
 """And wrong, if it is so far off: telescopes do not miss by more."""
 
 
@@ -31,6 +31,6 @@ def check_place(what: str, distance: float, field: float, reference: str) -> Non
     if distance <= _FIELDS * field:
         return
     problem = f"{what} by CRVAL1 and CRVAL2 {np.rad2deg(distance):.3g} degrees from where {reference}"
-    if distance > _FAR:
+    if distance > LARGEST_MISS:
         raise RawFileError(f"{problem}; correct the one or the other, or leave the exposure out.")
     _LOG.warning("%s; the WCS counts.", problem)

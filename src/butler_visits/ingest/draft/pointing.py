@@ -13,8 +13,9 @@ import numpy as np
 from astropy.coordinates import FK5, Angle, SkyCoord
 
 from ...geometry import FloatArray, directions
-from ...lists import counted
+from ...lists import angle_text, counted
 from ...raws import angle_between
+from ...raws.place import LARGEST_MISS
 from .frames import Frame, Section, says
 
 POINTINGS = (("OBJCTRA", "OBJCTDEC"), ("RA", "DEC"), ("TELRA", "TELDEC"), ("OBJRA", "OBJDEC"), ("RA_OBJ", "DEC_OBJ"))
@@ -22,6 +23,9 @@ ALTITUDES = (("CENTALT", "CENTAZ"), ("OBJCTALT", "OBJCTAZ"), ("ALTITUDE", "AZIMU
 
 _PRECESSED = math.radians(0.05)
 """Closer than this to where a frame was solved no other meaning of the coordinates is looked for."""
+
+_FAR = 0.1
+"""Of the shorter side of a frame, by which a pointing may be off its middle."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,10 @@ def pointing(frames: Sequence[Frame]) -> list[Section]:
             how = f"{'hours' if nearest.in_hours else 'degrees'}, {'JNow' if nearest.of_date else 'J2000'}"
             best, check = nearest, [f"{nearest.ra} and {nearest.dec} are taken as {how}, because solved frames say so."]
             said = []
-        miss = _miss(best, solved)
-        if math.isfinite(miss):
-            said.append(
-                f"In {counted(len(solved), 'solved frame')} it is {math.degrees(miss) * 60:.2g} arcmin from the middle."
-            )
-    if best.of_date and not check:
+        near, far = _by_solved_frames(best, solved)
+        said += near
+        check += far
+    if best.of_date and best is found[0][0].pair:
         said.append("The header says that coordinates are of the equinox of the date (JNow).")
     content = best.content(_second(best, pairs, sky))
     zeros = [frame for frame in sky if _is_zero(frame, best)]
@@ -171,10 +173,42 @@ def _is_hours_by_others(frames: Sequence[Frame], ra: str, dec: str) -> bool | No
     return None
 
 
-def _miss(pair: _Pair, solved: Sequence[Frame]) -> float:
-    """Return how far from the middle of solved frames a pointing is, radians."""
-    away = [float(angle_between(place, frame.wcs.centre)) for frame in solved
+def _by_solved_frames(pair: _Pair, solved: Sequence[Frame]) -> tuple[list[str], list[str]]:
+    """Say how far from the middle of solved frames a pointing is, and what should be checked of that."""
+    away = _distances(pair, solved)
+    if not away:
+        return [], []
+    far = [(distance, frame) for distance, frame in away if distance > _FAR * _shorter_side(frame)]
+    if not far:
+        arcsec = math.degrees(_miss(pair, solved)) * 3600
+        distance = "less than 1 arcsec" if arcsec < 1 else angle_text(arcsec)
+        return [f"In {counted(len(away), 'solved frame')} it is {distance} from the middle."], []
+    farthest, frame = max(far, key=lambda one: one[0])
+    advice = "Run define-visits with -c computeVisitRegions.active.wcsSource=prefer-raw, which takes the WCSs of these."
+    if farthest > LARGEST_MISS:
+        advice = "No telescope misses by so much: correct the pointings or the WCSs, or leave such frames out."
+    which = f"{len(far)} of {counted(len(away), 'solved frame')}"
+    return [], [
+        f"{pair.ra} and {pair.dec} are not where the camera looked in {which}, by "
+        f"{angle_text(math.degrees(farthest) * 3600)} in {frame}; frames that are not solved may be as wrong. {advice}"
+    ]
+
+
+def _shorter_side(frame: Frame) -> float:
+    """Return the shorter side of a solved frame, radians."""
+    assert frame.wcs is not None
+    return frame.wcs.pixel_scale * float((frame.wcs.box[1] - frame.wcs.box[0] + 1).min())
+
+
+def _distances(pair: _Pair, solved: Sequence[Frame]) -> list[tuple[float, Frame]]:
+    """Return how far from the middle of each solved frame a pointing is, radians."""
+    return [(float(angle_between(place, frame.wcs.centre)), frame) for frame in solved
             if frame.wcs is not None and (place := pair.place(frame)) is not None]  # fmt: skip
+
+
+def _miss(pair: _Pair, solved: Sequence[Frame]) -> float:
+    """Return how far from the middle of solved frames a pointing is by the median, radians."""
+    away = [distance for distance, _ in _distances(pair, solved)]
     return float(np.median(away)) if away else math.inf
 
 
