@@ -518,7 +518,7 @@ def test_pointing_that_solved_frames_contradict(tmp_path: Path, n_wrong: int) ->
     for number, dec in enumerate((47.2, 20.0, -10.0)):
         wrong = dec + (1.5 if number < n_wrong else 0)
         begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
-        places = {"OBJCTRA": f"{RA}", "OBJCTDEC": f"{wrong:.3f}", "POSANGLE": 10.0 * number}
+        places: dict[str, Any] = {"OBJCTRA": f"{RA}", "OBJCTDEC": f"{wrong:.3f}", "POSANGLE": 10.0 * number}
         wcs = solved(1.5, 10.0 * number, dec=dec)
         write_frame(tmp_path / "night" / f"{number}.fits", APT, **begin, **places, **wcs)
     draft = tmp_path / "mycam.yaml"
@@ -551,7 +551,7 @@ def test_pointing_that_no_telescope_misses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("off", "text"), [(0.0, "less than 1 arcsec"), (5.0, "5 arcsec")])
 def test_pointing_that_solved_frames_confirm(tmp_path: Path, off: float, text: str) -> None:
-    place = {"OBJCTRA": f"{RA}", "OBJCTDEC": f"{DEC + off / 3600:.9f}"}
+    place: dict[str, Any] = {"OBJCTRA": f"{RA}", "OBJCTDEC": f"{DEC + off / 3600:.9f}"}
     write_frame(tmp_path / "a.fits", APT, **place, **solved(1.5, 10))
     write_frame(tmp_path / "b.fits", APT, OBJCTRA=None, DATE_OBS="2024-05-06T22:31:43", **solved(1.5, 10))
     draft, _ = drafted(tmp_path)
