@@ -268,6 +268,101 @@ def test_planned_rotation_is_none(tmp_path: Path) -> None:
     assert description.properties.boresight_rotation_angle.value == pytest.approx(40, abs=2e-3)
 
 
+def night(folder: Path, *frames: dict[str, Any]) -> list[Path]:
+    """Write frames of one night."""
+    files = []
+    for number, changes in enumerate(frames):
+        begin: dict[str, Any] = {"DATE-OBS": f"2024-05-06T22:{number:02d}:43"}
+        files.append(write_frame(folder / f"{number}.fits", APT, **begin, **changes))
+    return files
+
+
+WITHOUT = "of the sky without "
+"""A check of frames that become no visits."""
+
+
+@pytest.mark.parametrize(
+    ("frames", "angles", "lacking"),
+    [
+        # Nothing is solved: the other key is taken, or its lack is said.
+        ([{"POSANGLE": 30.0}, {"ROTATANG": 75.0}], [30.0, 75.0], None),
+        ([{"ROTATANG": 30.0}, {"ROTATANG": "n/a"}], [30.0, None], "1 frame of the sky without ROTATANG, first "),
+        ([{"ROTATANG": 30.0}, {}, {}], [30.0, None, None], "2 frames of the sky without ROTATANG, first "),
+        ([{"POSANGLE": 30.0}, {"PA": "n/a", "ROTATANG": 75.0}], [30.0, 75.0], None),
+        ([{"POSANGLE": 30.0}, {"ROTATANG": 75.0}, {}], [30.0, 75.0, None], "without POSANGLE, ROTATANG, first "),
+        # Frames that are not of the sky need none.
+        ([{"ROTATANG": 30.0}, {"IMAGETYP": "Dark Frame"}], [30.0, None], None),
+        # A solved frame confirms the first, and nothing says anything of the second.
+        ([{"POSANGLE": 30.0, **solved(1.5, 30)}, {"ROTATANG": 75.0}], [30.0, 75.0], None),
+        # Both mean the same, as far as can be told.
+        ([{"POSANGLE": 30.0, "ROTATANG": 30.0, **solved(1.5, 30)}, {"ROTATANG": 75.0}], [30.0, 75.0], None),
+        # They do not.
+        (
+            [{"POSANGLE": 30.0, "ROTATANG": 200.0, **solved(1.5, 30)}, {"ROTATANG": 245.0}],
+            [30.0, None],
+            "1 frame of the sky without POSANGLE, first ",
+        ),
+        # The first key has a zero point, that of another one is not known.
+        (
+            [{"POSANGLE": 10.0, **solved(1.5, 50)}, {"POSANGLE": 30.0, **solved(1.5, 70)}, {"ROTATANG": 75.0}],
+            [50.0, 70.0, None],
+            "1 frame of the sky without POSANGLE, first ",
+        ),
+        # A solved frame needs none.
+        (
+            [{"ROTATANG": 10.0, **solved(1.5, 10)}, {"ROTATANG": 30.0, **solved(1.5, 30)}, solved(1.5, 50)],
+            [10.0, 30.0, None],
+            None,
+        ),
+    ],
+)
+def test_frames_without_the_rotation(
+    tmp_path: Path, frames: list[dict[str, Any]], angles: list[float | None], lacking: str | None
+) -> None:
+    """Another key is taken, or the draft says how many frames become no visits."""
+    files = night(tmp_path, *frames)
+    draft, description = drafted(tmp_path)
+    assert [record["sky_angle"] for record in exposures(description, *files)] == angles
+    said = [line for line in draft.check if WITHOUT in line]
+    if lacking is None:
+        assert not said
+    else:
+        (line,) = said
+        assert lacking in line
+        assert f"CHECK: {line[:30]}" in draft.text
+    other = any("it is not sure that both mean the same" in line for line in draft.check)
+    assert other == ("[POSANGLE, ROTATANG]" in draft.text)
+
+
+def test_frames_without_a_pointing(tmp_path: Path) -> None:
+    files = night(
+        tmp_path, {"POSANGLE": 30.0}, {"POSANGLE": 30.0, "OBJCTRA": None}, {"OBJCTRA": None, **solved(1.5, 0)}
+    )
+    draft, description = drafted(tmp_path)
+    assert [record["tracking_ra"] is None for record in exposures(description, *files)] == [False, True, True]
+    said = [line for line in draft.check if f"1 frame {WITHOUT}OBJCTRA, OBJCTDEC, first " in line]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "how", "is_sure"),
+    [
+        # One frame fits any zero point.
+        ([(42, 24.0)], "fitted to 1 solved frame:", False),
+        ([(42, 24.0), (42, 24.0)], "fitted to 2 solved frames:", False),
+        ([(42, 132.0)], "fitted to 1 solved frame:", True),
+        ([(42, 42.0)], "as 1 solved frame confirms:", True),
+        ([(42, 24.0), (68, 50.0)], "as 2 solved frames confirm:", True),
+    ],
+)
+def test_what_solved_frames_confirm(tmp_path: Path, frames: list[tuple[float, float]], how: str, is_sure: bool) -> None:
+    """A zero point that was fitted to one value is not confirmed by it."""
+    series(tmp_path, [(angle, {"ROTATANG": rotator}) for angle, rotator in frames])
+    draft, _ = drafted(tmp_path)
+    assert f"From ROTATANG, {how}" in draft.text
+    assert any("is not sure" in line for line in draft.check) != is_sure
+
+
 def test_pier(tmp_path: Path) -> None:
     series(tmp_path, [(40.2, {"PIERSIDE": "WEST"}), (40.0, {"PIERSIDE": "WEST"})])
     assert angle_of(tmp_path, PIERSIDE="WEST") == pytest.approx(40.1, abs=2e-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from astropy.time import Time
 
 from ...errors import IngestError, RawFileError
-from ...lists import counted, shown
+from ...lists import counted, listed, shown
 from ...raws import RawFile, RawWcs, is_unknown, read_raw_files
 from ...raws.hdus import DetectorImage, detector_image, has_celestial_wcs, one_detector, own_images
 from ...raws.headers import DETECTOR_KEYS
@@ -156,6 +156,15 @@ def keys_with_values(frames: Sequence[Frame], keys: Iterable[str]) -> list[str]:
 def key_or_keys(keys: Sequence[str]) -> str | list[str]:
     """Write keys as a description has them."""
     return keys[0] if len(keys) == 1 else list(keys)
+
+
+def without_visit(frames: Iterable[Frame], keys: Sequence[str], is_there: Callable[[Frame], bool]) -> list[str]:
+    """Say which frames become no visit, because they lack what some keys say and are not solved either."""
+    lacking = [frame for frame in frames if frame.kind == "science" and frame.wcs is None and not is_there(frame)]
+    if not lacking:
+        return []
+    what = f"{counted(len(lacking), 'frame')} of the sky without {listed(keys)}, first {lacking[0]}"
+    return [f"{what}: there is no visit of a frame that neither has it nor is solved."]
 
 
 def says(text: str, *words: str) -> bool:

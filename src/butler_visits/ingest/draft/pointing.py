@@ -16,7 +16,7 @@ from ...geometry import FloatArray, directions
 from ...lists import angle_text, counted
 from ...raws import angle_between
 from ...raws.place import LARGEST_MISS
-from .frames import Frame, Section, says
+from .frames import Frame, Section, says, without_visit
 
 POINTINGS = (("OBJCTRA", "OBJCTDEC"), ("RA", "DEC"), ("TELRA", "TELDEC"), ("OBJRA", "OBJDEC"), ("RA_OBJ", "DEC_OBJ"))
 ALTITUDES = (("CENTALT", "CENTAZ"), ("OBJCTALT", "OBJCTAZ"), ("ALTITUDE", "AZIMUTH"), ("TELALT", "TELAZ"))
@@ -92,7 +92,12 @@ def pointing(frames: Sequence[Frame]) -> list[Section]:
         check += far
     if best.of_date and best is found[0][0].pair:
         said.append("The header says that coordinates are of the equinox of the date (JNow).")
-    content = best.content(_second(best, pairs, sky))
+    second = _second(best, pairs, sky)
+    content = best.content(second)
+    keys = [key for pair in (best, second) if pair is not None for key in (pair.ra, pair.dec)]
+    check += without_visit(
+        sky, keys, lambda frame: any(one is not None and one.place(frame) is not None for one in (best, second))
+    )
     zeros = [frame for frame in sky if _is_zero(frame, best)]
     sections = []
     if zeros:

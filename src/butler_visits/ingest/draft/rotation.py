@@ -10,7 +10,7 @@ import numpy as np
 
 from ...geometry import FloatArray, axes, ra_dec
 from ...lists import counted
-from .frames import Frame, Section
+from .frames import Frame, Section, key_or_keys, without_visit
 
 _ROTATIONS = ("POSANGLE", "POSANG", "POS_ANG", "PA", "ROTSKYPA", "ROTATANG", "ROTANGLE", "ROTPA")
 _ROTATIONS_IF_SOLVED = ("OBJCTROT", "ANGLE", "ROTATOR")
@@ -28,33 +28,75 @@ def rotation(frames: Sequence[Frame]) -> tuple[Section | None, bool | None]:
     sky = [frame for frame in frames if frame.sees_sky]
     solved = [(frame, *_orientation(frame)) for frame in sky if frame.wcs is not None]
     if not solved:
-        for key in _ROTATIONS:
-            values = [number for frame in sky if (number := frame.number(key)) is not None and abs(number) <= 720]
-            if values:
-                unsure = f"{key} is taken as it is, from north through east; no solved frame confirms it."
-                return Section({"boresight_rotation_angle": {"key": key, "default": None}}, check=[unsure]), None
-        return None, None
+        return _unconfirmed(sky), None
     mirrored = {is_mirrored for _, _, is_mirrored in solved}
     flipped = mirrored.pop() if len(mirrored) == 1 else None
     angles = np.array([angle for _, angle, _ in solved])
     n = counted(len(solved), "solved frame")
     for key in (*_ROTATIONS, *_ROTATIONS_IF_SOLVED):
-        turned = [number for frame, _, _ in solved if (number := frame.number(key)) is not None]
-        if len(turned) == len(solved) and (fit := _fit(np.array(turned), angles)) is not None:
-            sign, offset, is_tested = fit
-            if key in _ROTATIONS_IF_SOLVED and not is_tested:
-                continue
-            content: dict[str, Any] = {"key": key} | ({"multiply": sign} if sign < 0 else {})
-            content |= {"add": round((offset + 180) % 360 - 180, 3)} if offset else {}
-            said = f"From {key}, as {n} confirm{'s' * (len(solved) == 1)}: north through east to the y axis."
-            how = "backwards" if sign < 0 else "from north through east"
-            unsure = f"That {key} counts {how} is not sure: no two solved frames have different ones."
-            check = () if is_tested else (unsure,)
-            return Section({"boresight_rotation_angle": {**content, "default": None}}, [said], check), flipped
+        turned = [(angle, number) for frame, angle, _ in solved if (number := frame.number(key)) is not None]
+        # In a header or two a program may not have known it.
+        if 2 * len(turned) <= len(solved) or (fit := _fit(*np.array(turned).T[::-1])) is None:
+            continue
+        sign, offset, is_tested = fit
+        if key in _ROTATIONS_IF_SOLVED and not is_tested:
+            continue
+        n_turned = counted(len(turned), "solved frame")
+        is_confirmed = is_tested and (not offset or np.ptp([number for _, number in turned]) > _SAME_ANGLE)
+        how = f"as {n_turned} confirm{'s' * (len(turned) == 1)}" if is_confirmed else f"fitted to {n_turned}"
+        said = f"From {key}, {how}: north through east to the y axis."
+        way = "backwards" if sign < 0 else "from north through east"
+        unsure = f"That {key} counts {way} is not sure: no two solved frames have different ones."
+        more, check = _more_keys(sky, solved, key, sign, offset)
+        content: dict[str, Any] = {"multiply": sign} if sign < 0 else {}
+        content |= {"add": round((offset + 180) % 360 - 180, 3)} if offset else {}
+        return _section([key, *more], content, [said], [*([] if is_tested else [unsure]), *check], sky), flipped
     if _scatter(angles, 180) > _SAME_ANGLE:
         turns = f"({angles.min():.1f} to {angles.max():.1f} degrees)"
         return Section({}, check=[f"The camera is turned differently in {n} {turns}, and no card says how."]), flipped
     return _fixed(solved, n), flipped
+
+
+def _unconfirmed(sky: Sequence[Frame]) -> Section | None:
+    """Take the rotation of the header as it is, if there is one."""
+    keys = [key for key in _ROTATIONS if any(_is_turn(frame, key) for frame in sky)]
+    if not keys:
+        return None
+    more, check = _more_keys(sky, [], keys[0], 1, 0.0)
+    unsure = f"{keys[0]} is taken as it is, from north through east; no solved frame confirms it."
+    return _section([keys[0], *more], {}, [], [unsure, *check], sky)
+
+
+def _more_keys(
+    sky: Sequence[Frame], solved: Sequence[tuple[Frame, float, bool]], key: str, sign: int, offset: float
+) -> tuple[list[str], list[str]]:
+    """Find a key for frames that lack the first one, and say so; it must count from where the first one does."""
+    lacking = [frame for frame in sky if frame.wcs is None and not _is_turn(frame, key)]
+    for other in _ROTATIONS:
+        if not any(_is_turn(frame, other) for frame in lacking):
+            continue
+        off = [
+            angle - sign * (frame.number(other) or 0) - offset for frame, angle, _ in solved if _is_turn(frame, other)
+        ]
+        is_same = all(abs((one + 90) % 180 - 90) <= _SAME_ANGLE for one in off)
+        # Of what no solved frame confirms no more is known than that it may be the plain angle.
+        if is_same and (off or (sign > 0 and not offset)):
+            return [other], [f"{other} is taken for frames without {key}; it is not sure that both mean the same."]
+    return [], []
+
+
+def _section(
+    keys: Sequence[str], content: dict[str, Any], said: Sequence[str], check: Sequence[str], sky: Sequence[Frame]
+) -> Section:
+    """Write down where the rotation is, and which frames have none."""
+    check = [*check, *without_visit(sky, keys, lambda frame: any(_is_turn(frame, key) for key in keys))]
+    return Section({"boresight_rotation_angle": {"key": key_or_keys(keys), **content, "default": None}}, said, check)
+
+
+def _is_turn(frame: Frame, key: str) -> bool:
+    """Tell whether a card has an angle."""
+    number = frame.number(key)
+    return number is not None and abs(number) <= 720
 
 
 def _fixed(solved: Sequence[tuple[Frame, float, bool]], n: str) -> Section:
