@@ -67,7 +67,7 @@ def make_images(folder: Path) -> list[Path]:
 
 
 def make_page_image(folder: Path) -> Path:
-    """Take a picture of a page with a visit chosen."""
+    """Take a picture of a page, with all its colours: panels are hardly darker than paper."""
     from playwright.sync_api import sync_playwright
 
     page_file, picture = folder / "visits.html", folder / "page.png"
@@ -82,7 +82,6 @@ def make_page_image(folder: Path) -> Path:
         page.wait_for_timeout(500)
         page.screenshot(path=str(picture))
         browser.close()
-    _shrink(picture)
     return picture
 
 
@@ -102,11 +101,13 @@ def _run(*arguments: str) -> None:
 
 
 def _shrink(file: Path) -> None:
-    """Let a picture have 128 colours, with which it looks the same."""
+    """Let a picture have 256 colours, with which it looks the same."""
     from PIL import Image
 
     with Image.open(file) as image:
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+        # A colour of a few pixels, as that of a thin line, is kept too; by the median it would not be.
+        few = image.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
 
 
 if __name__ == "__main__":
