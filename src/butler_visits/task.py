@@ -317,7 +317,7 @@ class DefineVisitsTask(Task):
         with (
             # A chunk may be stored and not counted yet.
             noting(lambda: f"at least {total.n_visits} of {counted(len(items), 'visit')} are stored"),
-            self.progress.bar(total=len(items), desc=f"Defining {len(items)} visits") as bar,
+            self.progress.bar(total=len(items), desc=f"Defining {counted(len(items), 'visit')}") as bar,
             closing(outcomes),
         ):
             n_chunks = 0

@@ -105,7 +105,7 @@ def test_too_few_samples() -> None:
     few = [replace(s, pixels=s.pixels[[0, 4, 20]], directions=s.directions[[0, 4, 20]]) for s in samples(names=["N1"])][
         :1
     ]
-    with pytest.raises(CameraFitError, match="3 pixels of 1 detectors in 1 exposures do not determine the 8 unknowns"):
+    with pytest.raises(CameraFitError, match="3 pixels of 1 detector in 1 exposure do not determine the 8 unknowns"):
         fit_camera(few, name="Fitted")
     with pytest.raises(CameraFitError, match="no samples"):
         fit_camera([], name="Fitted")

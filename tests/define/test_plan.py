@@ -253,6 +253,19 @@ def test_iterate_and_print(butler: Butler) -> None:
     ]
 
 
+def test_several_conflicts_and_one_detector(butler: Butler) -> None:
+    """What is counted is written as one or as several."""
+    task = make_task(butler)
+    task.run(numbered(1, 2))
+    first = EXPOSURES[0]["id"]
+    delete_rows(butler, "visit_detector_region", visit=first, detector=0)
+    plan = task.plan(numbered(1, 2), check_detector_regions=True)
+    assert str(plan).splitlines()[1].endswith(": 1 detector has no region")
+    correct(butler, 1, **RENAMED)
+    correct(butler, 2, **RENAMED)
+    assert str(task.plan(numbered(1, 2))).startswith("2 visits: 2 conflicts\n")
+
+
 def test_nothing_to_define(butler: Butler) -> None:
     plan = make_task(butler).plan([])
     assert (len(plan), list(plan), str(plan)) == (0, [], "Nothing to define")

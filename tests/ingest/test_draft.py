@@ -754,6 +754,17 @@ def test_refused(tmp_path: Path, first: dict[str, Any], second: dict[str, Any], 
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(("n_bad", "more"), [
+    (1, ""), (2, " 1 more file would be refused too."), (3, " 2 more files would be refused too."),
+])  # fmt: skip
+def test_files_that_a_draft_does_not_fit(tmp_path: Path, n_bad: int, more: str) -> None:
+    night(tmp_path, {"ROTATANG": 10.0}, *[{"ROTATANG": "to the left"}] * n_bad)
+    draft, _ = drafted(tmp_path)
+    (line,) = [line for line in draft.check if line.startswith("ingest will refuse ")]
+    assert "1.fits: " in line
+    assert line.endswith(f"not 'to the left'.{more}")
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.fits").write_text("no FITS file")
     with pytest.raises(IngestError):

@@ -341,6 +341,14 @@ def test_no_matplotlib(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert show(file).exit_code == 0
 
 
+@needs_matplotlib
+@pytest.mark.parametrize(("names", "said"), [(["left"], "1 detector"), (["left", "right"], "2 detectors")])
+def test_title_of_a_picture(names: list[str], said: str) -> None:
+    ccds = {name: ccd for name, ccd in small()["CCDs"].items() if name in names}
+    figure = plot_camera(camera_from_mapping(small(CCDs=ccds), "test"))
+    assert figure.get_suptitle() == f"Pair: {said}"
+
+
 def places(axes: Any) -> dict[str, npt.NDArray[np.float64]]:
     """Return where the texts of a panel are in the picture, pixels from its lower left corner."""
     return {text.get_text(): text.get_transform().transform(text.get_position()) for text in axes.texts}

@@ -93,6 +93,8 @@ def test_command(tmp_path: Path) -> None:
     rectangular = ["make-skymap", tmp_path / "repository", "field", "--rectangle", 10, -5, 1, 0.6]
     assert run_command(*rectangular).output == "Stored skymap field of 1 tract and 24 patches.\n"
     assert run_command(*rectangular).output == "Skymap field of 1 tract and 24 patches is already stored.\n"
+    small = ["make-skymap", tmp_path / "repository", "small", "--rectangle", 10, -5, 0.1, 0.1]
+    assert run_command(*small).output == "Stored skymap small of 1 tract and 1 patch.\n"
     other = run_command("make-skymap", tmp_path / "repository", "field", "--rings", 6, "--patch-size", 20)
     assert other.exit_code == 1
     assert "There is another skymap field already; choose another name." in other.output

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CameraFitError
+from ..lists import counted
 from .solver import FloatArray, Observations
 
 
@@ -77,9 +78,9 @@ def make_observations(samples: Sequence[DetectorSamples], boxes: Mapping[str, np
     unknown = 4 * len(detectors) + 3 * len(exposures) + 1
     if least < 3 or 2 * sum(counts.values()) < unknown:
         raise CameraFitError(
-            f"{sum(counts.values())} pixels of {len(detectors)} detectors in {len(exposures)} exposures do not "
-            f"determine the {unknown} unknowns of a camera; the fewest, {least}, are of detector "
-            f"{detectors[detector]} in exposure {exposures[exposure]}."
+            f"{counted(sum(counts.values()), 'pixel')} of {counted(len(detectors), 'detector')} in "
+            f"{counted(len(exposures), 'exposure')} do not determine the {unknown} unknowns of a camera; the fewest, "
+            f"{least}, are of detector {detectors[detector]} in exposure {exposures[exposure]}."
         )
     parts = [part for key in groups for part in groups[key]]
     return Observations(

@@ -65,9 +65,11 @@ def check_and_mend(
     systems = {system.value for system in task.groupExposures.getVisitSystems()}
     grouping = task.config.groupExposures.name
     if mend is not None and scope.systems and all(systems.isdisjoint(own) for own in scope.systems.values()):
+        n = len(scope.systems)
+        which = f"The only visit of {instrument} is not" if n == 1 else f"None of the {n} visits of {instrument} is"
         raise VisitsError(
-            f"None of the {len(scope.systems)} visits of {instrument} is of a visit system of {grouping}. Give the "
-            "config that they were defined with (-C, -c); to add visits of another grouping, use define-visits."
+            f"{which} of a visit system of {grouping}. Give the config that they were defined with (-C, -c); to add "
+            "visits of another grouping, use define-visits."
         )
     checker = Checker(task, instrument, scope, Options(collections=collections))
     for chunk in batches_of_families(scope.visits, task.config.chunkSize, ids_of):

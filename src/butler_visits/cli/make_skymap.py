@@ -66,5 +66,5 @@ def make_skymap(
         butler = open_repository(repo, writeable=True)
         is_new = try_again(butler, lambda: write_skymap.write_skymap(butler, name, tracts))
     n_patches = sum(tract.nx * tract.ny for tract in tracts)
-    has = f"{counted(len(tracts), 'tract')} and {n_patches} patches"
+    has = f"{counted(len(tracts), 'tract')} and {n_patches} patch{'es' * (n_patches != 1)}"
     echo(f"Stored skymap {name} of {has}." if is_new else f"Skymap {name} of {has} is already stored.")

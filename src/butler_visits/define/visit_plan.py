@@ -68,7 +68,7 @@ class VisitPlan:
     def summary(self) -> str:
         """One line with the number of visits of each action."""
         counts = Counter(visit.action for visit in self.visits)
-        parts = [f"{counts[action]} {action.value}" for action in Action if counts[action]]
+        parts = [_counted(counts[action], action) for action in Action if counts[action]]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
         number = len(self) + len(self.failures)
@@ -131,6 +131,10 @@ class VisitPlan:
         rows = [_row(visit) for visit in self.visits]
         columns = {name: [row[name] for row in rows] for name in _TYPES}
         return Table(columns, names=list(_TYPES), dtype=list(_TYPES.values()), units=_UNITS)
+
+
+def _counted(number: int, action: Action) -> str:
+    return counted(number, "conflict") if action is Action.CONFLICT else f"{number} {action.value}"
 
 
 _TYPES = {

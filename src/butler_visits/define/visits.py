@@ -13,7 +13,7 @@ from lsst.daf.butler import DimensionRecord, Timespan
 from lsst.sphgeom import ConvexPolygon, Region
 
 from ..geometry import decode_polygon
-from ..lists import angle_text, listed, reason_of
+from ..lists import angle_text, counted, listed, reason_of
 
 
 class VisitSystem(enum.Enum):
@@ -311,7 +311,8 @@ class PlannedVisit:
             if self.detectors_to_write is None and not self.differences:
                 reasons.append("all its records are replaced, as asked")
             elif self.detectors_to_write:
-                reasons.append(f"{len(self.detectors_to_write)} detectors have no region")
+                n = len(self.detectors_to_write)
+                reasons.append(f"{counted(n, 'detector')} {'has' if n == 1 else 'have'} no region")
         return "; ".join(reasons)
 
     def refuse(self, clash: str, advice: str, *, skip: bool) -> None:

@@ -9,6 +9,7 @@ from lsst.sphgeom import Region
 from sqlalchemy.exc import IntegrityError
 
 from ..errors import DefinitionError
+from ..lists import counted
 from ..repository.reading import fetch_detectors
 from ..repository.retry import GaveUpError, until_written
 from ..repository.writing import Changes, write_changes
@@ -104,9 +105,10 @@ def _check_detectors(butler: Butler, planned: Sequence[PlannedVisit]) -> None:
     instrument = planned[0].definition.instrument
     wanted = {detector for visit in planned if visit.writes for detector in visit.detector_regions_to_write()}
     if unknown := wanted - fetch_detectors(butler, instrument):
+        which = f"{counted(len(unknown), 'detector')} that {'is' if len(unknown) == 1 else 'are'} not registered"
         raise DefinitionError(
-            f"The camera of {instrument} has {len(unknown)} detectors that are not registered (the first is "
-            f"{min(unknown)}); register them, or use the camera that belongs to this repository."
+            f"The camera of {instrument} has {which} (the first is {min(unknown)}); register them, or use the "
+            "camera that belongs to this repository."
         )
 
 

@@ -122,7 +122,7 @@ def update_visit_regions(
                 else f"at least {len(planned)} of {counted(len(datasets), 'visit')} have the regions of the fit"
             )
         ),
-        _PROGRESS.bar(total=len(datasets), desc=f"Updating {len(datasets)} visits") as bar,
+        _PROGRESS.bar(total=len(datasets), desc=f"Updating {counted(len(datasets), 'visit')}") as bar,
     ):
         for chunk in batches(datasets, chunk_size):
             planned += _update(butler, chunk, detectors, dry_run=dry_run, update_obscore=update_obscore)

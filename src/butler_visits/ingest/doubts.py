@@ -41,5 +41,5 @@ def warn_of_times(exposures: Sequence[ExposureValues]) -> None:
             problem = f"the exposure lasts {length:g} s, and its exposure time is {seconds:g} s"
             found["lasts"].append(f"{one.source}: {problem}")
     for first, *others in found.values():
-        more = f" (and so do {len(others)} more)" if others else ""
+        more = f" (and so {'does' if len(others) == 1 else 'do'} {len(others)} more)" if others else ""
         _LOG.warning("%s%s; is that right?", first, more)

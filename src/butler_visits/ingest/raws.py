@@ -15,7 +15,7 @@ from lsst.daf.butler.progress import Progress, ProgressBar
 from lsst.resources import ResourcePath, ResourcePathExpression
 
 from ..errors import IncompleteFileError, IngestError, RawFileError, noting
-from ..lists import FAILURES, batches, isolate, reason_of
+from ..lists import FAILURES, batches, counted, isolate, reason_of
 from ..raws import RawFile, import_translators, read_raw_files
 from ..raws.headers import THREADS
 from ..repository import check_kept, datastore_roots, fetch_instruments, try_again
@@ -196,7 +196,7 @@ class RawIngest:
         bar: ProgressBar[None]
         with (
             noting(lambda: "" if self.dry_run else self._result.stored("file")),
-            _PROGRESS.bar(total=len(files), desc=f"Ingesting {len(files)} files") as bar,
+            _PROGRESS.bar(total=len(files), desc=f"Ingesting {counted(len(files), 'file')}") as bar,
         ):
             for batch in batches(files, batch_size):
                 # Nothing of a batch is kept while the next one is read.

@@ -13,7 +13,7 @@ from lsst.resources import ResourcePathExpression
 
 from ..errors import IngestError, noting
 from ..instruments.times import read_scale
-from ..lists import batches, isolate, listed, reason_of
+from ..lists import batches, counted, isolate, listed, reason_of
 from ..repository import check_kept, fetch_instruments, try_again, unharmed
 from .choice import GivenInstrument, band_of, choose_instrument
 from .columns import LARGEST_INTEGER, Column
@@ -204,7 +204,7 @@ def _ingest(
     bar: ProgressBar[None]
     with (
         noting(lambda: "" if dry_run else result.stored("row")),
-        _PROGRESS.bar(total=n_rows, desc=f"Ingesting {n_rows} rows") as bar,
+        _PROGRESS.bar(total=n_rows, desc=f"Ingesting {counted(n_rows, 'row')}") as bar,
     ):
         for rows in batches(range(n_rows), batch_size):
             given = []

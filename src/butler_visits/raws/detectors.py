@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ..errors import RawFileError
+from ..lists import counted
 from .hdus import (
     DetectorImage,
     detector_image,
@@ -51,8 +52,8 @@ def list_detectors(file: RawFile) -> list[FoundDetector]:
             found.append(FoundDetector(number, name, detector_image(file, with_wcs[0], own)))
     if not found:
         raise RawFileError(
-            f"{file.uri}: none of its {len(file.headers)} HDUs is an image with a celestial WCS; expected CTYPE1 and "
-            "CTYPE2 such as RA---TAN and DEC--TAN."
+            f"{file.uri}: none of its {counted(len(file.headers), 'HDU')} is an image with a celestial WCS; expected "
+            "CTYPE1 and CTYPE2 such as RA---TAN and DEC--TAN."
         )
     return found
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..camera.describe import focal_plane_corners, sky_corners
 from ..camera.model import Camera
 from ..errors import require
+from ..lists import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def plot_camera(camera: Camera, *, flip: bool = False) -> Figure:
         on_sky, unit = on_sky * 60, "arcmin"
     figure = Figure(figsize=(2 * _PANEL + 1, _PANEL + 1.1), layout="constrained", dpi=150)
     focal_plane, sky = figure.subplots(1, 2)
-    figure.suptitle(f"{camera.name}: {len(camera.detector_ids)} detectors")
+    figure.suptitle(f"{camera.name}: {counted(len(camera.detector_ids), 'detector')}")
     focal_plane.set(title="Focal plane", xlabel="x (mm)", ylabel="y (mm)")
     _draw(focal_plane, focal_plane_corners(camera), camera.detector_names)
     sky.set(title="On the sky, at rotation 0", xlabel=f"east ({unit})", ylabel=f"north ({unit})")

@@ -143,7 +143,9 @@ class CameraFinder:
             no_class_camera = camera
         if candidates:
             when = "has no timespan" if begin is None else f"begins at {exposure.timespan.begin.isot} TAI"
-            problem = f"none of the {len(candidates)} certified cameras is valid for it (the exposure {when})"
+            n = len(candidates)
+            which = "the only certified camera is not" if n == 1 else f"none of the {n} certified cameras is"
+            problem = f"{which} valid for it (the exposure {when})"
         else:
             where = f"in {', '.join(searched)}" if searched else "because there are no collections to search"
             problem = f"there is no camera or camera_geometry dataset {where}"

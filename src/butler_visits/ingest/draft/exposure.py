@@ -201,7 +201,7 @@ def times(frames: Sequence[Frame]) -> tuple[list[Section], bool]:
     if is_close and len(exact) < begins.total():
         sections[0].check = [
             *sections[0].check,
-            f"{counted(begins.total() - len(exact), 'frame')} begin at the same time as another one by the header; an "
+            f"{counted(begins.total() - len(exact), 'frame')} of the same time as another one by the header; an "
             "exposure needs a time, or an exposure_id, of its own.",
         ]
     return sections, is_close

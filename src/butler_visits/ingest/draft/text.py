@@ -85,7 +85,7 @@ def _tried(text: str, frames: Sequence[Frame]) -> list[str]:
             translate_file(frame.file, translator)
         except IngestError as error:
             problems.append(str(error))
-    more = f" So it is with {counted(len(problems) - 1, 'more file')}." if len(problems) > 1 else ""
+    more = f" {counted(len(problems) - 1, 'more file')} would be refused too." if len(problems) > 1 else ""
     return [f"ingest will refuse {problems[0]}{more}"] if problems else []
 
 
