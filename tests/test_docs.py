@@ -392,3 +392,39 @@ def anchors(document: Path) -> set[str]:
     """Return the anchors that a page of a forge has for its headings."""
     headings = _HEADING.findall(_FENCE.sub("", document.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+READ_FIRST = ["README.md", "docs/index.md", "docs/tutorial.md", "docs/look.md", "docs/night.md", "docs/instruments.md"]
+"""What a new user reads first."""
+GLOSSARY = re.findall(r"^## (.*)$", (PROJECT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+
+
+def prose(text: str) -> str:
+    """Leave out code, headings, pictures, and what is linked to something that is not the glossary."""
+    text = re.sub(r"^(```|~~~).*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^#.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"`[^`]*`(?!\]\()|DS9 regions|!\[[^\]]*\]\([^)]*\)", "", text)
+    return re.sub(r"\[[^\]]*\]\((?![^)]*glossary\.md#)[^)]*\)", "", text)
+
+
+@pytest.mark.parametrize("page", READ_FIRST)
+def test_words_are_linked_where_they_first_stand(page: str) -> None:
+    """As to the glossary; to run is something else."""
+    text = prose((PROJECT / page).read_text())
+    unlinked = []
+    for word in GLOSSARY:
+        forms = rf"{word.removesuffix('y')}(y|ies)" if word.endswith("y") else f"{word}s?"
+        first = re.search(rf"(?<![\w#-])({forms})(?![\w-])", text, re.IGNORECASE)
+        # A visit system is no visit.
+        if word == "Visit":
+            first = re.search(r"(?<![\w#-])visits?(?![\w-]| system)", text, re.IGNORECASE)
+        anchor = re.escape(f"glossary.md#{word.lower().replace(' ', '-')})")
+        if word != "Run" and first is not None and not re.match(rf"[^\[]*\]\([^)]*{anchor}", text[first.start() :]):
+            unlinked.append(text[max(0, first.start() - 30) : first.end() + 20])
+    assert not unlinked
+
+
+def test_every_word_of_the_glossary_is_linked() -> None:
+    pages = "".join((PROJECT / page).read_text() for page in READ_FIRST)
+    words = {word.lower().replace(" ", "-") for word in GLOSSARY}
+    assert words <= set(re.findall(r"glossary\.md#([a-z-]+)\)", pages))
