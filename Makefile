@@ -6,7 +6,7 @@ TESTS ?=
 # Tests wait for databases, processes and signals, so there are more of them at once than cores.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 + os.cpu_count())")
 INPUTS ?= 10000
-KILLS ?= 42
+KILLS ?= 56
 
 OLDEST := .venv-oldest
 # The tests of what depends on Python and on other packages.

@@ -17,7 +17,7 @@ from ..errors import require
 from ..geometry import FloatArray, lon_lat
 from ..geometry.cells import depth, order_for
 from ..lists import counted
-from .colours import FREE, DepthClass, band_colours, band_lines, depth_classes, outline_of
+from .colours import FREE, FREE_LINES, DepthClass, band_colours, band_lines, depth_classes, outline_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -45,8 +45,6 @@ _SPOT = 12
 _MOST_RINGS = 500
 _LEGEND_LINE = 0.3
 """Inches."""
-_DASHES = ((), (4.0, 3.0), (1.0, 2.0), (6.0, 2.0, 1.0, 2.0))
-"""Of bands that have no line style, so that outlines at one place are seen through each other."""
 _BACKGROUND = "#ffffff"
 _LINES = {"galactic plane": ("#8b1a9b", "-."), "ecliptic": ("#a35200", "--")}
 _FILL, _EDGE = "#dbe7f3", "#2b5c8a"
@@ -166,7 +164,7 @@ def _draw_bands(sky: Any, visits: Sequence[FloatArray], bands: Sequence[str]) ->
     from matplotlib.lines import Line2D
 
     known, lines = band_colours(), band_lines()
-    free = cycle(zip(FREE["light"], cycle(_DASHES)))
+    free = cycle(zip(FREE["light"], cycle(FREE_LINES)))
     of_band: dict[str, list[FloatArray]] = defaultdict(list)
     for band, vertices in zip(bands, visits, strict=True):
         of_band[band].append(vertices)

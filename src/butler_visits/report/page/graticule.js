@@ -13,7 +13,7 @@ function angleText(angle, step) {
 function decText(dec, step) {
   const text = angleText(dec, step);
   // What is rounded to zero is not below it.
-  return `${dec < 0 && parseFloat(text) ? "−" : "+"}${text}`;
+  return `${parseFloat(text) ? (dec < 0 ? "−" : "+") : ""}${text}`;
 }
 function raText(ra, step, hours) {
   const positive = ((ra % 360) + 360) % 360;
