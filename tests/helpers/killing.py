@@ -211,13 +211,16 @@ class Attempt:
         return points
 
     def state(self) -> dict[Any, Any]:
-        """Read what is stored, by visit or by file, as after a crash: with a Butler of its own."""
-        with Butler.from_config(self.root) as butler:
+        """Read what is stored, by visit or by file, as after a crash: with a Butler of its own.
+
+        One that only reads could not undo what is in SQLite's journal.
+        """
+        with Butler.from_config(self.root, writeable=True) as butler:
             return _files(butler) if self.kind.command[0].startswith("ingest") else _visits(butler)
 
     def wait_for_server(self) -> None:
         """Wait until PostgreSQL has done what was asked of it."""
-        with Butler.from_config(self.root) as butler:
+        with Butler.from_config(self.root, writeable=True) as butler:
             wait_for_servers(butler)
 
     def said(self) -> str:

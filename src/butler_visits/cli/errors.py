@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,10 +11,11 @@ from difflib import get_close_matches
 import click
 from lsst.daf.butler import Butler, ButlerUserError, DimensionUniverse, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import OverrideError, VisitsError
 from ..lists import first_line
+from .output import echo
 
 _UNIVERSE = "butler_visits.universe"
 """Where a command's context has the dimensions of the repository, for advice on expressions."""
@@ -75,7 +77,7 @@ def open_repository(repo: str, *, writeable: bool, server: bool = False) -> Butl
     from ..repository import is_served
 
     try:
-        butler = Butler.from_config(repo, writeable=writeable)
+        butler = _open(repo, writeable)
         if server and is_served(butler):
             # The first question to the server.
             _ = butler.dimensions
@@ -85,6 +87,23 @@ def open_repository(repo: str, *, writeable: bool, server: bool = False) -> Butl
     if not server:
         refuse_server(repo, butler)
     return butler
+
+
+def _open(repo: str, writeable: bool) -> Butler:
+    """Open a repository, also where a program that was killed has left a transaction in SQLite's journal."""
+    try:
+        return Butler.from_config(repo, writeable=writeable)
+    except OperationalError as error:
+        if not _is_unfinished(error):
+            raise
+    # Whoever opens the file to write undoes it, as each reader of SQLite does; a Butler that reads may not.
+    Butler.from_config(repo, writeable=True).close()
+    echo(f"A program was killed while it wrote into {repo}; what it had begun is undone.", err=True)
+    return Butler.from_config(repo, writeable=writeable)
+
+
+def _is_unfinished(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
 
 
 def refuse_server(repo: str, butler: Butler) -> None:
@@ -109,6 +128,11 @@ def opening_error(repo: str, error: Exception) -> click.ClickException:
     # Of the package requests, which need not be installed.
     if any(kind.__name__ == "ConnectionError" for kind in type(error).__mro__):
         return click.ClickException(f"Nobody answers at {repo}; see that it is right, and try again.")
+    if _is_unfinished(error):
+        return click.ClickException(
+            f"A program was killed while it wrote into the data repository {repo}. What it had begun must be undone "
+            "before anybody can read it: run this once as somebody who may write into its database."
+        )
     hint = _HINTS.get(getattr(error, "name", ""), _TOKEN if "access credentials" in str(error) else "")
     return click.ClickException(f"The data repository {repo} cannot be opened: {first_line(error)}.{hint}")
 

@@ -62,8 +62,9 @@ def check_kept(butler: Butler, table: str, instrument: str, ids: Collection[int]
     found, problem = 0, ""
     try:
         # The Butler's connections are those to the file that they have opened, wherever that is now; and one that it
-        # opens makes the file anew if it is not there.
-        with closing(sqlite3.connect(f"file:{quote(file)}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
+        # opens makes the file anew if it is not there. One that only reads could not undo what somebody who was killed
+        # had begun.
+        with closing(sqlite3.connect(f"file:{quote(file)}?mode=rw", uri=True, timeout=_PATIENCE)) as connection:
             for batch in id_batches(ids):
                 marks = ", ".join("?" * len(batch))
                 rows = connection.execute(
