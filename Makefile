@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?=
-# Tests wait for databases, processes and signals, so there are more of them at once than cores.
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 + os.cpu_count())")
+# Tests wait for databases, processes and signals, so there is one more of them at once than cores.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(1 + os.cpu_count())")
 INPUTS ?= 10000
 KILLS ?= 56
 

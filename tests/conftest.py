@@ -6,7 +6,9 @@ import gc
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from leftovers import end_leftovers
 from obscore import make_obscore_repository
 from postgres import Cluster, find_programs, folder_in_memory
 from stored_visits import GOLDEN
-from templates import make_repository, one_raft
+from templates import SHARED, make_repository, one_raft
 from visit_tables import add_exposures, data_ids, engine, exposure, make_task
 
 DATABASES = ("sqlite", "postgresql")
@@ -50,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if (folder := folder_in_memory()) is not None:
             # SQLite waits for a disk with each commit. What a test leaves is removed when it has passed.
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
+        os.environ[SHARED] = tempfile.mkdtemp(dir=folder)
+        config.add_cleanup(partial(shutil.rmtree, os.environ[SHARED], ignore_errors=True))
 
 
 def pytest_collection_finish() -> None:
@@ -119,8 +123,9 @@ def _is_wanted(parameters: dict[str, object], item: pytest.Item) -> bool:
 
 
 def _databases(item: pytest.Item) -> tuple[str, ...]:
-    # A mark of a set of parameters goes before its test's, and that before the file's.
-    marks = (DATABASES_OF[mark.name] for mark in item.iter_markers() if mark.name in DATABASES_OF)
+    # A mark of a set of parameters, which is a test's last, goes before the test's others, and these before the file's.
+    found = (mark.name for node in reversed(item.listchain()) for mark in reversed(node.own_markers))
+    marks = (DATABASES_OF[name] for name in found if name in DATABASES_OF)
     return next(marks, DATABASES)
 
 

@@ -1,11 +1,13 @@
-"""The one way to make a repository for a test: each kind is made once in a process, and copied."""
+"""The one way to make a repository for a test: each kind is made once, or once in a process, and copied."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +17,9 @@ from lsst.resources import ResourcePath
 
 from postgres import Cluster
 from simulated_survey import camera, register_instrument
+
+SHARED: Final = "BUTLER_VISITS_TEMPLATES"
+"""The variable that names the folder of what all processes of a run of tests share."""
 
 Fill = Callable[[Butler], None]
 """Puts into an empty repository what all of its kind have."""
@@ -55,7 +60,12 @@ def make_repository(
 
 @cache
 def _template(fill: Fill, universe: int | None, cluster: Cluster | None) -> _Template:
-    folder = Path(tempfile.mkdtemp()) / "repository"
+    shared = None
+    if cluster is None and fill in (nothing, one_raft) and SHARED in os.environ:
+        shared = Path(os.environ[SHARED]) / f"{fill.__name__}-{universe}"
+        if shared.exists():
+            return _Template(shared, ButlerConfig(shared), None)
+    folder = Path(tempfile.mkdtemp(dir=shared and shared.parent)) / "repository"
     atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     config, database = None, None
     if cluster is not None:
@@ -68,6 +78,11 @@ def _template(fill: Fill, universe: int | None, cluster: Cluster | None) -> _Tem
     fill(butler)
     # Only a database that nobody is connected to can be copied.
     butler.close()
+    if shared is not None:
+        # Unless another process was faster.
+        with suppress(OSError):
+            folder.rename(shared)
+        folder = shared
     return _Template(folder, ButlerConfig(folder), database)
 
 

@@ -117,9 +117,11 @@ def test_headers_are_read_if_asked_for(tmp_path: Path) -> None:
     assert "2 ingested" in result.output
 
 
-@both
 @pytest.mark.parametrize("in_one_file", [True, False])
-@pytest.mark.parametrize("suffix", ["fits", "fits.gz", "fits.fz"])
+@pytest.mark.parametrize(
+    ("suffix", "write"),
+    [("fits", write_index), ("fits", write_sidecars), ("fits.gz", write_index), ("fits.fz", write_index)],
+)
 def test_several_detectors_in_a_file(
     repositories: Repositories, tmp_path: Path, write: Write, in_one_file: bool, suffix: str
 ) -> None:
