@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +26,13 @@ DARK: Final = -7
 IMAGES: Final = "raw/images"
 
 
+@cache
 def detector_pixels(number: int = 0) -> npt.NDArray[np.int16]:
     """Return pixels (y, x) of a detector; their neighbours, and those of other detectors, are different."""
-    y, x = np.indices((HEIGHT, WIDTH), dtype=np.int32)
-    return ((3 * x + 7 * y + 1000 * number) % 30011).astype(np.int16)
+    x, y = np.arange(WIDTH, dtype=np.int32), np.arange(HEIGHT, dtype=np.int32)[:, None]
+    pixels = ((3 * x + 7 * y + 1000 * number) % 30011).astype(np.int16)
+    pixels.setflags(write=False)
+    return pixels
 
 
 def fill(path: Path, names: Sequence[str], layout: Layout, *, compressed: bool = False) -> Path:
