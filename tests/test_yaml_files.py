@@ -34,6 +34,15 @@ def bomb(levels: int, entry: str = "[{}]") -> str:
         ("a: [1e-8, -2E3, +.5e7, 3.e+1, 1.5e8]", {"a": [1e-8, -2000.0, 5e6, 30.0, 1.5e8]}),
         ("a: ['1e-8', \"2e3\", 1e-8x, e5, 1e5_0, 1e9999]", {"a": ["1e-8", "2e3", "1e-8x", "e5", "1e5_0", "1e9999"]}),
         ("1E5: 1E5", {"1E5": 1e5}),
+        # What YAML 1.1 takes for octal and for a count of sixtieths, and its successor and most people do not.
+        ("a: [010, -017, +0_10, 00, 07, 10, 0.10, 010.5]", {"a": ["010", "-017", "+0_10", 0, 7, 10, 0.1, 10.5]}),
+        ("a: [0:30, -1:30, -70:44:58.5, 190:20:30.]", {"a": ["0:30", "-1:30", "-70:44:58.5", "190:20:30."]}),
+        # Keys are names.
+        (
+            "{01: a, 010: b, 0x10: c, 1.50: d, 1:30: e, ~: f}",
+            {"01": "a", "010": "b", "0x10": "c", "1.50": "d", "1:30": "e", "~": "f"},
+        ),
+        ("{on: a, No: b, true: c, 'false': d}", {"on": "a", "No": "b", True: "c", "false": "d"}),
         ("a: &a {x: 1}\nb: {<<: *a, y: 2}", {"a": {"x": 1}, "b": {"x": 1, "y": 2}}),
         ("a: {y: 2, <<: {x: 1, y: 3}}", {"a": {"x": 1, "y": 2}}),
         ("a: {<<: [{x: 1}, {x: 2, y: 3}]}", {"a": {"x": 1, "y": 3}}),
@@ -66,6 +75,8 @@ def test_plain_values(text: str, value: Any) -> None:
         (bomb(9, "{{<<: [{}]}}"), r" has millions of values, which its aliases repeat"),
         ("a: " + "[" * 900 + "]" * 900, rf" is in more than {DEEPEST} lists and mappings"),
         ("[" * 100_000, "depth|lists and mappings"),
+        ("a: {1: b, 0x1: c}", "^a: the key 0x1 is there twice"),
+        ("a: {!!int x: b}", r"^a\.x is 'x', which cannot be read as 'int'"),
         ("? [a]\n: b", "^the file has a key that is a list or a mapping"),
         ("a: {<<: 3}", r"^a\.<< must be a mapping or a list of mappings"),
         ("a: {<<: [{b: 1}, 2]}", r"^a\.<< must be a mapping or a list of mappings"),

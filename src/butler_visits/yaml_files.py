@@ -23,13 +23,16 @@ _MOST_BITS = 1_000
 
 
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$")
+_DOUBTFUL = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]+|[\d_.]*:.*)")
+"""Texts that YAML 1.1 takes for octal numbers, such as 010, or for counts of sixtieths, such as 0:30."""
 
 
 # libyaml, which nearly every installation of PyYAML has, is ten times faster.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Plain values only, and dates as texts: what looks like one may be a serial number.
 
-    Numbers may be written as everywhere, such as 1e-8, for which YAML 1.1 wants 1.0e-8.
+    Numbers may be written as everywhere, such as 1e-8, for which YAML 1.1 wants 1.0e-8. What people and the versions of
+    YAML do not agree upon, such as 010 and 0:30, is no number.
     """
 
     yaml_implicit_resolvers = {
@@ -55,7 +58,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 def _plain_tag(text: str) -> str:
     for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
         if pattern.match(text):
-            return str(tag)
+            is_number = tag in (f"{_TAG}int", f"{_TAG}float")
+            return f"{_TAG}str" if is_number and _DOUBTFUL.fullmatch(text) else str(tag)
     return f"{_TAG}str"
 
 
@@ -175,18 +179,20 @@ class _Values:
     def _mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
         """Make a mapping; what `<<` adds to it stands first, and its own keys win."""
         own: dict[Any, Any] = {}
+        seen: set[Any] = set()
         added: dict[Any, Any] = {}
         for key, value in node.value:
             if key.tag == f"{_TAG}merge":
                 added.update(self._added(value))
                 continue
-            name = self._name(key)
-            if name in own:
+            name, number = self._name(key)
+            if number in seen:
                 # The first one would be lost.
                 line = key.start_mark.line + 1
                 where = f"{_place(self._keys)}: " if self._keys else ""
                 what = shown(str(key.value), quotes=False)
                 raise ValueError(f"{where}the key {what} is there twice, the second time in line {line}")
+            seen.add(number)
             own[name] = self._within(key, value)
         return {**added, **own} if added else own
 
@@ -200,13 +206,16 @@ class _Values:
             added.update(mapping)
         return added
 
-    def _name(self, key: yaml.Node) -> Any:
+    def _name(self, key: yaml.Node) -> tuple[Any, Any]:
+        """Return a key as it is written, and the number by which other readers know it, if it is one."""
         if type(key) is not yaml.ScalarNode:
             raise ValueError(f"{_place(self._keys)} has a key that is a list or a mapping; a key is a text or a number")
-        if key.tag == f"{_TAG}float" and _EXPONENT.match(key.value):
-            # A detector may be called 1E5.
-            return key.value
-        return self._within(key, key)
+        value = self._within(key, key)
+        if isinstance(value, bool):
+            # A detector may be called ON, 010 or 1E5.
+            name = value if key.value.casefold() in ("true", "false") else key.value
+            return name, key.value
+        return key.value, value if isinstance(value, int | float) else key.value
 
 
 def _place(keys: list[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,21 @@ def test_yaml_mistakes_are_named(change: Any, message: str) -> None:
 )
 def test_yaml_key_that_is_there_twice(text: str, key: str) -> None:
     with pytest.raises(CameraFileError, match=f"the key {key} is there twice, the second time in line"):
+        read_yaml_camera(text, "file.yaml")
+
+
+@pytest.mark.parametrize("name", ["01", "010", "0x10", "1_0", "1.50", "1:30", "ON", "No", "~"])
+def test_yaml_names_are_as_they_are_written(name: str) -> None:
+    text = yaml.safe_dump(_small()).replace("A:", f"{name}:")
+    assert read_yaml_camera(text, "file.yaml").detector_names == (name,)
+
+
+@pytest.mark.parametrize(("field", "value"), [("id", "010"), ("yaw", "0:30"), ("yaw", "90:00:00.0")])
+def test_yaml_numbers_that_may_be_others(field: str, value: str) -> None:
+    """For YAML 1.1 they are 8, 30 and 324000."""
+    text = re.sub(rf"\b{field}: [-.\d]+", f"{field}: {value}", yaml.safe_dump(_small()))
+    assert f"{field}: {value}" in text
+    with pytest.raises(CameraFileError, match=rf"{field} of detector A .* not '{value}'; numbers have no"):
         read_yaml_camera(text, "file.yaml")
 
 

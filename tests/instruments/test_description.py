@@ -93,6 +93,12 @@ def test_raws_flipped_is_in_the_camera(parity: bool | None) -> None:
         ({"camera": {"CCDs": {"CCD": {"id": 0}}}}, "camera has a mistake: detector CCD lacks the field bbox"),
         ({"camera": camera(rafts=1)}, "the camera has a detector 0 'R22_S00', which is 'CCD' in detectors"),
         ({"location": {"longitude": 0, "latitude": 95}}, "location.latitude must be less than or equal to 90"),
+        # For pydantic true is 1.
+        ({"location": {"longitude": 0, "latitude": True}}, "location.latitude must be a number, not True"),
+        ({"location": {"longitude": 0, "latitude": 0, "height": math.inf}}, "location.height must be a finite number"),
+        ({"detectors": [{"id": True, "name": "a"}]}, "detectors.0.id must be a number, not True"),
+        ({"day_obs_offset_hours": True}, "day_obs_offset_hours must be a number, not True"),
+        ({"exposure_max": True}, "exposure_max must be a number, not True"),
         *(({"raws_flipped": value}, f"boolean, not {value!r}") for value in ("perhaps", "false", "yes", 0, 1)),
     ],
 )  # fmt: skip
@@ -129,6 +135,9 @@ def test_mistakes(changes: dict[str, Any], said: str) -> None:
         ("exposure_time", {"key": "A", "map": {"x": "long"}}, "exposure_time.map.x must be number, unable to parse"),
         ("exposure_time", {"key": "A", "map": {"x": True}}, "exposure_time.map.x must be a number, not True"),
         ("exposure_time", {"key": "A", "map": {"x": math.nan}}, "exposure_time.map.x must be a finite number, not nan"),
+        ("exposure_time", {"key": "A", "multiply": True}, "exposure_time.multiply must be a number, not True"),
+        ("exposure_time", {"key": "A", "add": math.nan}, "exposure_time.add must be a finite number, not nan"),
+        ("exposure_id", {"key": "A", "add": False}, "exposure_id.add must be a number, not False"),
         ("exposure_id", {"key": "A", "map": {"x": 1.5}}, "exposure_id.map.x must be "),
         ("can_see_sky", {"key": "A", "map": {"x": "open"}}, "can_see_sky.map.x must be "),
         ("object", {"key": "A", "map": {"x": 5}}, "object.map.x must be a text, not 5; put it in quotes"),

@@ -68,6 +68,15 @@ def test_values_that_a_description_calls_missing(value: Any) -> None:
     assert "(EXPTIME): the header has no value" in failure_of({**HEADER, "EXPTIME": value}, missing=["off", -999])
 
 
+def test_a_word_that_yaml_takes_for_a_flag() -> None:
+    """Without quotes off is false, which is no number."""
+    description = describe(missing=[False])
+    assert translate({**HEADER, **SKY, "RA": "OFF"}, description).tracking_radec is None
+    info = translate({**HEADER, **SKY, "RA": 0.0, "EXPTIME": 0}, description)
+    assert info.tracking_radec is not None
+    assert info.exposure_time.value == 0
+
+
 def failure_of(header: dict[str, Any], **settings: Any) -> str:
     """Return why a header cannot be translated with other settings of the description."""
     with pytest.raises(KeyError) as error:

@@ -97,6 +97,31 @@ def test_rules(cards: dict[str, Any], right: str | None) -> None:
         assert translate_stored(header, observation_type=TYPES).observation_type == right
 
 
+@pytest.mark.parametrize(
+    ("meant", "card", "fits"),
+    [
+        (False, "OFF", True),
+        (False, "no", True),
+        (False, False, True),
+        (False, 0, True),
+        (False, "on", False),
+        (False, "x", False),
+        (True, "On", True),
+        (True, "T", True),
+        (True, 1, True),
+        (True, 2, False),
+    ],
+)
+def test_words_that_yaml_takes_for_flags(meant: bool, card: Any, fits: bool) -> None:
+    """Without quotes off is false."""
+    source = {"key": "OBJECT", "rules": [{"when": {"LAMP": meant}, "value": "yes"}]}
+    header = {**HEADER, "OBJECT": "other", "LAMP": card}
+    for translated in (translate, translate_stored):
+        assert translated(header, object=source).object == ("yes" if fits else "other")
+    recognise = {"INSTRUME": HEADER["INSTRUME"], "LAMP": meant}
+    assert make_translator(describe(recognise=recognise)).can_translate(header) == fits
+
+
 def test_rules_alone() -> None:
     rules = [{"when": {"FILTER": "[OIII]*"}, "value": 3.5}, {"when": {"FILTER": ["V", "R"]}, "value": 2}]
     header = {**HEADER, "AIRMASS": 1.0}

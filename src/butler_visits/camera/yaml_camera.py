@@ -184,7 +184,7 @@ def _numbers(data: Mapping[str, Any], name: str, what: str, source: str, *shapes
     """Read a field that holds numbers of one of the given shapes, in which `None` is any length."""
     value = default if default is not None and name not in data else _field(data, name, what, source)
     if not any(_has_shape(value, shape) for shape in shapes):
-        hint = "; numbers have no quotes" if "'" in shown(value) else ""
+        hint = "; numbers have no quotes, colons, nor zeros before them" if "'" in shown(value) else ""
         raise CameraFileError(f"{source}: {name} of {what} must be {_EXPECTED[shapes]}, not {shown(value)}{hint}.")
     return value
 

@@ -87,7 +87,7 @@ class InstrumentDescription(Model):
     """Whether raw images are mirrored; by default what the camera says."""
     grouping: str = "one-to-one"
     """Algorithm that groups exposures into visits."""
-    missing: tuple[str | int | float, ...] = ()
+    missing: tuple[str | int | float | bool, ...] = ()
     """Values of the header that stand for none, such as -999; others that usually do, such as N/A, are known."""
     properties: Properties = Properties()
     location: Location | None = None

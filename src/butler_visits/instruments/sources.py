@@ -10,7 +10,16 @@ from string import Formatter
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import astropy.units as u
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 _V = TypeVar("_V")
 
@@ -28,10 +37,16 @@ def template_keys(template: str) -> list[str]:
     return [key for _, key, _, _ in Formatter().parse(template) if key is not None]
 
 
+_WORDS = {True: ("true", "t", "yes", "on"), False: ("false", "f", "no", "off")}
+"""What YAML and FITS take for logical values."""
+
+
 def same_value(given: Any, expected: Any) -> bool:
     """Compare a header's value with an expected one: texts in any case, logical values with T and true too."""
+    if isinstance(given, str) and isinstance(expected, bool):
+        return given.strip().casefold() in _WORDS[expected]
     if isinstance(given, bool) and isinstance(expected, str):
-        return expected.strip().casefold() in (("t", "true") if given else ("f", "false"))
+        return expected.strip().casefold() in _WORDS[given][:2]
     if isinstance(given, (int, float)) and isinstance(expected, str):
         try:
             return float(expected) == given
@@ -60,20 +75,29 @@ def _no_flag(given: Any) -> Any:
     return given
 
 
-_Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
+_Number = Annotated[float, BeforeValidator(_no_flag)]
 _WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
 
 
 class Model(BaseModel):
     """Base of the description's parts: what they do not name is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number_is_no_flag(cls, given: Any, info: ValidationInfo) -> Any:
+        is_number = cls.model_fields[str(info.field_name)].annotation in (int, float)
+        return _no_flag(given) if is_number else given
+
+
+_Patterns = Annotated[tuple[str | int | float | bool | None, ...], BeforeValidator(_as_tuple)]
 
 
 class _Rule(Model, Generic[_V]):
     """A value for headers that fit."""
 
-    when: dict[str, Annotated[tuple[str | int | float | None, ...], BeforeValidator(_as_tuple)]] = Field(min_length=1)
+    when: dict[str, _Patterns] = Field(min_length=1)
     """Header keys, which all must fit: values, or patterns with ``*`` and ``?``; `None` is no value."""
     value: _V
 
