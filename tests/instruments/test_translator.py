@@ -95,6 +95,33 @@ def test_unknown_frame_of_the_header(key: str, value: str) -> None:
     assert re.search(f"{key} is '{value}'.*give a frame", failure({**HEADER, "RA": 150.0, "DEC": 2.0, key: value}))
 
 
+@pytest.mark.parametrize("value", [0.0, 20.0, 60436.0, 2460437.5, "2460437.5", "tonight"])
+def test_equinox_that_is_none(value: Any) -> None:
+    """Precession over millennia would put the exposure anywhere."""
+    source = {"ra": "RA", "dec": "DEC", "frame": "fk5", "equinox": "EQ"}
+    said = failure({**HEADER, "RA": 150.0, "DEC": 2.0, "EQ": value}, tracking_radec=source)
+    assert re.search(r"Property tracking_radec\.equinox of instrument MyCam \(EQ\): .*" + re.escape(str(value)), said)
+    assert "list it under missing" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "frame"),
+    [
+        (2000.0, FK5(equinox="J2000")),
+        (" 2000 ", FK5(equinox="J2000")),
+        ("j2000.0", FK5(equinox="J2000")),
+        ("B1950", FK5(equinox="B1950")),
+        ("JNow", FK5(equinox=Time("2026-04-01T23:14:02.5"))),
+        ("N/A", FK5(equinox="J1975")),
+    ],
+)
+def test_equinox(value: Any, frame: Any) -> None:
+    equinox = {"key": "EQ", "default": "J1975"}
+    source = {"ra": "RA", "dec": "DEC", "frame": "fk5", "equinox": equinox}
+    found = translate({**HEADER, "RA": 150.0, "DEC": 2.0, "EQ": value}, tracking_radec=source).tracking_radec
+    assert found.icrs.separation(SkyCoord(150.0, 2.0, unit="deg", frame=frame).icrs).arcsec < 1e-4
+
+
 def test_all_properties_have_a_translation() -> None:
     info = translate(HEADER)
     assert all(hasattr(info, name) for name in PROPERTIES)
@@ -140,6 +167,26 @@ def test_off_sky_has_no_pointing(given: str, sees: bool | None) -> None:
     # Nor need it have one.
     if sees is False:
         translate({**HEADER, "IMAGETYP": given}, boresight_rotation_angle="ROT", tracking_radec={"ra": "A", "dec": "B"})
+
+
+@pytest.mark.parametrize(
+    ("parts", "angle"),
+    [
+        ((-5, 30, 15.5), -5 - 30 / 60 - 15.5 / 3600),
+        ((-0.0, 30, 15.5), -30 / 60 - 15.5 / 3600),
+        ((5.0, 30.0, 0.0), 5.5),
+        (("-00", "30", "15"), -30 / 60 - 15 / 3600),
+        ((5.5, 30, 15), None),
+    ],
+)
+def test_parts_of_an_angle(parts: tuple[Any, ...], angle: float | None) -> None:
+    cards = {**HEADER, **dict(zip("DMS", parts, strict=True)), "RA": 150.0}
+    for template in ("{D}:{M}:{S}", "{D} {M} {S}"):
+        source = {"ra": "RA", "dec": {"template": template}}
+        if angle is None:
+            assert "(D, M, S): expected a number or an angle" in failure(cards, tracking_radec=source)
+        else:
+            assert translate(cards, tracking_radec=source).tracking_radec.dec.deg == pytest.approx(angle, abs=1e-12)
 
 
 @pytest.mark.parametrize(

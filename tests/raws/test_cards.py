@@ -36,6 +36,13 @@ def test_readable(card: str, value: object, caplog: pytest.LogCaptureFixture) ->
     assert not warnings_of(caplog)
 
 
+@pytest.mark.parametrize("text", ["-0", "-00", "- 0", "-0.0"])
+def test_the_sign_of_zero(text: str) -> None:
+    """Of degrees whose minutes are in another card."""
+    assert str(header(f"DECDEG  = {text:>20} / degrees")["DECDEG"]) == "-0.0"
+    assert str(header("DECDEG  = 0 / degrees -0")["DECDEG"]) == "0"
+
+
 @pytest.mark.parametrize(
     ("cards", "text"),
     [

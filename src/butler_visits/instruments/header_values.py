@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from typing import Any, ClassVar
 
 import astropy.units as u
@@ -28,6 +29,9 @@ from .sources import (
     same_value,
 )
 from .times import digits_of_time, has_time_of_day, read_scale, read_time
+
+_WHOLE = re.compile(r"(?<=\d)\.0*(?=\s*[:\s]\s*\d)")
+"""What may follow a whole number of degrees or minutes."""
 
 
 class HeaderValues(MetadataTranslator):
@@ -184,6 +188,8 @@ class HeaderValues(MetadataTranslator):
                 value = _float(value)
         if in_header and isinstance(value, str):
             try:
+                # Parts of other cards may have been put together, as in 12.0:34.0:56.7.
+                value = _WHOLE.sub("", value)
                 value = Angle(value, unit=source.unit or text_unit).to_value(unit)
             except ValueError:
                 expected = "a number or an angle such as 12:34:56.7"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # The base class's types do not allow for what a header lacks, which its users do.
 # mypy: disable-error-code="assignment, override"
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from astro_metadata_translator import cache_translation
 from astropy.coordinates import AltAz, Angle, BaseCoordinateFrame, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
-from ..raws.frames import equatorial_frame
+from ..raws.frames import equatorial_frame, read_equinox
 from .description import Detector, InstrumentDescription
 from .header_values import HeaderValues
 from .sources import NumberSource, same_value
@@ -183,13 +184,17 @@ class DescribedTranslator(HeaderValues):
         if source.equinox is None:
             return SkyCoord(ra, dec, frame=self._header_frame() if source.is_frame_from_header else source.frame)
         equinox = self._text("tracking_radec.equinox", source.equinox)
-        if str(equinox).casefold() in ("date", "jnow"):
-            equinox = f"J{self.to_datetime_begin().tt.jyear}"
-        try:
-            return SkyCoord(ra, dec, frame=source.frame, equinox=_equinox(equinox))
-        except ValueError:
-            problem = f"{equinox!r} is not an equinox such as J2000"
-            raise self._error("tracking_radec.equinox", source.equinox, problem) from None
+        if equinox is None:
+            return SkyCoord(ra, dec, frame=source.frame)
+        if equinox.strip().casefold() in ("date", "jnow"):
+            return SkyCoord(ra, dec, frame=source.frame, equinox=f"J{self.to_datetime_begin().tt.jyear}")
+        letter, year = "", 0.0
+        with contextlib.suppress(ValueError):
+            letter, year = read_equinox("", equinox)
+        if not year:
+            problem = f"{equinox!r} is not an equinox such as J2000; if it stands for no value, list it under missing"
+            raise self._error("tracking_radec.equinox", source.equinox, problem)
+        return SkyCoord(ra, dec, frame=source.frame, equinox=f"{letter or 'J'}{year}")
 
     def _header_frame(self) -> BaseCoordinateFrame:
         keys = ("RADESYS", "RADECSYS", "EQUINOX", "EPOCH")
@@ -295,10 +300,3 @@ def make_translator(description: InstrumentDescription) -> type[DescribedTransla
             _MADE.pop(next(iter(_MADE)))
         made = _MADE.setdefault(key, made)
     return made
-
-
-def _equinox(text: str | None) -> str | None:
-    try:
-        return f"J{float(text)}" if text is not None else None
-    except ValueError:
-        return text

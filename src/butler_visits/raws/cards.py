@@ -75,6 +75,9 @@ class RawHeader(fits.Header):
             value, is_readable = None, False
         else:
             is_readable = not isinstance(value, str) or self._has_value(key)
+            if type(value) is int and value == 0 and card_text(self.cards[key]).startswith("-"):
+                # Degrees whose minutes are in another card; an integer has no sign.
+                value = -0.0
         if is_readable:
             return value
         text = card_text(self.cards[key])

@@ -83,15 +83,7 @@ def equatorial_frame(header: Mapping[str, Any]) -> BaseCoordinateFrame:
             raise ValueError(f"{key} is {system!r}; expected ICRS, FK5 or FK4")
         system = _SYSTEMS[short]
     key, equinox = _first(header, "EQUINOX", "EPOCH")
-    letter, year = "", 0.0
-    if equinox is not None and system != "ICRS":
-        match = _EQUINOX.fullmatch(str(equinox).strip().upper())
-        if isinstance(equinox, bool) or match is None:
-            raise ValueError(f"{key} is {equinox!r}; expected a year such as 2000.0")
-        letter, year = match[1], float(match[2])
-        # Zero is what programs write that know none.
-        if year and not 1800 <= year <= 2100:
-            raise ValueError(f"{key} is {equinox!r}; expected a year from 1800 to 2100")
+    letter, year = ("", 0.0) if equinox is None or system == "ICRS" else read_equinox(key, equinox)
     if system is None:
         system = "ICRS" if not year else "FK4" if letter == "B" or (year < 1984 and letter != "J") else "FK5"
     if system == "ICRS":
@@ -100,6 +92,19 @@ def equatorial_frame(header: Mapping[str, Any]) -> BaseCoordinateFrame:
     years = {"J": "jyear", "B": "byear", "": "jyear" if is_fk5 else "byear"}[letter]
     at = Time(year, format=years, scale="tt") if year else Time("J2000" if is_fk5 else "B1950")
     return FK5(equinox=at) if is_fk5 else FK4(equinox=at) if system == "FK4" else FK4NoETerms(equinox=at)
+
+
+def read_equinox(key: str, value: Any) -> tuple[str, float]:
+    """Understand an equinox: J, B or nothing, and a year; 0 is what programs write that know none.
+
+    Raises `ValueError` with the keyword if it is none.
+    """
+    match = _EQUINOX.fullmatch(str(value).strip().upper())
+    if isinstance(value, bool) or match is None:
+        raise ValueError(f"{key} is {value!r}; expected a year such as 2000.0")
+    if (year := float(match[2])) and not 1800 <= year <= 2100:
+        raise ValueError(f"{key} is {value!r}; expected a year from 1800 to 2100")
+    return match[1], year
 
 
 def _first(header: Mapping[str, Any], *keys: str) -> tuple[str, Any]:
