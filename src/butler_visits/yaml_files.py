@@ -17,6 +17,8 @@ MOST_REPEATED = 1_000_000
 DEEPEST = 50
 """Levels of lists and mappings in each other."""
 
+_GZIP = b"\x1f\x8b"
+
 _TAG = "tag:yaml.org,2002:"
 _MOST_BITS = 1_000
 """Of an integer; a float has 1,023 at most."""
@@ -68,6 +70,8 @@ _Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
 
 def load_yaml(content: bytes | str) -> Any:
     """Read YAML of plain values; a `ValueError` says in one line what is wrong with it, and at which key."""
+    if isinstance(content, bytes) and content.startswith(_GZIP):
+        raise ValueError("it is compressed with gzip; unpack it")
     # A large file is millions of objects, which Python would look through for garbage again and again.
     collects = gc.isenabled()
     gc.disable()

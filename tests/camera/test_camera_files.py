@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import pickle
 import re
@@ -81,6 +82,12 @@ def test_yaml_orientation_is_the_product_of_rotations(yaw: float, pitch: float, 
     assert transform(pixels) == pytest.approx(expected, abs=1e-12)
 
 
+def test_yaml_distortion_that_turns_back_beyond_the_detectors() -> None:
+    data = _small()
+    data["transforms"]["FieldAngle"]["coeffs"] = [0, 1, 0, -0.0015]
+    assert camera_from_mapping(data, "test").corners().shape == (1, 4, 2)
+
+
 def test_yaml_radial_distortion() -> None:
     data = _small()
     data["transforms"]["FieldAngle"]["coeffs"] = [0.0, 1.0, 1e-4, 1e-6]
@@ -148,6 +155,14 @@ def test_yaml_text_with_merge_keys() -> None:
         (lambda d: d["CCDs"]["A"].update(yaw="north"), "yaw of detector A must be a number, not 'north'"),
         (lambda d: d["CCDs"]["A"].update(pixelSize=[0, 0.01]), "detector A has no area"),
         (lambda d: d.pop("plateScale"), "lacks the field plateScale"),
+        # Seen from the side, all but for rounding.
+        *((lambda d, a=a: d["CCDs"]["A"].update({a: 90.0}), "detector A has no area") for a in ("pitch", "roll")),
+        # A radius of 11 mm in the field is at that of 9 mm.
+        (
+            lambda d: d["transforms"]["FieldAngle"].update(coeffs=[0, 1, 0, -0.00333]),
+            r"coeffs of transforms.FieldAngle turn back at a radius of 10(\.\d+)? mm, and .* reach to 11\.",
+        ),
+        (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[0, 1, -0.5]), "turn back at a radius of 1 mm"),
         (lambda d: d["transforms"].update(nativeSys="Pixels"), "nativeSys must be FocalPlane"),
         (lambda d: d["transforms"]["FieldAngle"].update(transformType="spline"), "radial or affine, not 'spline'"),
         (lambda d: d["transforms"]["FieldAngle"].update(coeffs=[1.0, 1.0]), "coeffs of transforms.FieldAngle"),
@@ -236,6 +251,12 @@ def test_camera_of_many(what: str) -> None:
 def test_yaml_that_is_none(text: str) -> None:
     with pytest.raises(CameraFileError, match=r"file\.yaml"):
         read_yaml_camera(text, "file.yaml")
+
+
+def test_a_file_that_is_packed(golden: Path) -> None:
+    for content in (yaml.safe_dump(_small()).encode(), _golden_camera(golden, "comCamSim").read_bytes()):
+        with pytest.raises(CameraFileError, match=r"file\.gz .*compressed with gzip; unpack it"):
+            read_yaml_camera(gzip.compress(content), "file.gz")
 
 
 @pytest.mark.parametrize("name", GOLDEN_CAMERAS)

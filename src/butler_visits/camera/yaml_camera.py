@@ -14,7 +14,7 @@ from ..errors import CameraFileError
 from ..geometry import ARCSEC
 from ..lists import shown
 from ..yaml_files import load_yaml
-from .model import Camera, Transform
+from .model import Camera, Transform, box_corners
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -22,6 +22,12 @@ _Shape = tuple[int | None, ...]
 
 _LARGEST = 1e30
 """What nothing in a camera is, whatever its unit; powers of larger numbers overflow."""
+
+_FLAT = 1e-12
+"""Of its pixels' area, which a detector that is seen from the side has by rounding."""
+
+_RADII = 256
+"""At which a distortion is looked at."""
 
 _EXPECTED = {
     ((),): "a number",
@@ -74,6 +80,7 @@ def camera_from_mapping(data: Any, source: str) -> Camera:
             f"{error} They are made of plateScale, transforms.FieldAngle (coeffs, or linear and translation), and each "
             "detector's bbox, pixelSize, refpos, offset, yaw, pitch and roll."
         ) from error
+    _check_distortion(camera)
     return camera
 
 
@@ -93,7 +100,8 @@ def _pixels_to_focal_plane(ccds: Mapping[str, Mapping[str, Any]], source: str) -
         ]
     )
     jacobian = np.moveaxis(rotation, -1, 0) * _column(ccds, "pixelSize", (2,), source)[:, None, :]
-    if (flat := np.linalg.det(jacobian) == 0).any():
+    area = np.prod(_column(ccds, "pixelSize", (2,), source), axis=1)
+    if (flat := np.abs(np.linalg.det(jacobian)) <= _FLAT * np.abs(area)).any():
         what = list(ccds)[int(np.argmax(flat))]
         raise CameraFileError(f"{source}: {what} has no area on the focal plane; check pixelSize and its angles.")
     return tuple(partial(_linear, *of_detector) for of_detector in zip(offset, jacobian, reference, strict=True))
@@ -124,6 +132,22 @@ def _focal_plane_to_field_angle(data: Mapping[str, Any], source: str) -> Transfo
         translation = np.array(_numbers(field_angle, "translation", what, source, (2,), default=(0.0, 0.0)))
         return partial(_affine, mirror, matrix, translation)
     raise CameraFileError(f"{source}: transformType of {what} must be radial or affine, not {shown(kind)}.")
+
+
+def _check_distortion(camera: Camera) -> None:
+    """Refuse a radial distortion that has two places of the focal plane at one in the field."""
+    transform = camera.focal_plane_to_field_angle
+    if not isinstance(transform, partial) or transform.func is not _radial:
+        return
+    corners = zip(camera.pixels_to_focal_plane, box_corners(camera.bounding_boxes), strict=True)
+    largest = max(float(np.hypot(*to_focal_plane(pixels).T).max()) for to_focal_plane, pixels in corners)
+    radii = np.linspace(0, largest, _RADII + 1)[1:]
+    signs = np.sign((transform.args[1] * np.polynomial.Polynomial([0.0, 1.0])).deriv()(radii))
+    if (turned := signs != signs[0]).any():
+        raise CameraFileError(
+            f"{camera.source}: coeffs of transforms.FieldAngle turn back at a radius of {radii[np.argmax(turned)]:.2g} "
+            f"mm, and the detectors reach to {largest:.4g} mm; check the signs and powers of ten."
+        )
 
 
 def detector_type(ccd: Mapping[str, Any]) -> int:
