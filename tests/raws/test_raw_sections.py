@@ -233,6 +233,26 @@ def test_a_section_that_makes_no_sense(tmp_path: Path, key: str, value: Any, cap
         regions_of(write(tmp_path / "amplifiers.fits", images), ["M2"])
 
 
+@pytest.mark.parametrize("key", ["DETSEC", "CCDSEC"])
+@pytest.mark.parametrize("value", ["[1:3000,1:4096]", "[1:2048,1:4000]", "[1:2049,1:4096]", "[1025:2048,1:2048]"])
+def test_a_section_that_the_image_does_not_fit(
+    tmp_path: Path, key: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No binning makes it as long as the image: pixels are not stretched, but it is said and not used."""
+    check(write(tmp_path / "raw.fits", [wcs("M2", {key: value})]), ["M2"], padding=250)
+    (warning,) = warnings_of(caplog)
+    assert re.search(rf"raw.fits, HDU 1: {key} is {re.escape(repr(value))}.* 2048 x 4096 pixels", warning)
+
+
+def test_a_section_whose_last_pixels_fill_no_binned_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    header = binned(wcs("M2", {"CCDSEC": f"[1:{WIDTH + 1},1:{HEIGHT + 3}]", "CCDSUM": "2 4"}), 2, 4)
+    path = write(tmp_path / "raw.fits", [header])
+    (file,) = read_raw_files([path])
+    assert isinstance(file, RawFile)
+    assert RawWcs(find_detector(file, 9, "M2")).box[1].tolist() == [WIDTH, HEIGHT + 2]
+    assert not warnings_of(caplog)
+
+
 def test_a_section_of_the_untrimmed_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The image was trimmed, and its header was not told."""
     path = write(tmp_path / "raw.fits", [wcs("M2", {"DATASEC": "[57:2104,51:4146]", "DETSEC": "[1:2048,1:4096]"})])

@@ -243,6 +243,19 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
     section, key = sections[index]
     data = _data_section(file, index, alone)
     binning = _binning(file, index)
+    if alone and section is not None:
+        if key == "DETSEC":
+            section = Section(*sorted(section[:2]), *sorted(section[2:]))
+        section = _unbinned(section, data, binning)
+        if not all(map(_is_binned, data.size, section.size)):
+            _LOG.warning(
+                "%s: %s is %r, which the image's %d x %d pixels do not fill with any binning; it is not used.",
+                file.label(index),
+                key,
+                file.headers[index][str(key)],
+                *data.size,
+            )
+            section, key = None, None
     if section is None:
         if not alone:
             raise RawFileError(
@@ -251,12 +264,7 @@ def detector_image(file: RawFile, index: int, hdus: Sequence[int]) -> DetectorIm
             )
         width, height = data.size
         section = Section(1, width * binning[0], 1, height * binning[1])
-        sections[index] = section, None
-    elif alone:
-        if key == "DETSEC":
-            section = Section(*sorted(section[:2]), *sorted(section[2:]))
-        section = _unbinned(section, data, binning)
-        sections[index] = section, key
+    sections[index] = section, key
     known = [s for s, _ in sections.values() if s is not None]
     low = np.array([min(min(s.x0, s.x1) for s in known), min(min(s.y0, s.y1) for s in known)])
     high = np.array([max(max(s.x0, s.x1) for s in known), max(max(s.y0, s.y1) for s in known)])
@@ -314,6 +322,12 @@ def _unbinned(section: Section, data: Section, binning: tuple[int, int]) -> Sect
             first, last = (low, high) if last >= first else (high, low)
         ends += (first, last)
     return Section(*ends)
+
+
+def _is_binned(pixels: int, unbinned: int) -> bool:
+    """Tell whether so many pixels can be made by binning; the last ones of a detector may fill none, or one in part."""
+    factor = max(round(unbinned / pixels), 1)
+    return abs(unbinned - factor * pixels) < factor
 
 
 def _edges(section: Section) -> npt.NDArray[np.float64]:
