@@ -145,13 +145,19 @@ class Source(Model, Generic[_V]):
 
     @field_validator("template")
     @classmethod
-    def _template_has_keys(cls, template: str) -> str:
+    def _template_has_keys(cls, template: str | None) -> str | None:
+        if template is None:
+            return None
         try:
             keys = template_keys(template)
         except ValueError as error:
             raise ValueError(f"is not a template ({error}); expected header keys in braces") from None
         if not keys or any(not key or set(key) & set(".[") for key in keys):
             raise ValueError("must have header keys in braces, such as {DATE-OBS}T{UT}")
+        for _, _, code, _ in Formatter().parse(template):
+            # Texts of gigabytes, and of as many characters as the header says.
+            if code and re.search(r"\d{3}|[{}]", code):
+                raise ValueError(f"has the format code {code}; expected one such as 05d")
         for key in keys:
             if key in Properties.model_fields and key not in _IN_TEMPLATES:
                 raise ValueError(
