@@ -303,6 +303,14 @@ def test_contradictions(
         assert re.search(rf"raw\.fits, HDU 0: .*{said}", found[0]), found
 
 
+@pytest.mark.parametrize("kind", ["CD", "PC"])
+def test_an_element_in_two_forms(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    cards = {} if kind == "CD" else CDELT | {"PC1_1": 1.0, "PC2_2": 1.0}
+    assert_same(read_wcs(tmp_path, {**cards, f"{kind}001001": 7.0, f"{kind}001002": 0.0}), truth())
+    (warning,) = warnings_of(caplog)
+    assert f"{kind}1_1 and {kind}001001 are different; the first one counts" in warning
+
+
 def test_a_card_that_is_there_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     header = fits.Header(PLAIN)
     header.append(("CRVAL1", 30.0), bottom=True)
@@ -321,6 +329,7 @@ def test_a_card_that_is_there_twice(tmp_path: Path, caplog: pytest.LogCaptureFix
         (CDELT | {"CROTA1": 12.0}, "CROTA1 is 12"),
         (CDELT | {"CROTA1": 12.0, "CROTA2": 0.0}, "CROTA1 is 12"),
         (CDELT | {"CDELT2": None}, "CDELT1 and CDELT2"),
+        (CDELT | {"CDELT2": None, "PC1_1": 1.0, "PC2_2": 1.0}, "there is CDELT1, and no CDELT2"),
         ({"CRVAL1": 999.0}, "CRVAL1 is 999"),
         ({"CRVAL2": -95.0}, "CRVAL2 is -95"),
         ({"CRVAL1": "10:00:00.0"}, "CRVAL1 is '10:00:00.0'"),
@@ -342,8 +351,13 @@ def test_a_card_that_is_there_twice(tmp_path: Path, caplog: pytest.LogCaptureFix
         (TNX | {"WAT1_001": 'axtype=ra lngcor = "3. 1. 1. 1. -1. 1. -1. 1. x"'}, "WAT1_001: lngcor"),
         (ZPX | {"WAT1_001": "axtype=ra projp1=nan"}, "WAT1_001: projp1"),
         # Degrees that are arcseconds, and terms of the linear projection that are none.
-        ({"CD1_1": -0.5, "CD2_2": 0.5}, "pixels are 0.496 degrees .*CD1_1"),
+        ({"CD1_1": -0.5, "CD2_2": 0.5}, r"pixels are 0\.496 x 0\.49\d degrees .*CD1_1"),
         (NO_CD | {"CDELT1": -1.0, "CDELT2": 1.0}, "CDELT1, CDELT2"),
+        ({"CUNIT1": "arcsec", "CRVAL1": 540000.0}, r"pixels are 3\.86e-08 x 0\.000139 degrees .*CD1_1"),
+        ({"CD2_2": 0.5}, r"pixels are 0\.000139 x 0\.49\d degrees .*CD1_1"),
+        ({"CD2_2": 0.05}, r"pixels are 0\.000139 x 0\.05 degrees .*CD1_1"),
+        # What wcslib says, without where in its code.
+        (ZPN, r"cannot be used \(Invalid parameter value\. .*polynomial projection\.; check its CTYPE and PV cards"),
         ({"PV1_1": 0.0, "PV1_2": 45.0}, "CRPIX1, CRPIX2 is .* from CRVAL1|degenerate.*PV1_1"),
         ({"CD1_1": 0.0, "CD2_2": 0.0}, "CD1_1.* singular"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,12 @@ _GRID = 11
 
 _WIDEST_PIXEL = np.deg2rad(0.1)
 """A fish-eye lens has smaller pixels; a matrix in arcseconds has larger ones."""
+
+_LONGEST_PIXEL = 100
+"""Ratio of the sides of a pixel: 64 at most are binned. One axis in arcseconds is beyond."""
+
+_PLACE = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ")
+"""Where in its code wcslib found an error."""
 
 _WIDEST_DETECTOR = np.deg2rad(90)
 
@@ -48,6 +55,8 @@ class RawWcs:
         except Exception as error:
             # wcslib's errors have no base but Exception.
             text = " ".join(str(error).split()) or type(error).__name__
+            if _PLACE.search(text):
+                text = f"{_PLACE.sub('', text)}; check its CTYPE and PV cards"
             raise WcsError(f"{self.label}: the header's WCS cannot be used ({text}).") from error
         square = grid.reshape(_GRID, _GRID, 3)
         sides = np.cross(square[1:, :-1] - square[:-1, :-1], square[:-1, 1:] - square[:-1, :-1])
@@ -64,11 +73,13 @@ class RawWcs:
         self.centre: FloatArray = grid.mean(axis=0) / np.linalg.norm(grid.mean(axis=0))
         """Middle of the detector, a unit vector (3,)."""
         radius = float(np.arccos(np.clip((grid @ self.centre).min(), -1, 1)))
-        if self.pixel_scale > _WIDEST_PIXEL or 2 * radius > _WIDEST_DETECTOR:
+        steps = [np.linalg.norm(np.diff(square, axis=axis), axis=-1).mean() for axis in (0, 1)]
+        pixel = np.array(steps) * (_GRID - 1) / (self.box[1] - self.box[0] + 1)
+        if pixel.max() > min(_WIDEST_PIXEL, _LONGEST_PIXEL * pixel.min()) or 2 * radius > _WIDEST_DETECTOR:
             raise WcsError(
-                f"{self.label}: the header's WCS cannot be used (its pixels are {np.rad2deg(self.pixel_scale):.3g} "
-                f"degrees and the detector {np.rad2deg(2 * radius):.3g} degrees wide; {primary.keys} should be "
-                "in degrees per pixel)."
+                f"{self.label}: the header's WCS cannot be used (its pixels are {np.rad2deg(pixel[0]):.3g} x "
+                f"{np.rad2deg(pixel[1]):.3g} degrees and the detector {np.rad2deg(2 * radius):.3g} degrees wide; "
+                f"{primary.keys} should be in degrees per pixel)."
             )
         for note in primary.notes:
             _LOG.warning("%s: %s.", self.label, note)

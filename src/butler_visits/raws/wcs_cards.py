@@ -160,6 +160,7 @@ def _read_cards(header: fits.Header, notes: list[str]) -> tuple[dict[str, str], 
     texts: dict[str, str] = {}
     numbers: dict[str, float] = {}
     places: dict[str, int] = {}
+    elements: dict[str, str] = {}
     for place, keyword in enumerate(header):
         is_text, is_optional = _TEXTS.fullmatch(keyword), _OPTIONAL.fullmatch(keyword)
         matrix = _MATRIX.fullmatch(keyword)
@@ -178,9 +179,14 @@ def _read_cards(header: fits.Header, notes: list[str]) -> tuple[dict[str, str], 
             if not is_unknown(value):
                 texts[keyword] = str(value).rstrip() if keyword.startswith("WAT") else str(value).strip().upper()
         elif not (is_optional and is_unknown(value)):
+            number = _number(keyword, value)
             if matrix:
-                keyword = f"{matrix[1]}{matrix[2] or matrix[4]}_{matrix[3] or matrix[5]}"
-            numbers[keyword] = _number(keyword, value)
+                element = f"{matrix[1]}{matrix[2] or matrix[4]}_{matrix[3] or matrix[5]}"
+                first = elements.setdefault(element, keyword)
+                if numbers.setdefault(element, number) != number:
+                    notes.append(f"{first} and {keyword} are different; the first one counts")
+                continue
+            numbers[keyword] = number
             if _ANGLES.fullmatch(keyword) and abs(numbers[keyword]) > 360:
                 raise ValueError(f"{keyword} is {value!r}, not an angle from -360 to 360 degrees")
     return texts, numbers
@@ -239,6 +245,9 @@ def _matrix(numbers: Mapping[str, float], lon: int, notes: list[str]) -> tuple[F
     if has["CD"]:
         found.append((elements("CD", np.zeros((2, 2))), "CD1_1, CD1_2, CD2_1, CD2_2"))
     if has["PC"]:
+        if not has["CD"] and (steps[0] is None) != (steps[1] is None):
+            given = 1 if steps[1] is None else 2
+            raise ValueError(f"there is CDELT{given}, and no CDELT{3 - given}")
         # FITS's own value of CDELT is 1.
         own = np.array([1.0 if step is None else step for step in steps])
         found.append((own[:, None] * elements("PC", np.eye(2)), "PC1_1, PC1_2, PC2_1, PC2_2, CDELT1, CDELT2"))
