@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -89,6 +90,49 @@ def test_names_of_files(make_survey: Callable[..., Butler], tmp_path: Path) -> N
     assert result.exit_code == 1
     assert_printable(result.output)
     assert "Failed: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ingest", "REPO", "FOLDER"),
+        ("ingest", "REPO", "FILE"),
+        ("ingest", "REPO", "GOOD", "--instrument", "NEW"),
+        ("ingest", "FOLDER/new", "GOOD"),
+        ("describe", "FILE"),
+        ("describe", "GOOD", "--write", "NEW"),
+        ("show-camera", "FILE"),
+        ("write-camera", "REPO", INSTRUMENT, "FILE"),
+        ("define-visits", "REPO", INSTRUMENT, "-C", "FILE"),
+        ("define-visits", "REPO", INSTRUMENT, "--where", "exposure.obs_id='TEXT'"),
+        ("define-visits", "REPO", INSTRUMENT, "--collections", "TEXT"),
+        ("check", "REPO", "TEXT"),
+    ],
+)
+def test_arguments_that_are_no_text(butler: Butler, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A terminal gives any bytes."""
+    bad = "a\udcff"
+    (tmp_path / bad).mkdir()
+    for file in (tmp_path / f"{bad}.fits", tmp_path / bad / "good.fits", tmp_path / "good.fits"):
+        file.write_bytes(b"no FITS")
+    places = {"REPO": root(butler), "FOLDER": tmp_path / bad, "FILE": tmp_path / f"{bad}.fits", "TEXT": bad}
+    places |= {"GOOD": tmp_path / "good.fits", "NEW": tmp_path / f"{bad}.yaml"}
+    given = [re.sub("[A-Z]{3,}", lambda name: str(places.get(name[0], name[0])), argument) for argument in arguments]
+    result = visits_command(*given)
+    assert result.exit_code in (1, 2), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert_printable(result.output)
+    if "--write" not in arguments and "check" not in arguments:
+        assert "utf-8" in result.stderr.lower()
+
+
+def test_a_file_with_the_name_of_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "c$HOME#1%20.yaml"
+    file.write_text("name: nothing")
+    for command in (("show-camera", file), ("describe", file)):
+        said = visits_command(*command).stderr
+        assert "There is no" not in said
+        assert "lacks the field CCDs" in said or "no FITS file" in said
 
 
 def test_names_in_the_log(butler: Butler, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from lsst.daf.butler import Butler
 
 from butler_visits.errors import IngestError, RawFileError
 from butler_visits.ingest import ingest_raws
+from butler_visits.ingest.datasets import TransferMode
 from ingest_helpers import DESCRIPTION, reasons, records, run_command, science, stored, summary
 from simulated_raws import describe, raw_header, write_raws
 from templates import make_repository
@@ -179,6 +180,24 @@ def test_places_with_nothing(butler: Butler, tmp_path: Path) -> None:
         ingest_raws(butler, [tmp_path / "empty"], instrument=DESCRIPTION)
     with pytest.raises(IngestError, match=r"There is no file or folder .*missing"):
         ingest_raws(butler, [tmp_path / "missing"], instrument=DESCRIPTION)
+
+
+@pytest.mark.parametrize("transfer", ["direct", "copy"])
+def test_names_of_files(butler: Butler, tmp_path: Path, transfer: TransferMode) -> None:
+    """A disk has any bytes but the slash in them; a name that is no text is refused, and stops nothing."""
+    names = ["a b", "a#b", "a%20b", "a?b", "$HOME", "${HOME}b", "~", "~root", "-", "s3:x", "é", "a\nb", "a\x1b[31m"]
+    folder = tmp_path / "raw"
+    for exposure, name in zip(science(len(names)), names, strict=True):
+        (file,) = write_raws(tmp_path / "made", [exposure])
+        folder.mkdir(exist_ok=True)
+        file.rename(folder / f"{name}.fits")
+    (file,) = write_raws(tmp_path / "made", science(len(names) + 1)[-1:])
+    os.rename(file, os.fsencode(folder) + b"/a\xff.fits")
+    result = ingest_raws(butler, [folder], instrument=DESCRIPTION, on_error="skip", transfer=transfer)
+    assert (result.n_ingested, result.n_failed) == (len(names), 1), result.failures
+    (failure,) = result.failures
+    assert "its name is not in UTF-8; rename it" in str(failure)
+    assert all(uri for *_, uri in stored(butler)["raw"])
 
 
 def test_what_a_folder_is_searched_for(butler: Butler, tmp_path: Path) -> None:

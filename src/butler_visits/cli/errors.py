@@ -39,6 +39,9 @@ def errors_as_messages(repo: str) -> Iterator[None]:
         raise click.ClickException(
             f"Repository {repo}: {first_line(error)}. Check that the repository can be read and written, and try again."
         ) from error
+    except UnicodeEncodeError as error:
+        # Of a name from the command line, which may be any bytes.
+        raise click.ClickException(f"{error.object!r} is not in UTF-8; give another name.") from error
     except (RuntimeError, ValueError) as error:
         if (failure := _server_failure(repo, error)) is None:
             raise

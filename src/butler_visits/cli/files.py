@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 from lsst.daf.butler import Butler
-from lsst.resources import ResourcePath
 
-from ..errors import require
+from ..errors import VisitsError, require
 from ..lists import listed, reason_of
 from .errors import errors_as_messages
 
@@ -35,10 +34,13 @@ _PAGE = ".html"
 
 def read_file(file: str) -> bytes:
     """Read the file of a camera."""
+    from ..ingest.files import as_resource
     from ..raws.headers import read_file as read
 
     try:
-        return read(ResourcePath(file, forceDirectory=False))
+        return read(as_resource(file))
+    except VisitsError as error:
+        raise click.ClickException(str(error)) from error
     except FileNotFoundError as error:
         raise click.ClickException(f"There is no file {file}.") from error
     except IsADirectoryError as error:

@@ -80,11 +80,11 @@ def ingest(
 
     kind = image_choice(images, keep_overscan)
     set_log_level()
-    for location in locations:
-        path = as_resource(location)
-        if path.isLocal and not os.path.lexists(path.ospath):
-            raise click.BadParameter(f"there is no file or folder {location}.", param_hint="LOCATIONS")
     with errors_as_messages(repo):
+        for location in locations:
+            path = as_resource(location)
+            if path.isLocal and not os.path.lexists(path.ospath):
+                raise click.BadParameter(f"there is no file or folder {location}.", param_hint="LOCATIONS")
         instrument_or_description = read_if_description(instrument)
         butler = open_if_there(repo, define_visits, options)
         found = list_raw_files(locations, butler, options["transfer"])

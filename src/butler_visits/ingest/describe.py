@@ -100,7 +100,7 @@ def describe_file(
     instrument, or nobody knows the telescope.
     """
     # A path is shown as it was given, unless it could be taken for a URI.
-    place = as_resource(uri) if "#" in str(uri) or "%" in str(uri) else uri
+    place = as_resource(uri) if set(str(uri)) & set("#%$") else uri
     (file,) = read_raw_files([place])
     if isinstance(file, RawFileError):
         raise file

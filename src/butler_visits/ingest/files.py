@@ -32,7 +32,11 @@ def find_raw_files(
     errors: list[IngestError] = []
     own = {os.path.realpath(root.ospath) for root in repository if root.isLocal}
     for place in places:
-        uri = as_resource(place)
+        try:
+            uri = as_resource(place)
+        except IngestError as error:
+            errors.append(error)
+            continue
         if not uri.isLocal:
             found = _remote_files(uri) if uri.isdir() else [str(uri)]
         elif os.path.isdir(uri.ospath):
@@ -56,15 +60,20 @@ def find_raw_files(
 
 
 def as_resource(place: ResourcePathExpression) -> ResourcePath:
-    """Return where something is."""
+    """Return where something is; `IngestError` if a name is no text, which a path need not be, and a URI must."""
+    if isinstance(place, str | os.PathLike):
+        try:
+            os.fspath(place).encode()
+        except UnicodeEncodeError:
+            raise IngestError(f"The name of {place} is not in UTF-8; rename it.") from None
     if isinstance(place, str | os.PathLike) and os.path.lexists(place):
         return ResourcePath(Path(place).absolute().as_uri())
     return ResourcePath(place, forceAbsolute=True)
 
 
 def file_name(path: str) -> str:
-    """Return a path as it can be read: as a URI, if it could be taken for one."""
-    return Path(path).as_uri() if "#" in path or "%" in path else path
+    """Return a path as it can be read: as a URI, if it could be taken for one, or for a name of a variable."""
+    return Path(path).as_uri() if set(path) & set("#%$") else path
 
 
 def _local_files(folder: str, own: Collection[str], errors: list[IngestError]) -> Iterator[str]:

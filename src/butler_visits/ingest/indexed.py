@@ -296,6 +296,11 @@ def _plain_values(file: TranslatedFile) -> dict[str, Any]:
 
 
 def _sidecar(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeError:
+        # A name that is no text has none.
+        return ""
     return os.path.basename(ResourcePath(name, forceAbsolute=False).updatedExtension(".json").ospath)
 
 

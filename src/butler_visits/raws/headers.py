@@ -178,6 +178,8 @@ def _read(watch: _Watch) -> RawFile | RawFileError:
         return RawFileError(f"The file {uri} cannot be read: permission denied.")
     except IsADirectoryError:
         return RawFileError(f"{uri} is a folder; expected a FITS file.")
+    except UnicodeEncodeError:
+        return RawFileError(f"The file {uri} cannot be read: its name is not in UTF-8; rename it.")
     except Exception as error:
         # The libraries for remote files each have errors of their own, and one file's must not stop the others.
         return RawFileError(f"The file {uri} cannot be read: {type(error).__name__}: {first_line(error)}")

@@ -10,6 +10,7 @@ from threading import Thread
 
 from lsst.resources import ResourcePath
 
+from ..errors import IngestError
 from ..ingest.files import SUFFIXES, as_resource
 
 Signature = tuple[int, int]
@@ -32,7 +33,7 @@ def local_path(place: str) -> str | None:
     """Return the path of a place on this machine; `None` for another one, or a text that is no place."""
     try:
         uri = as_resource(place)
-    except (ValueError, NotImplementedError):
+    except (IngestError, ValueError, NotImplementedError):
         return None
     return uri.ospath if uri.isLocal else None
 
