@@ -180,6 +180,17 @@ def test_exposure(ingested: tuple[Butler, dict[str, Any]], name: str) -> None:
     assert record.has_simulated is False
 
 
+@pytest.mark.parametrize("key", ["FILTER", "OBSID"])
+def test_a_name_of_blanks(golden: Path, tmp_path: Path, key: str) -> None:
+    """A translator gives it as it is, and it is none."""
+    header = {**read_test_file(golden / "headers" / "fitsheader-decam.yaml"), key: "  "}
+    write_header(header, tmp_path / "blank.fits")
+    result = ingest_raws(make_repository(tmp_path / "repository"), [tmp_path / "blank.fits"], on_error="skip")
+    (failure,) = result.failures
+    prop = {"FILTER": "physical_filter", "OBSID": "observation_id"}[key]
+    assert f"translator DECam finds no {prop} in the header (the header says none)" in str(failure)
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_detector_and_band(ingested: tuple[Butler, dict[str, Any]], name: str) -> None:
     butler, headers = ingested

@@ -25,7 +25,15 @@ from ..lists import FAILURES, first_line
 from ..raws import RawFile, known_translators, read_raw_files
 from ..raws.cards import RawHeader
 from .files import SUFFIXES
-from .translate import EXPOSURE_PROPERTIES, PROPERTIES, REQUIRED, TranslatedFile, detector_values, translate_file
+from .translate import (
+    EXPOSURE_PROPERTIES,
+    PROPERTIES,
+    REQUIRED,
+    TranslatedFile,
+    detector_values,
+    lacks,
+    translate_file,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -279,7 +287,7 @@ def _translated(
     if content.get("instrument") not in (translator.name, translator.supported_instrument):
         return None
     info = ObservationInfo.from_simple(cast(MutableMapping[str, Any], dict(content)))
-    if any(getattr(info, prop) is None for prop in REQUIRED):
+    if any(lacks(info, prop) for prop in REQUIRED):
         return None
     detector = detector_values(info, translator)
     limit = last_detector(name)

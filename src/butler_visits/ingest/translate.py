@@ -122,7 +122,7 @@ def translate_file(
     # An exposure time that a description does not ask for may be missing, unless it is only that it cannot be read.
     is_damaged = bool(file.problems) and not hasattr(translator, "description")
     for name in (*REQUIRED, *(["exposure_time"] if is_damaged else [])):
-        if getattr(observation, name) is None:
+        if lacks(observation, name):
             raise IngestError(_missing(file, translator, header, name))
     if not detectors:
         raise IngestError(_missing(file, translator, header, "detector_num"))
@@ -253,6 +253,12 @@ def _mistakes(
         except Exception:
             continue
     return list(found.values())
+
+
+def lacks(info: ObservationInfo, name: str) -> bool:
+    """Tell whether a property has no value; blanks are none."""
+    value = getattr(info, name)
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _missing(file: RawFile, translator: type[MetadataTranslator], header: MutableMapping[str, Any], name: str) -> str:
