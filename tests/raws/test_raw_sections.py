@@ -15,6 +15,7 @@ from butler_visits import RawFileError
 from butler_visits.camera.yaml_camera import camera_from_mapping
 from butler_visits.define.regions.raw_pointings import fit_camera_to_raws
 from butler_visits.raws import RawFile, RawWcs, find_detector, read_raw_files
+from butler_visits.raws.hdus import unknown_overscan
 from mosaic import HEIGHT, WIDTH, Kind, write_raw
 from raw_files import TOLERANCE, binned, check, regions_of, warnings_of, wcs, write
 from raw_repository import CAMERA, IDS, POINTING, border_pixels, hull, sky
@@ -231,6 +232,35 @@ def test_a_section_that_makes_no_sense(tmp_path: Path, key: str, value: Any, cap
     images[0][key] = value
     with pytest.raises(RawFileError, match=f"HDU 1.*{key}"):
         regions_of(write(tmp_path / "amplifiers.fits", images), ["M2"])
+
+
+@pytest.mark.parametrize(
+    "value", ["inf", "-inf", "nan", "1e999", "[1:inf,1:4096]", "[nan:2048,1:4096]", "[1:1e999,1:9]"]
+)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *(("XBINNING", "YBINNING"), ("CCDSUM",), ("XORGSUBF", "YORGSUBF")),
+        *(
+            ("ESO DET WIN1 STRX", "ESO DET WIN1 STRY"),
+            ("DATASEC",),
+            ("DETSEC",),
+            ("CCDSEC",),
+            ("BIASSEC",),
+            ("PRESCAN",),
+        ),
+    ],
+)
+def test_values_that_are_not_finite(tmp_path: Path, keys: tuple[str, ...], value: str) -> None:
+    """They are as if they were not there, and stop nothing."""
+    header = wcs("M2")
+    header.update({key if len(key) <= 8 else f"HIERARCH {key}": value for key in keys})
+    path = write(tmp_path / "raw.fits", [header])
+    check(path, ["M2"], padding=250)
+    (file,) = read_raw_files([path])
+    assert isinstance(file, RawFile)
+    assert unknown_overscan(file, 1) is None
+    assert find_detector(file, 9, "M2").problem == ""
 
 
 @pytest.mark.parametrize("key", ["DETSEC", "CCDSEC"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -76,7 +77,8 @@ def read_section(value: Any, size: tuple[int, int] | None = None) -> Section | N
             ends += (1, size[axis]) if star == "*" else (size[axis], 1)
             continue
         numbers = [float(number) for number in part.split(":")]
-        if len(numbers) not in (2, 3) or any(number != round(number) or number < -(10**9) for number in numbers):
+        are_pixels = all(number.is_integer() and number >= -(10**9) for number in numbers)
+        if len(numbers) not in (2, 3) or not are_pixels:
             raise ValueError
         first, last = int(numbers[0]), int(numbers[1])
         step = abs(int(numbers[2])) if len(numbers) == 3 else 1
@@ -129,6 +131,8 @@ def read_window(headers: tuple[Mapping[str, Any], ...], binning: tuple[int, int]
                 x, y = (float(header.get(key, first)) - first for key in (x_key, y_key))
             except (TypeError, ValueError):
                 continue
+            if not math.isfinite(x + y):
+                continue
             if not (x or y):
                 # What others say counts, where this one says nothing.
                 if x_key in header and y_key in header:
@@ -176,4 +180,4 @@ def _factor(value: Any) -> int | None:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return int(number) if number == round(number) and 1 <= number <= _MOST_BINNING else None
+    return int(number) if 1 <= number <= _MOST_BINNING and number.is_integer() else None
