@@ -7,13 +7,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
 
+from butler_visits.cli.workers import workers
 from command_line import PROGRAMS, define_visits, lines, run_new_program, run_program, without_rate
 from simulated_survey import INSTRUMENT
 from visit_tables import N_DETECTORS, add_exposures, data_ids, exposure, make_task, root, stored, tables
@@ -151,6 +154,39 @@ def assert_whole(butler: Butler, make_survey: Callable[..., Butler]) -> None:
     assert make_task(butler).run(given).n_skipped == len(visits)
     make_task(alone).run(given)
     assert tables(butler) == tables(alone)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_worker_that_dies_at_the_end(which: int) -> None:
+    """One of the idle waits for the next call with the queue locked, and takes the lock with it."""
+
+    def run() -> None:
+        with workers(2, None) as pool:
+            assert pool is not None
+            pids = {*pool.map(_pid, range(8))}
+            while len(pids) < 2:
+                pids |= {*pool.map(_pid, range(8))}
+            dies, stays = sorted(pids)[:: 1 - 2 * which]
+            for pid in (dies, stays):
+                os.kill(pid, signal.SIGSTOP)
+            timer = threading.Timer(0.5, end, (dies, stays))
+            timer.start()
+        timer.join()
+
+    def end(dies: int, stays: int) -> None:
+        for pid, number in ((dies, signal.SIGKILL), (stays, signal.SIGCONT)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def _pid(_number: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
 
 
 @pytest.mark.slow

@@ -49,9 +49,10 @@ def _processes(number: int) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(number, context, _begin, (CliLog.configState, level))
     try:
         yield pool
-    except BaseException:
-        # A pool would wait for what its processes are at. That it shall forget the rest must be said first, and once:
-        # in Python 3.11 its thread fails over calls that are cancelled already when it finds its processes dead.
+    finally:
+        # A pool would wait for what its processes are at, and at the end for ever if one dies that has its queue locked,
+        # as one of the idle always has. That it shall forget the rest must be said first, and once: in Python 3.11 its
+        # thread fails over calls that are cancelled already when it finds its processes dead.
         queue: Any = pool._call_queue  # type: ignore[attr-defined]
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
@@ -61,8 +62,6 @@ def _processes(number: int) -> Iterator[Executor]:
         if sys.version_info < (3, 11, 5):
             # Else it never ends writing calls that nobody reads (cpython issue 94777).
             queue._reader.close()
-        raise
-    pool.shutdown()
 
 
 def _begin(state: list[tuple[Any, ...]], level: int) -> None:
