@@ -170,6 +170,13 @@ def test_errors(tmp_path: Path, kind: str) -> None:
     assert str(file) in text or kind == "description"
 
 
+@pytest.mark.parametrize("seconds", [1e7, 1e13, 1e18, 1e300])
+def test_an_end_in_no_year(tmp_path: Path, seconds: float) -> None:
+    """What makes it is said all the same."""
+    result = describe(write_hillcam(tmp_path / "h.fits", EXPTIME=seconds), "--instrument", HILLCAM)
+    assert f"exposure_time is {seconds:g} s; expected 0 to 864000 s" in message(result)
+
+
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     file = write_quadcam(tmp_path / "q.fits")
     done = run_program("butler-visits", "describe", file, "--instrument-description", QUADCAM)

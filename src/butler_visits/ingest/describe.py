@@ -170,7 +170,11 @@ def _record(translated: TranslatedFile, description: InstrumentDescription | Non
 
 def _text(value: Any) -> str:
     if isinstance(value, Time):
-        return f"{value.isot} {value.scale.upper()}"
+        try:
+            return f"{value.isot} {value.scale.upper()}"
+        except ValueError:
+            # Of ERFA, which counts years only so far.
+            return f"the year {value.jyear:.6g}"
     if isinstance(value, SkyCoord):
         return f"{value.icrs.ra.deg:.6f} {value.icrs.dec.deg:+.6f} deg (ICRS)"
     if isinstance(value, AltAz):
