@@ -50,7 +50,7 @@ def _processes(number: int) -> Iterator[Executor]:
     try:
         yield pool
     finally:
-        # A pool would wait for what its processes are at, and at the end for ever if one dies that has its queue locked,
+        # A pool would wait for what its processes do, and at the end for ever if one dies that has its queue locked,
         # as one of the idle always has. That it shall forget the rest must be said first, and once: in Python 3.11 its
         # thread fails over calls that are cancelled already when it finds its processes dead.
         queue: Any = pool._call_queue  # type: ignore[attr-defined]
