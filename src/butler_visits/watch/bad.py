@@ -11,7 +11,7 @@ from time import monotonic, time
 
 from ..errors import IncompleteFileError, VisitsError
 from ..ingest.result import IngestFailure
-from ..lists import first_line
+from ..lists import first_line, printable
 from .aside import Aside, Entry
 from .places import REMOTE, Signature, local_path
 from .settings import Settings
@@ -104,7 +104,7 @@ class AsideFiles(Aside[str]):
                 self._unmoved.add(place)
                 _LOG.warning("%s cannot be moved to %s: %s. It is tried again.", source, folder, first_line(error))
             return
-        _LOG.warning("%s is moved to %s.", source, target)
+        _LOG.warning("%s is moved to %s.", printable(str(source)), printable(str(target)))
         super().drop(place)
 
 
@@ -114,7 +114,7 @@ def complain(complaints: Sequence[str]) -> None:
     for one in filter(None, complaints):
         kinds[_kind_of(one)].append(one)
     for first, *others in kinds.values():
-        _LOG.warning("%s%s", first, f" (and {len(others)} more like it)" if others else "")
+        _LOG.warning("%s%s", printable(first), f" (and {len(others)} more like it)" if others else "")
 
 
 def _kind_of(complaint: str) -> str:
