@@ -152,7 +152,7 @@ def test_errors(tmp_path: Path, kind: str) -> None:
     options: tuple[object, ...] = ("--instrument-description", QUADCAM)
     match kind:
         case "other":
-            expected = "is not from QuadCam: expected TELESCOP='Ridge 1.2m', INSTRUME='QuadCam', and the header has "
+            expected = "is not from QuadCam: expected "
         case "unknown":
             options, expected = (), "no translator knows this telescope"
         case "text":
@@ -167,6 +167,9 @@ def test_errors(tmp_path: Path, kind: str) -> None:
             expected = f"There is no instrument description {tmp_path / 'x.yaml'}"
     text = message(describe(file, *options))
     assert expected in text
+    if kind == "other":
+        # In the order of the first description with these that this process has met.
+        assert "TELESCOP='Ridge 1.2m'" in text and "INSTRUME='QuadCam'" in text and "and the header has " in text
     assert str(file) in text or kind == "description"
 
 
