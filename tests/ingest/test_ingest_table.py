@@ -306,6 +306,19 @@ def test_texts_that_no_database_takes(butler: Butler) -> None:
     assert [record.id for record in records(butler, "exposure")] == [1]
 
 
+def test_bytes_that_are_no_text(butler: Butler, tmp_path: Path) -> None:
+    """FITS tables have bytes; those of one row stop no other."""
+    begin = np.array([b"2026-04-01T01:00:00", b"2026-04-01T02:00:00", b"2026-04-0\xf01T03:00:00"])
+    table = small(target_name=np.array([b"M 31", b"M\xff33", b"M 51"]))
+    table["datetime_begin"] = begin
+    table.write(tmp_path / "table.fits")
+    result = ingest_table(butler, tmp_path / "table.fits", "NewCam", on_error="skip", time_scale="tai")
+    assert summary(result) == (3, 1, 0, 2, 0, 1)
+    said = sorted(str(one) for one in result.failures)
+    assert "row 2, column target_name: 'M\\udcff33' is not a text" in said[0]
+    assert "row 3, column datetime_begin: '2026-04-0\\udcf01T03:00:00' is" in said[1]
+
+
 @both
 def test_a_second_run(butler: Butler) -> None:
     table, n = survey_table(), len(SURVEY)

@@ -74,7 +74,8 @@ class Column:
         if data.dtype.kind == "M":
             # As texts, which keep nanoseconds.
             mask, data = mask | np.isnat(data), np.datetime_as_string(data)
-        values = data.tolist()
+        # An astropy column would decode all of its bytes at once, and fail for those of one row.
+        values = np.asarray(data).tolist()
         return [None if missing else _plain(value) for value, missing in zip(values, mask, strict=True)]
 
     def factor(self, unit: u.UnitBase, what: str) -> float:
@@ -270,7 +271,8 @@ def _convert(column: Column, rows: range, convert: Callable[[Any], _T], expected
 def _plain(value: Any) -> Any:
     """Return Python's own type of a value, and `None` for what stands for no value."""
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+        # What is no UTF-8 is no Unicode then, and refused.
+        value = value.decode(errors="surrogateescape")
     if isinstance(value, str):
         value = value.strip()
         return value or None
