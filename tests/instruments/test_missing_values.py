@@ -72,6 +72,7 @@ def test_a_word_that_yaml_takes_for_a_flag() -> None:
     """Without quotes off is false, which is no number."""
     description = describe(missing=[False])
     assert translate({**HEADER, **SKY, "RA": "OFF"}, description).tracking_radec is None
+    assert translate({**HEADER, **SKY, "OBJECT": "F"}, description).object == "F"
     info = translate({**HEADER, **SKY, "RA": 0.0, "EXPTIME": 0}, description)
     assert info.tracking_radec is not None
     assert info.exposure_time.value == 0

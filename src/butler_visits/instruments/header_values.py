@@ -243,8 +243,8 @@ def _float(value: Any) -> float:
 def _stands_for(value: Any, missing: str | float) -> bool:
     """Tell whether a header's value is one that stands for none."""
     if isinstance(missing, bool):
-        # YAML takes off for false, which is no number.
-        return isinstance(value, str) and same_value(value, missing)
+        # YAML takes off for false, which is no number; nobody means a filter F by it.
+        return isinstance(value, str) and len(value.strip()) > 1 and same_value(value, missing)
     if isinstance(value, str) and not isinstance(missing, str):
         with contextlib.suppress(ValueError):
             return _float(value) == missing
