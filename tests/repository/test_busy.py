@@ -89,7 +89,9 @@ def leave_unfinished(repository: Path) -> None:
 
 
 @pytest.mark.sqlite_only
-def test_what_a_killed_program_has_begun(make_survey: Callable[..., Butler], tmp_path: Path) -> None:
+def test_what_a_killed_program_has_begun(
+    make_survey: Callable[..., Butler], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What only reads undoes it too, and says so; the Butler itself would say that the database is read-only."""
     butler = make_survey()
     make_task(butler).run(data_ids(add_exposures(butler, map(exposure, range(1, 9)))))
@@ -98,10 +100,11 @@ def test_what_a_killed_program_has_begun(make_survey: Callable[..., Butler], tmp
     csv, page = tmp_path / "visits.csv", tmp_path / "visits.html"
     for command in (["check"], ["define-visits", "--dry-run"], ["export", "-o", csv], ["report", "-o", page]):
         leave_unfinished(root(butler))
+        caplog.clear()
         name, *options = command
         result = visits_command(name, root(butler), INSTRUMENT, *options)
         assert result.exit_code == 0, result.output
-        assert f"A program was killed while it wrote into {root(butler)}; what it had begun is undone." in result.stderr
+        assert f"A program was killed while it wrote into {root(butler)}; what it had begun is undone." in caplog.text
     with Butler.from_config(root(butler)) as again:
         assert tables(again) == expected
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -11,11 +10,10 @@ from difflib import get_close_matches
 import click
 from lsst.daf.butler import Butler, ButlerUserError, DimensionUniverse, InvalidQueryError
 from lsst.daf.butler.registry import RegistryError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import OverrideError, VisitsError
 from ..lists import first_line
-from .output import echo
 
 _UNIVERSE = "butler_visits.universe"
 """Where a command's context has the dimensions of the repository, for advice on expressions."""
@@ -77,10 +75,10 @@ def _meant(error: str) -> str:
 
 def open_repository(repo: str, *, writeable: bool, server: bool = False) -> Butler:
     """Open a repository; one that a Butler server has only if ``server`` says that this is enough."""
-    from ..repository import is_served
+    from ..repository import is_served, open_butler
 
     try:
-        butler = _open(repo, writeable)
+        butler = open_butler(repo, writeable=writeable)
         if server and is_served(butler):
             # The first question to the server.
             _ = butler.dimensions
@@ -90,23 +88,6 @@ def open_repository(repo: str, *, writeable: bool, server: bool = False) -> Butl
     if not server:
         refuse_server(repo, butler)
     return butler
-
-
-def _open(repo: str, writeable: bool) -> Butler:
-    """Open a repository, also where a program that was killed has left a transaction in SQLite's journal."""
-    try:
-        return Butler.from_config(repo, writeable=writeable)
-    except OperationalError as error:
-        if not _is_unfinished(error):
-            raise
-    # Whoever opens the file to write undoes it, as each reader of SQLite does; a Butler that reads may not.
-    Butler.from_config(repo, writeable=True).close()
-    echo(f"A program was killed while it wrote into {repo}; what it had begun is undone.", err=True)
-    return Butler.from_config(repo, writeable=writeable)
-
-
-def _is_unfinished(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK
 
 
 def refuse_server(repo: str, butler: Butler) -> None:
@@ -122,6 +103,8 @@ def refuse_server(repo: str, butler: Butler) -> None:
 
 def opening_error(repo: str, error: Exception) -> click.ClickException:
     """Say why a repository cannot be opened."""
+    from ..repository.kept import is_unfinished
+
     if (failure := _server_failure(repo, error)) is not None:
         return failure
     if isinstance(error, FileNotFoundError):
@@ -131,7 +114,7 @@ def opening_error(repo: str, error: Exception) -> click.ClickException:
     # Of the package requests, which need not be installed.
     if any(kind.__name__ == "ConnectionError" for kind in type(error).__mro__):
         return click.ClickException(f"Nobody answers at {repo}; see that it is right, and try again.")
-    if _is_unfinished(error):
+    if is_unfinished(error):
         return click.ClickException(
             f"A program was killed while it wrote into the data repository {repo}. What it had begun must be undone "
             "before anybody can read it: run this once as somebody who may write into its database."

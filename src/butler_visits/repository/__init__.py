@@ -1,7 +1,7 @@
 """All of the Butler and all SQL: records read and written in bulk, and which camera and which raws apply."""
 
 from .database import in_transaction, is_served, lock_exposures, require_writeable
-from .kept import check_kept, unharmed
+from .kept import check_kept, open_butler, unharmed
 from .reading import (
     datastore_roots,
     expand_collections,
@@ -51,6 +51,7 @@ __all__ = [
     "in_transaction",
     "is_served",
     "lock_exposures",
+    "open_butler",
     "read_visits",
     "register_run",
     "remove_visits",

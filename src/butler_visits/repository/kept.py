@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
@@ -17,6 +18,8 @@ from ..lists import first_line, id_batches, listed
 from .database import close_connections, database_name, in_transaction, sqlite_file
 from .reading import datastore_roots
 
+_LOG = logging.getLogger(__name__)
+
 _PATIENCE = 300.0
 """Seconds to wait for those who write, as the Butler does."""
 
@@ -29,6 +32,24 @@ _WAL = b"\x02\x02"
 _Inode = tuple[int, int]
 _OPEN: Final[dict[_Inode, tuple[str, int]]] = {}
 """By file its path and descriptor. Closing one takes all locks of this process, SQLite's too, from the file."""
+
+
+def open_butler(repo: str, *, writeable: bool) -> Butler:
+    """Open a repository, also where a program that was killed has left a transaction in SQLite's journal."""
+    try:
+        return Butler.from_config(repo, writeable=writeable)
+    except OperationalError as error:
+        if not is_unfinished(error):
+            raise
+    # Whoever opens the file to write undoes it, as each reader of SQLite does; a Butler that reads may not.
+    Butler.from_config(repo, writeable=True).close()
+    _LOG.warning("A program was killed while it wrote into %s; what it had begun is undone.", repo)
+    return Butler.from_config(repo, writeable=writeable)
+
+
+def is_unfinished(error: Exception) -> bool:
+    """Tell whether SQLite cannot read its file because of such a transaction."""
+    return _code_of(error) == sqlite3.SQLITE_READONLY_ROLLBACK
 
 
 @contextmanager
@@ -44,7 +65,7 @@ def unharmed(butler: Butler) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+        if _code_of(error) == sqlite3.SQLITE_READONLY_DBMOVED:
             # That is what SQLite says of a file that was replaced before.
             raise _error(butler, "it is not the one that was opened") from error
         raise
@@ -79,6 +100,11 @@ def check_kept(butler: Butler, table: str, instrument: str, ids: Collection[int]
     lost = len(set(ids)) - found
     if problem or lost:
         raise _error(butler, problem or f"{lost} of {found + lost} rows of {table} are not there any more")
+
+
+def _code_of(error: Exception) -> int:
+    """Return SQLite's code of an error of SQLAlchemy's, or 0."""
+    return int(getattr(getattr(error, "orig", None), "sqlite_errorcode", 0))
 
 
 def _state(file: str) -> tuple[_Inode, bytes] | None:
